@@ -1,0 +1,58 @@
+//===- Backend.h - what a device must offer ---------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// The executor, the conformance suite and the tools know devices through this interface only.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/plan/Kernel.h"
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace evo {
+
+/// Device memory that is given back when the object dies.
+class DeviceMemory {
+public:
+  virtual ~DeviceMemory() = default;
+  virtual std::byte *data() const = 0; ///< aligned to plan::kAlignment
+  virtual int64_t bytes() const = 0;
+};
+
+/// An operand as a kernel sees it. Strides count elements and may be anything >= 0.
+struct TensorRef {
+  std::byte *data = nullptr; ///< null: an absent optional operand
+  plan::DType dtype = plan::DType::F32;
+  int rank = 0;
+  std::array<int64_t, plan::kMaxRank> shape{};
+  std::array<int64_t, plan::kMaxRank> strides{};
+  explicit operator bool() const { return data != nullptr; }
+};
+
+/// One kernel call; shapes have been checked by plan::checkKernelShapes.
+struct KernelCall {
+  plan::Kernel kernel;
+  plan::Precision precision; ///< tf32 and fp32 differ here only
+  const plan::KernelAttributes *attributes;
+  std::span<const TensorRef> operands; ///< in the order of Kernels.def
+};
+
+class Backend {
+public:
+  virtual ~Backend() = default;
+  virtual std::string name() const = 0;        ///< "cpu", "cuda"
+  virtual std::string description() const = 0; ///< device, threads, library versions: for reports
+  virtual bool supports(plan::Precision precision) const = 0;
+  virtual Result<std::unique_ptr<DeviceMemory>> allocate(int64_t bytes) = 0;
+  virtual Status upload(std::byte *device, const void *host, int64_t bytes) = 0;
+  virtual Status download(void *host, const std::byte *device, int64_t bytes) = 0;
+  /// Enqueues; results are there after `synchronize`. Same call, same bits, whatever the thread count.
+  virtual Status launch(const KernelCall &call) = 0;
+  virtual Status synchronize() = 0;
+};
+
+} // namespace evo

@@ -1,0 +1,190 @@
+//===- Kernel.cpp -----------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#include "runtime/plan/Kernel.h"
+
+#include <array>
+
+namespace evo::plan {
+
+namespace {
+
+std::vector<KernelInfo> buildTable() {
+  using enum KernelAttribute;
+  using enum OperandType;
+  return {
+#define EVO_KERNEL(Name, mnemonic, attributes, ...)                                                \
+  KernelInfo{Kernel::Name, #Name, #mnemonic, attributes, {__VA_ARGS__}},
+#define ATTRIBUTES(...) std::vector<KernelAttribute>{__VA_ARGS__}
+#define IN(name, axes, type) OperandInfo{#name, OperandRole::In, axes, type, {}}
+#define OPT_IN(name, axes, type) OperandInfo{#name, OperandRole::OptIn, axes, type, {}}
+#define OUT(name, axes, type, alias) OperandInfo{#name, OperandRole::Out, axes, type, alias}
+#define OPT_OUT(name, axes, type) OperandInfo{#name, OperandRole::OptOut, axes, type, {}}
+#define MAY_ALIAS(operand) #operand
+#define NO_ALIAS std::string_view()
+#include "runtime/plan/Kernels.def"
+  };
+}
+
+std::string shapeText(std::span<const int64_t> shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i)
+    text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+/// Extents by axis letter, and the shared leading axes.
+struct AxisBinding {
+  std::array<int64_t, 128> extent;
+  std::optional<std::vector<int64_t>> leading;
+  AxisBinding() { extent.fill(-1); }
+  int64_t &operator[](char letter) { return extent[static_cast<unsigned char>(letter)]; }
+};
+
+Status bindOperand(const KernelInfo &info, const OperandInfo &operand,
+                   std::span<const int64_t> shape, AxisBinding &axes) {
+  std::string who =
+      "kernel '" + std::string(info.mnemonic) + "' operand '" + std::string(operand.name) + "'";
+  std::string_view letters = operand.axes;
+  bool star = !letters.empty() && letters.front() == '*';
+  if (star)
+    letters.remove_prefix(1);
+  if (shape.size() < letters.size() || (!star && shape.size() != letters.size()) ||
+      shape.size() > kMaxRank)
+    return Status::error(ErrorCode::InvalidPlan, who + ": expected axes \"" +
+                                                     std::string(operand.axes) + "\", got shape " +
+                                                     shapeText(shape));
+  size_t leadingRank = shape.size() - letters.size();
+  if (star) {
+    std::vector<int64_t> leading(shape.begin(), shape.begin() + leadingRank);
+    if (!axes.leading)
+      axes.leading = leading;
+    else if (*axes.leading != leading)
+      return Status::error(ErrorCode::InvalidPlan, who + ": expected leading axes " +
+                                                       shapeText(*axes.leading) + ", got shape " +
+                                                       shapeText(shape));
+  }
+  for (size_t i = 0; i < letters.size(); ++i) {
+    int64_t &bound = axes[letters[i]];
+    int64_t got = shape[leadingRank + i];
+    if (bound < 0)
+      bound = got;
+    else if (bound != got)
+      return Status::error(ErrorCode::InvalidPlan, who + ": expected extent " +
+                                                       std::to_string(bound) + " on axis '" +
+                                                       letters[i] + "', got shape " +
+                                                       shapeText(shape));
+  }
+  return {};
+}
+
+Status rule(bool holds, const KernelInfo &info, const std::string &expectation) {
+  if (holds)
+    return {};
+  return Status::error(ErrorCode::InvalidPlan,
+                       "kernel '" + std::string(info.mnemonic) + "': expected " + expectation);
+}
+
+Status checkOwnRules(const KernelInfo &info, const KernelAttributes &attributes,
+                     AxisBinding &axes) {
+  switch (info.kernel) {
+  case Kernel::Attention:
+  case Kernel::AttentionLogits:
+  case Kernel::AttentionValues: {
+    EVO_TRY(rule(axes['x'] % attributes.heads == 0, info,
+                 "query channels " + std::to_string(axes['x']) + " to be a multiple of heads " +
+                     std::to_string(attributes.heads)));
+    int64_t width = axes['x'] / attributes.heads;
+    bool fits = width > 0 && axes['y'] % width == 0 && axes['y'] > 0 &&
+                attributes.heads % (axes['y'] / width) == 0;
+    return rule(fits, info,
+                "key channels " + std::to_string(axes['y']) + " to be head width " +
+                    std::to_string(width) + " times a divisor of heads " +
+                    std::to_string(attributes.heads));
+  }
+  case Kernel::Gate:
+    return rule(axes['u'] == 1 || axes['u'] == axes['q'], info,
+                "axis 'u' to be 1 or " + std::to_string(axes['q']) + ", got " +
+                    std::to_string(axes['u']));
+  case Kernel::MaskedMean:
+    return rule(axes['u'] == 1, info, "axis 'u' to be 1, got " + std::to_string(axes['u']));
+  case Kernel::OuterProduct:
+  case Kernel::OuterProductMean:
+    return rule(axes['x'] == axes['c'] * axes['d'], info,
+                "axis 'x' to be c times d = " + std::to_string(axes['c'] * axes['d']) + ", got " +
+                    std::to_string(axes['x']));
+  default:
+    return {};
+  }
+}
+
+} // namespace
+
+std::string_view attributeName(KernelAttribute attribute) {
+  static constexpr std::array<std::string_view, 5> names = {"eps", "activation", "heads", "scale",
+                                                            "inf"};
+  return names[static_cast<size_t>(attribute)];
+}
+
+std::string_view activationName(Activation activation) {
+  return activation == Activation::Relu ? "relu" : "none";
+}
+
+std::optional<Activation> parseActivation(std::string_view name) {
+  if (name == "none")
+    return Activation::None;
+  if (name == "relu")
+    return Activation::Relu;
+  return std::nullopt;
+}
+
+int KernelInfo::operandIndex(std::string_view operandName) const {
+  for (size_t i = 0; i < operands.size(); ++i)
+    if (operands[i].name == operandName)
+      return static_cast<int>(i);
+  return -1;
+}
+
+bool KernelInfo::hasAttribute(KernelAttribute attribute) const {
+  for (KernelAttribute own : attributes)
+    if (own == attribute)
+      return true;
+  return false;
+}
+
+std::span<const KernelInfo> kernelTable() {
+  static const std::vector<KernelInfo> table = buildTable();
+  return table;
+}
+
+const KernelInfo &kernelInfo(Kernel kernel) { return kernelTable()[static_cast<size_t>(kernel)]; }
+
+std::optional<Kernel> parseKernel(std::string_view mnemonic) {
+  for (const KernelInfo &info : kernelTable())
+    if (info.mnemonic == mnemonic)
+      return info.kernel;
+  return std::nullopt;
+}
+
+Status checkKernelShapes(Kernel kernel, const KernelAttributes &attributes,
+                         std::span<const std::optional<std::vector<int64_t>>> shapes) {
+  const KernelInfo &info = kernelInfo(kernel);
+  EVO_TRY(rule(shapes.size() == info.operands.size(), info,
+               std::to_string(info.operands.size()) + " operands, got " +
+                   std::to_string(shapes.size())));
+  EVO_TRY(rule(attributes.heads >= 1, info,
+               "heads of at least 1, got " + std::to_string(attributes.heads)));
+  AxisBinding axes;
+  axes['h'] = attributes.heads;
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    const OperandInfo &operand = info.operands[i];
+    if (shapes[i])
+      EVO_TRY(bindOperand(info, operand, *shapes[i], axes));
+    else
+      EVO_TRY(rule(operand.isOptional(), info,
+                   "operand '" + std::string(operand.name) + "', got none"));
+  }
+  return checkOwnRules(info, attributes, axes);
+}
+
+} // namespace evo::plan

@@ -1,0 +1,84 @@
+//===- Kernel.h - the kernel list as data -----------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// Kernels.def as a table: operands with their axes, types and alias rights, and the shape rule that the
+// `kern` dialect's verifier and the plan verifier share.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/plan/DType.h"
+#include "runtime/plan/Status.h"
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace evo::plan {
+
+enum class Kernel : uint8_t {
+#define EVO_KERNEL(Name, mnemonic, attributes, ...) Name,
+#define ATTRIBUTES(...)
+#include "runtime/plan/Kernels.def"
+};
+
+/// The attributes that a kernel can have; which ones it does have stands in Kernels.def.
+enum class KernelAttribute : uint8_t { Eps, Activation, Heads, Scale, Inf };
+enum class Activation : uint8_t { None, Relu };
+
+std::string_view attributeName(KernelAttribute attribute); ///< "eps", "activation", ...
+std::string_view activationName(Activation activation);    ///< "none", "relu"
+std::optional<Activation> parseActivation(std::string_view name);
+
+/// Values of a kernel's attributes; those that the kernel does not have keep their defaults.
+struct KernelAttributes {
+  double eps = 0;                           ///< > 0
+  Activation activation = Activation::None; ///< applied after the bias
+  int64_t heads = 1;                        ///< >= 1
+  double scale = 1;                         ///< finite
+  double inf = 0;                           ///< > 0: the mask fill
+  bool operator==(const KernelAttributes &) const = default;
+};
+
+enum class OperandRole : uint8_t { In, OptIn, Out, OptOut };
+enum class OperandType : uint8_t { Storage, Statistic, Either };
+
+struct OperandInfo {
+  std::string_view name;
+  OperandRole role;
+  std::string_view axes;
+  OperandType type;
+  std::string_view mayAlias; ///< the input that an output may coincide with; empty: none
+
+  bool isOutput() const { return role == OperandRole::Out || role == OperandRole::OptOut; }
+  bool isOptional() const { return role == OperandRole::OptIn || role == OperandRole::OptOut; }
+};
+
+struct KernelInfo {
+  Kernel kernel;
+  std::string_view name;     ///< "LayerNorm"
+  std::string_view mnemonic; ///< "layer_norm": as in plans and `kern.layer_norm`
+  std::vector<KernelAttribute> attributes;
+  std::vector<OperandInfo> operands; ///< inputs first, then outputs
+  /// Index of an operand by name; -1 where there is none.
+  int operandIndex(std::string_view operandName) const;
+  bool hasAttribute(KernelAttribute attribute) const;
+};
+
+/// All kernels, indexed by the enum's value.
+std::span<const KernelInfo> kernelTable();
+const KernelInfo &kernelInfo(Kernel kernel);
+std::optional<Kernel> parseKernel(std::string_view mnemonic);
+
+/// No operand has more axes than this.
+inline constexpr int kMaxRank = 6;
+
+/// Checks operand shapes against the axes of Kernels.def and the kernel's own rules (head widths, the
+/// width of an outer product, broadcast axes). `shapes[i]` is nothing for an absent optional operand.
+/// The error names the operand and says expected and got.
+Status checkKernelShapes(Kernel kernel, const KernelAttributes &attributes,
+                         std::span<const std::optional<std::vector<int64_t>>> shapes);
+
+} // namespace evo::plan
