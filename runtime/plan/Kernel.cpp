@@ -33,16 +33,8 @@ std::string shapeText(std::span<const int64_t> shape) {
   return text + "]";
 }
 
-/// Extents by axis letter, and the shared leading axes.
-struct AxisBinding {
-  std::array<int64_t, 128> extent;
-  std::optional<std::vector<int64_t>> leading;
-  AxisBinding() { extent.fill(-1); }
-  int64_t &operator[](char letter) { return extent[static_cast<unsigned char>(letter)]; }
-};
-
 Status bindOperand(const KernelInfo &info, const OperandInfo &operand,
-                   std::span<const int64_t> shape, AxisBinding &axes) {
+                   std::span<const int64_t> shape, AxisExtents &axes) {
   std::string who =
       "kernel '" + std::string(info.mnemonic) + "' operand '" + std::string(operand.name) + "'";
   std::string_view letters = operand.axes;
@@ -57,11 +49,12 @@ Status bindOperand(const KernelInfo &info, const OperandInfo &operand,
   size_t leadingRank = shape.size() - letters.size();
   if (star) {
     std::vector<int64_t> leading(shape.begin(), shape.begin() + leadingRank);
-    if (!axes.leading)
+    if (!axes.hasLeading) {
       axes.leading = leading;
-    else if (*axes.leading != leading)
+      axes.hasLeading = true;
+    } else if (axes.leading != leading)
       return Status::error(ErrorCode::InvalidPlan, who + ": expected leading axes " +
-                                                       shapeText(*axes.leading) + ", got shape " +
+                                                       shapeText(axes.leading) + ", got shape " +
                                                        shapeText(shape));
   }
   for (size_t i = 0; i < letters.size(); ++i) {
@@ -86,7 +79,7 @@ Status rule(bool holds, const KernelInfo &info, const std::string &expectation) 
 }
 
 Status checkOwnRules(const KernelInfo &info, const KernelAttributes &attributes,
-                     AxisBinding &axes) {
+                     const AxisExtents &axes) {
   switch (info.kernel) {
   case Kernel::Attention:
   case Kernel::AttentionLogits:
@@ -166,16 +159,30 @@ std::optional<Kernel> parseKernel(std::string_view mnemonic) {
   return std::nullopt;
 }
 
-Status checkKernelShapes(Kernel kernel, const KernelAttributes &attributes,
-                         std::span<const std::optional<std::vector<int64_t>>> shapes) {
+double AxisExtents::product(std::string_view axes) const {
+  double value = 1;
+  for (char letter : axes) {
+    if (letter != '*') {
+      value *= static_cast<double>((*this)[letter]);
+      continue;
+    }
+    for (int64_t size : leading)
+      value *= static_cast<double>(size);
+  }
+  return value;
+}
+
+Result<AxisExtents> bindKernelAxes(Kernel kernel, const KernelAttributes &attributes,
+                                   std::span<const std::optional<std::vector<int64_t>>> shapes) {
   const KernelInfo &info = kernelInfo(kernel);
   EVO_TRY(rule(shapes.size() == info.operands.size(), info,
                std::to_string(info.operands.size()) + " operands, got " +
                    std::to_string(shapes.size())));
   EVO_TRY(rule(attributes.heads >= 1, info,
                "heads of at least 1, got " + std::to_string(attributes.heads)));
-  AxisBinding axes;
-  axes['h'] = attributes.heads;
+  AxisExtents axes;
+  if (info.hasAttribute(KernelAttribute::Heads))
+    axes['h'] = attributes.heads;
   for (size_t i = 0; i < shapes.size(); ++i) {
     const OperandInfo &operand = info.operands[i];
     if (shapes[i])
@@ -184,7 +191,13 @@ Status checkKernelShapes(Kernel kernel, const KernelAttributes &attributes,
       EVO_TRY(rule(operand.isOptional(), info,
                    "operand '" + std::string(operand.name) + "', got none"));
   }
-  return checkOwnRules(info, attributes, axes);
+  EVO_TRY(checkOwnRules(info, attributes, axes));
+  return axes;
+}
+
+Status checkKernelShapes(Kernel kernel, const KernelAttributes &attributes,
+                         std::span<const std::optional<std::vector<int64_t>>> shapes) {
+  return bindKernelAxes(kernel, attributes, shapes).status();
 }
 
 } // namespace evo::plan

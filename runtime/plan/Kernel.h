@@ -9,6 +9,7 @@
 #include "runtime/plan/DType.h"
 #include "runtime/plan/Status.h"
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -74,6 +75,23 @@ std::optional<Kernel> parseKernel(std::string_view mnemonic);
 
 /// No operand has more axes than this.
 inline constexpr int kMaxRank = 6;
+
+/// The extents of a call's axes by their letters in Kernels.def.
+struct AxisExtents {
+  std::array<int64_t, 128> extent; ///< -1: the call has no such axis
+  std::vector<int64_t> leading;    ///< the axes of `*`
+  bool hasLeading = false;
+
+  AxisExtents() { extent.fill(-1); }
+  int64_t operator[](char letter) const { return extent[static_cast<unsigned char>(letter)]; }
+  int64_t &operator[](char letter) { return extent[static_cast<unsigned char>(letter)]; }
+  /// Product of the extents of `axes` ("*nk"), as a double since it counts work.
+  double product(std::string_view axes) const;
+};
+
+/// Binds operand shapes to the axes of Kernels.def, and checks what checkKernelShapes checks.
+Result<AxisExtents> bindKernelAxes(Kernel kernel, const KernelAttributes &attributes,
+                                   std::span<const std::optional<std::vector<int64_t>>> shapes);
 
 /// Checks operand shapes against the axes of Kernels.def and the kernel's own rules (head widths, the
 /// width of an outer product, broadcast axes). `shapes[i]` is nothing for an absent optional operand.
