@@ -1,0 +1,296 @@
+//===- Attention.cpp - row, column, global and triangle attention -*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// All are one gated attention; they differ in which axes are batch and sequence, and in bias and mask.
+//===----------------------------------------------------------------------===//
+#include "dialects/Evo/ModuleSupport.h"
+
+#include <cmath>
+
+using namespace mlir;
+using evo::kern::AttentionOptions;
+using evo::kern::KernBuilder;
+using evo::kern::LinearOptions;
+using evo::kern::Part;
+using evo::kern::Sliced;
+
+namespace evo::ir {
+
+namespace {
+
+/// The module's attention behind its layer norm, on rows of any batch of sequences.
+struct GatedAttention {
+  std::string prefix; ///< of the parameters: "msa_att_row.mha"
+  int64_t heads, headDim;
+  double inf;
+  KernelVariant variant;
+
+  AttentionOptions options(Value pairBias, Value mask) const {
+    return {pairBias, mask, heads, 1.0 / std::sqrt(static_cast<double>(headDim)), inf};
+  }
+
+  Value attend(KernBuilder &builder, Value query, Value key, Value value,
+               const AttentionOptions &options) const {
+    if (variant == KernelVariant::Plain)
+      return builder.plainAttention(query, key, value, options);
+    return builder.attention(query, key, value, options);
+  }
+
+  /// residual + Linear_o(sigma(g + b) * o)
+  Value output(KernBuilder &builder, Value o, Value gate, Value residual) const {
+    int64_t width = heads * headDim, channels = shapeOf(residual).back();
+    Value gated = builder.gate(o, gate, builder.vector(prefix + ".linear_g.bias", width));
+    LinearOptions options;
+    options.bias = builder.vector(prefix + ".linear_o.bias", channels);
+    options.residual = residual;
+    return builder.linear(gated, builder.weight(prefix + ".linear_o.weight", channels, width),
+                          options);
+  }
+
+  /// x [b, l, c] normalised; pairBias [h, l, l] and mask [b, l] as the kernel has them.
+  Value emit(KernBuilder &builder, Value x, Value pairBias, Value mask, Value residual) const {
+    int64_t width = heads * headDim;
+    Part parts[] = {{prefix + ".linear_q.weight", width},
+                    {prefix + ".linear_k.weight", width},
+                    {prefix + ".linear_v.weight", width},
+                    {prefix + ".linear_g.weight", width}};
+    Value qkvg = builder.linear(x, builder.weight(prefix + ".qkvg", parts, shapeOf(x).back()));
+    Value query = builder.slice(qkvg, 2, 0, width);
+    Value key = builder.slice(qkvg, 2, width, width);
+    Value value = builder.slice(qkvg, 2, 2 * width, width);
+    Value o = attend(builder, query, key, value, options(pairBias, mask));
+    return output(builder, o, builder.slice(qkvg, 2, 3 * width, width), residual);
+  }
+};
+
+/// Linear(x) of [i, j, c] as [h, i, j], stored so.
+Value headFirst(KernBuilder &builder, Value x, Value weight) {
+  LinearOptions options;
+  static constexpr int64_t order[] = {2, 0, 1};
+  options.layout = order;
+  return builder.linear(x, weight, options);
+}
+
+LogicalResult verifyHeads(Operation *op, int64_t heads, int64_t headDim, double inf) {
+  return failure(failed(verifyPositive(op, "heads", static_cast<double>(heads))) ||
+                 failed(verifyPositive(op, "head_dim", static_cast<double>(headDim))) ||
+                 failed(verifyPositive(op, "inf", inf)));
+}
+
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// MSA row attention
+//===----------------------------------------------------------------------===//
+
+LogicalResult MsaRowAttentionOp::verifyOwn() {
+  ArrayRef<int64_t> z = shapeOf(getZ());
+  if (failed(verifyMsa(*this, getM(), getMask())))
+    return failure();
+  if (z.size() != 3 || z[0] != z[1] || z[0] != shapeOf(getM())[1])
+    return emitOpError("expected z of [r, r, c_z] (C1), got ") << getZ().getType();
+  return verifyHeads(*this, getHeads(), getHeadDim(), getInf().convertToDouble());
+}
+
+SmallVector<StringRef> MsaRowAttentionOp::getTensorNames() { return {"m", "z", "msa_mask"}; }
+StringRef MsaRowAttentionOp::getUpdatedTensor() { return "m"; }
+
+DominantTerm MsaRowAttentionOp::getDominantTerm() {
+  ArrayRef<int64_t> m = shapeOf(getM());
+  return {"h s r^2", count({static_cast<int64_t>(getHeads()), m[0], m[1], m[1]})};
+}
+
+SmallVector<KernelVariant> MsaRowAttentionOp::getLegalVariants() {
+  return {KernelVariant::Fused, KernelVariant::Plain};
+}
+
+SmallVector<SliceAxis> MsaRowAttentionOp::getLegalAxes() {
+  return {{Axis::S, shapeOf(getM())[0]}};
+}
+
+Value MsaRowAttentionOp::emitForward(KernBuilder &builder, ValueRange values, ChoiceAttr choice) {
+  Value m = values[0], z = values[1], mask = values[2];
+  std::string prefix = getPrefix().str();
+  double eps = getNormEps().convertToDouble();
+  int64_t heads = getHeads(), channels = shapeOf(z).back(), residues = shapeOf(z)[0];
+  GatedAttention attention{prefix + ".mha", heads, static_cast<int64_t>(getHeadDim()),
+                           getInf().convertToDouble(), choice.getVariant()};
+  Value bias = builder.sliceLoop(
+      "r_i", sideSliceSize(choice, shapeOf(m)[0], residues), Sliced{z, 0}, {}, 0,
+      [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
+        Value normed = builder.layerNorm(sliced[0], prefix + ".layer_norm_z", eps);
+        return {headFirst(builder, normed,
+                          builder.weight(prefix + ".linear_z.weight", heads, channels))};
+      })[0];
+  bias = builder.transpose(bias, {2, 0, 1});
+  return builder.sliceLoop(
+      "s", choice.getSize(), {Sliced{m, 0}, Sliced{mask, 0}}, bias, 0,
+      [&](ArrayRef<Value> sliced, ArrayRef<Value> whole) -> SmallVector<Value> {
+        Value normed = builder.layerNorm(sliced[0], prefix + ".layer_norm_m", eps);
+        return {attention.emit(builder, normed, whole[0], sliced[1], sliced[0])};
+      })[0];
+}
+
+//===----------------------------------------------------------------------===//
+// MSA column attention
+//===----------------------------------------------------------------------===//
+
+LogicalResult MsaColumnAttentionOp::verifyOwn() {
+  return failure(failed(verifyMsa(*this, getM(), getMask())) ||
+                 failed(verifyHeads(*this, getHeads(), getHeadDim(), getInf().convertToDouble())));
+}
+
+SmallVector<StringRef> MsaColumnAttentionOp::getTensorNames() { return {"m", "msa_mask"}; }
+StringRef MsaColumnAttentionOp::getUpdatedTensor() { return "m"; }
+
+DominantTerm MsaColumnAttentionOp::getDominantTerm() {
+  ArrayRef<int64_t> m = shapeOf(getM());
+  return {"h s^2 r", count({static_cast<int64_t>(getHeads()), m[0], m[0], m[1]})};
+}
+
+SmallVector<KernelVariant> MsaColumnAttentionOp::getLegalVariants() {
+  return {KernelVariant::Fused, KernelVariant::Plain};
+}
+
+SmallVector<SliceAxis> MsaColumnAttentionOp::getLegalAxes() {
+  return {{Axis::R, shapeOf(getM())[1]}};
+}
+
+Value MsaColumnAttentionOp::emitForward(KernBuilder &builder, ValueRange values,
+                                        ChoiceAttr choice) {
+  Value columns = builder.transpose(values[0], {1, 0, 2});
+  Value mask = builder.transpose(values[1], {1, 0});
+  std::string prefix = getPrefix().str();
+  GatedAttention attention{prefix + ".mha", static_cast<int64_t>(getHeads()),
+                           static_cast<int64_t>(getHeadDim()), getInf().convertToDouble(),
+                           choice.getVariant()};
+  Value updated = builder.sliceLoop(
+      "r", choice.getSize(), {Sliced{columns, 0}, Sliced{mask, 0}}, {}, 0,
+      [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
+        Value normed = builder.layerNorm(sliced[0], prefix + ".layer_norm_m",
+                                         getNormEps().convertToDouble());
+        return {attention.emit(builder, normed, {}, sliced[1], sliced[0])};
+      })[0];
+  return builder.transpose(updated, {1, 0, 2});
+}
+
+//===----------------------------------------------------------------------===//
+// MSA column global attention
+//===----------------------------------------------------------------------===//
+
+LogicalResult MsaColumnGlobalAttentionOp::verifyOwn() {
+  return failure(
+      failed(verifyMsa(*this, getM(), getMask())) ||
+      failed(verifyHeads(*this, getHeads(), getHeadDim(), getInf().convertToDouble())) ||
+      failed(verifyPositive(*this, "mean_eps", getMeanEps().convertToDouble())));
+}
+
+SmallVector<StringRef> MsaColumnGlobalAttentionOp::getTensorNames() { return {"m", "msa_mask"}; }
+StringRef MsaColumnGlobalAttentionOp::getUpdatedTensor() { return "m"; }
+
+DominantTerm MsaColumnGlobalAttentionOp::getDominantTerm() {
+  ArrayRef<int64_t> m = shapeOf(getM());
+  return {"s r c_m", count({m[0], m[1], m[2]})};
+}
+
+SmallVector<KernelVariant> MsaColumnGlobalAttentionOp::getLegalVariants() {
+  return {KernelVariant::Fused, KernelVariant::Plain};
+}
+
+SmallVector<SliceAxis> MsaColumnGlobalAttentionOp::getLegalAxes() {
+  return {{Axis::R, shapeOf(getM())[1]}};
+}
+
+Value MsaColumnGlobalAttentionOp::emitForward(KernBuilder &builder, ValueRange values,
+                                              ChoiceAttr choice) {
+  Value columns = builder.transpose(values[0], {1, 0, 2});
+  Value mask = builder.transpose(values[1], {1, 0});
+  std::string prefix = getPrefix().str(), name = prefix + ".global_attention";
+  int64_t headDim = getHeadDim(), width = getHeads() * headDim, channels = shapeOf(columns).back();
+  GatedAttention attention{name, static_cast<int64_t>(getHeads()), headDim,
+                           getInf().convertToDouble(), choice.getVariant()};
+  Value updated = builder.sliceLoop(
+      "r", choice.getSize(), {Sliced{columns, 0}, Sliced{mask, 0}}, {}, 0,
+      [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
+        Value x = builder.layerNorm(sliced[0], prefix + ".layer_norm_m",
+                                    getNormEps().convertToDouble());
+        Value mean = builder.maskedMean(x, sliced[1], getMeanEps().convertToDouble());
+        Value query =
+            builder.linear(mean, builder.weight(name + ".linear_q.weight", width, channels));
+        Part parts[] = {{name + ".linear_k.weight", headDim},
+                        {name + ".linear_v.weight", headDim},
+                        {name + ".linear_g.weight", width}};
+        Value kvg = builder.linear(x, builder.weight(name + ".kvg", parts, channels));
+        Value key = builder.slice(kvg, 2, 0, headDim);
+        Value value = builder.slice(kvg, 2, headDim, headDim);
+        Value o = attention.attend(builder, query, key, value, attention.options({}, sliced[1]));
+        return {
+            attention.output(builder, o, builder.slice(kvg, 2, 2 * headDim, width), sliced[0])};
+      })[0];
+  return builder.transpose(updated, {1, 0, 2});
+}
+
+//===----------------------------------------------------------------------===//
+// Triangle attention
+//===----------------------------------------------------------------------===//
+
+LogicalResult TriangleAttentionOp::verifyOwn() {
+  return failure(failed(verifyPair(*this, getZ(), getMask())) ||
+                 failed(verifyHeads(*this, getHeads(), getHeadDim(), getInf().convertToDouble())));
+}
+
+SmallVector<StringRef> TriangleAttentionOp::getTensorNames() { return {"z", "pair_mask"}; }
+StringRef TriangleAttentionOp::getUpdatedTensor() { return "z"; }
+
+DominantTerm TriangleAttentionOp::getDominantTerm() {
+  int64_t r = shapeOf(getZ())[0];
+  return {"h r^3", count({static_cast<int64_t>(getHeads()), r, r, r})};
+}
+
+SmallVector<KernelVariant> TriangleAttentionOp::getLegalVariants() {
+  return {KernelVariant::Fused, KernelVariant::Plain};
+}
+
+SmallVector<SliceAxis> TriangleAttentionOp::getLegalAxes() {
+  Axis axis = getNode() == TriangleNode::Starting ? Axis::Ri : Axis::Rj;
+  return {{axis, shapeOf(getZ())[0]}};
+}
+
+Value TriangleAttentionOp::emitForward(KernBuilder &builder, ValueRange values,
+                                       ChoiceAttr choice) {
+  bool ending = getNode() == TriangleNode::Ending;
+  Value z = ending ? builder.transpose(values[0], {1, 0, 2}) : values[0];
+  Value mask = ending ? builder.transpose(values[1], {1, 0}) : values[1];
+  StringRef axis = stringifyAxis(getLegalAxes()[0].axis);
+  std::string prefix = getPrefix().str();
+  int64_t heads = getHeads(), channels = shapeOf(z).back();
+  GatedAttention attention{prefix + ".mha", heads, static_cast<int64_t>(getHeadDim()),
+                           getInf().convertToDouble(), choice.getVariant()};
+  auto norm = [&](Value x) {
+    return builder.layerNorm(x, prefix + ".layer_norm", getNormEps().convertToDouble());
+  };
+  auto makeBias = [&](Value x) {
+    return headFirst(builder, x, builder.weight(prefix + ".linear.weight", heads, channels));
+  };
+  Value updated;
+  if (choice.getAxis() == Axis::None) {
+    // Without slices the normalised z serves bias and projections alike.
+    Value x = norm(z);
+    updated = attention.emit(builder, x, builder.transpose(makeBias(x), {2, 0, 1}), mask, z);
+  } else {
+    Value bias = builder.sliceLoop(
+        axis, choice.getSize(), Sliced{z, 0}, {}, 0,
+        [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
+          return {makeBias(norm(sliced[0]))};
+        })[0];
+    updated = builder.sliceLoop(
+        axis, choice.getSize(), {Sliced{z, 0}, Sliced{mask, 0}},
+        builder.transpose(bias, {2, 0, 1}), 0,
+        [&](ArrayRef<Value> sliced, ArrayRef<Value> whole) -> SmallVector<Value> {
+          return {attention.emit(builder, norm(sliced[0]), whole[0], sliced[1], sliced[0])};
+        })[0];
+  }
+  return ending ? builder.transpose(updated, {1, 0, 2}) : updated;
+}
+
+} // namespace evo::ir

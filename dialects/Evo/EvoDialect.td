@@ -1,0 +1,86 @@
+//===- EvoDialect.td - model ops and choices ----------------*- tablegen -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#ifndef EVO_EVO_DIALECT
+#define EVO_EVO_DIALECT
+
+include "mlir/IR/OpBase.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+
+def Evo_Dialect : Dialect {
+  let name = "evo";
+  let cppNamespace = "::evo::ir";
+  let summary = "one op a module of an Evoformer-type stack";
+  let description = [{
+    A stack holds segments, a segment the modules of one block, which all of its blocks share. Each module
+    maps a residual stream to its updated self, `x + f(x, ...)`, and carries the choice by which it is
+    lowered. The algorithms are those of the AlphaFold2 paper's supplement, the names OpenFold's.
+  }];
+  let useDefaultAttributePrinterParser = 1;
+  let dependentDialects = ["::evo::kern::KernDialect"];
+}
+
+class Evo_Enum<string name, string text, list<I32EnumAttrCase> cases> : I32EnumAttr<name, text, cases> {
+  let cppNamespace = "::evo::ir";
+}
+
+// fused: online softmax, the outer product is never stored; plain: the seed's, logits and outer product stored.
+def Evo_KernelVariant : Evo_Enum<"KernelVariant", "which kernels a module is lowered to", [
+  I32EnumAttrCase<"Fused", 0, "fused">, I32EnumAttrCase<"Plain", 1, "plain">]>;
+
+def Evo_Axis : Evo_Enum<"Axis", "an axis that a slice loop may run over", [
+  I32EnumAttrCase<"None", 0, "none">, I32EnumAttrCase<"S", 1, "s">, I32EnumAttrCase<"R", 2, "r">,
+  I32EnumAttrCase<"Ri", 3, "r_i">, I32EnumAttrCase<"Rj", 4, "r_j">]>;
+
+def Evo_Keep : Evo_Enum<"Keep", "what a module keeps from forward to backward", [
+  I32EnumAttrCase<"Nothing", 0, "nothing">, I32EnumAttrCase<"Input", 1, "input">,
+  I32EnumAttrCase<"All", 2, "all">]>;
+
+def Evo_MsaLayout : Evo_Enum<"MsaLayout", "how m lies over the devices", [
+  I32EnumAttrCase<"Whole", 0, "whole">, I32EnumAttrCase<"S", 1, "s">, I32EnumAttrCase<"R", 2, "r">]>;
+
+def Evo_PairLayout : Evo_Enum<"PairLayout", "how z lies over the devices", [
+  I32EnumAttrCase<"Whole", 0, "whole">, I32EnumAttrCase<"I", 1, "i">, I32EnumAttrCase<"J", 2, "j">,
+  I32EnumAttrCase<"Grid", 3, "grid">]>;
+
+def Evo_TriangleDirection : Evo_Enum<"TriangleDirection", "which edges a triangle product sums over", [
+  I32EnumAttrCase<"Outgoing", 0, "outgoing">, I32EnumAttrCase<"Incoming", 1, "incoming">]>;
+
+def Evo_TriangleNode : Evo_Enum<"TriangleNode", "which node of a triangle attends", [
+  I32EnumAttrCase<"Starting", 0, "starting">, I32EnumAttrCase<"Ending", 1, "ending">]>;
+
+def Evo_Stream : Evo_Enum<"Stream", "a residual stream", [
+  I32EnumAttrCase<"Msa", 0, "m">, I32EnumAttrCase<"Pair", 1, "z">]>;
+
+def Evo_ChoiceAttr : AttrDef<Evo_Dialect, "Choice"> {
+  let mnemonic = "choice";
+  let summary = "how a module is carried out";
+  let description = [{
+    Forward: the kernel variant and a slice loop of `size` elements over `axis` (`none`: no loop). Backward:
+    what is kept for it, its variant, axis and size. Layouts: how the streams lie over the devices while the
+    module runs. All of it is chosen; none of it changes what is computed.
+
+    Example: `#evo.choice<variant = fused, axis = s, size = 4>`
+  }];
+  let parameters = (ins
+    DefaultValuedParameter<"KernelVariant", "KernelVariant::Fused">:$variant,
+    DefaultValuedParameter<"Axis", "Axis::None">:$axis,
+    DefaultValuedParameter<"int64_t", "0">:$size,
+    DefaultValuedParameter<"Keep", "Keep::Nothing">:$keep,
+    DefaultValuedParameter<"KernelVariant", "KernelVariant::Fused">:$backward_variant,
+    DefaultValuedParameter<"Axis", "Axis::None">:$backward_axis,
+    DefaultValuedParameter<"int64_t", "0">:$backward_size,
+    DefaultValuedParameter<"MsaLayout", "MsaLayout::Whole">:$layout_m,
+    DefaultValuedParameter<"PairLayout", "PairLayout::Whole">:$layout_z);
+  let assemblyFormat = "(`<` struct(params)^ `>`)?";
+  let genVerifyDecl = 1;
+  let builders = [
+    AttrBuilder<(ins "KernelVariant":$variant, CArg<"Axis", "Axis::None">:$axis, CArg<"int64_t", "0">:$size), [{
+      return $_get($_ctxt, variant, axis, size, Keep::Nothing, KernelVariant::Fused, Axis::None, 0,
+                   MsaLayout::Whole, PairLayout::Whole);
+    }]>
+  ];
+}
+
+#endif

@@ -1,0 +1,137 @@
+//===- TriangleMultiplication.cpp - outgoing and incoming -------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// With z' = z for outgoing edges and z' = z transposed for incoming ones, both are
+//   p'[x,y] = sum_k u[x,k] w[y,k],  u, w = mask' * sigma(Linear_g(LN(z'))) * Linear_p(LN(z'))
+// where u is the operand `a` and w is `b` for outgoing, the other way round for incoming:
+//   incoming p[i,j] = sum_k a[k,i] b[k,j] = p'[j,i] with u[j,k] = b[k,j] and w[i,k] = a[k,i].
+// Slices of z' along its first axis need u's own rows and the whole of w.
+//===----------------------------------------------------------------------===//
+#include "dialects/Evo/ModuleSupport.h"
+
+using namespace mlir;
+using evo::kern::KernBuilder;
+using evo::kern::LinearOptions;
+using evo::kern::Part;
+using evo::kern::Sliced;
+
+namespace evo::ir {
+
+namespace {
+
+/// The parameters of one block's module: rows u_p | w_p | u_g | w_g | g, adjacent.
+struct Parameters {
+  KernBuilder &builder;
+  std::string prefix;
+  std::string own, other; ///< "a" and "b" for outgoing
+  int64_t hidden, channels;
+
+  SmallVector<Part> parts(const std::string &suffix) const {
+    return {{prefix + ".linear_" + own + "_p." + suffix, hidden},
+            {prefix + ".linear_" + other + "_p." + suffix, hidden},
+            {prefix + ".linear_" + own + "_g." + suffix, hidden},
+            {prefix + ".linear_" + other + "_g." + suffix, hidden},
+            {prefix + ".linear_g." + suffix, channels}};
+  }
+
+  /// Operands [first, first + count) of u, w from x [.., c], stored channel-first: [count * hidden, ..].
+  Value operands(Value x, Value mask, int64_t first, int64_t count) const {
+    Value weight = builder.weight(prefix + ".projections.weight", parts("weight"), channels);
+    Value bias = builder.vector(prefix + ".projections.bias", parts("bias"));
+    int64_t rows = count * hidden, start = first * hidden;
+    static constexpr int64_t order[] = {2, 0, 1};
+    Value y = builder.gatedLinear(x, builder.slice(weight, 0, start, rows),
+                                  builder.slice(bias, 0, start, rows),
+                                  builder.slice(weight, 0, start + 2 * hidden, rows),
+                                  builder.slice(bias, 0, start + 2 * hidden, rows), mask, order);
+    return y;
+  }
+
+  /// The logits of the output gate.
+  Value gate(Value x) const {
+    Value weight = builder.weight(prefix + ".projections.weight", parts("weight"), channels);
+    Value bias = builder.vector(prefix + ".projections.bias", parts("bias"));
+    LinearOptions options;
+    options.bias = builder.slice(bias, 0, 4 * hidden, channels);
+    return builder.linear(x, builder.slice(weight, 0, 4 * hidden, channels), options);
+  }
+
+  /// residual + sigma(gate) * Linear_z(LN(p)), p [hidden, x, y].
+  Value output(Value p, Value x, Value residual, double eps) const {
+    Value normed = builder.layerNorm(builder.transpose(p, {1, 2, 0}), prefix + ".layer_norm_out", eps);
+    LinearOptions options;
+    options.bias = builder.vector(prefix + ".linear_z.bias", channels);
+    options.gate = gate(x);
+    options.residual = residual;
+    return builder.linear(normed, builder.weight(prefix + ".linear_z.weight", channels, hidden),
+                          options);
+  }
+};
+
+} // namespace
+
+LogicalResult TriangleMultiplicationOp::verifyOwn() {
+  return failure(failed(verifyPair(*this, getZ(), getMask())) ||
+                 failed(verifyPositive(*this, "hidden", static_cast<double>(getHidden()))));
+}
+
+SmallVector<StringRef> TriangleMultiplicationOp::getTensorNames() { return {"z", "pair_mask"}; }
+StringRef TriangleMultiplicationOp::getUpdatedTensor() { return "z"; }
+
+DominantTerm TriangleMultiplicationOp::getDominantTerm() {
+  int64_t r = shapeOf(getZ())[0];
+  return {"r^2 c", count({r, r, static_cast<int64_t>(getHidden())})};
+}
+
+SmallVector<KernelVariant> TriangleMultiplicationOp::getLegalVariants() {
+  return {KernelVariant::Fused};
+}
+
+SmallVector<SliceAxis> TriangleMultiplicationOp::getLegalAxes() {
+  Axis axis = getDirection() == TriangleDirection::Outgoing ? Axis::Ri : Axis::Rj;
+  return {{axis, shapeOf(getZ())[0]}};
+}
+
+Value TriangleMultiplicationOp::emitForward(KernBuilder &builder, ValueRange values,
+                                            ChoiceAttr choice) {
+  bool incoming = getDirection() == TriangleDirection::Incoming;
+  Value z = incoming ? builder.transpose(values[0], {1, 0, 2}) : values[0];
+  Value mask = incoming ? builder.transpose(values[1], {1, 0}) : values[1];
+  StringRef axis = stringifyAxis(getLegalAxes()[0].axis);
+  int64_t hidden = getHidden();
+  double eps = getNormEps().convertToDouble();
+  Parameters parameters{builder,
+                        getPrefix().str(),
+                        incoming ? "b" : "a",
+                        incoming ? "a" : "b",
+                        hidden,
+                        shapeOf(z).back()};
+  auto norm = [&](Value x) {
+    return builder.layerNorm(x, parameters.prefix + ".layer_norm_in", eps);
+  };
+  Value updated;
+  if (choice.getAxis() == Axis::None) {
+    Value x = norm(z);
+    Value both = builder.transpose(parameters.operands(x, mask, 0, 2), {2, 0, 1});
+    Value product = builder.batchMatmul(builder.slice(both, 0, 0, hidden),
+                                        builder.slice(both, 0, hidden, hidden));
+    updated = parameters.output(product, x, z, eps);
+  } else {
+    Value other = builder.sliceLoop(
+        axis, choice.getSize(), {Sliced{z, 0}, Sliced{mask, 0}}, {}, 0,
+        [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
+          return {parameters.operands(norm(sliced[0]), sliced[1], 1, 1)};
+        })[0];
+    updated = builder.sliceLoop(
+        axis, choice.getSize(), {Sliced{z, 0}, Sliced{mask, 0}},
+        builder.transpose(other, {2, 0, 1}), 0,
+        [&](ArrayRef<Value> sliced, ArrayRef<Value> whole) -> SmallVector<Value> {
+          Value x = norm(sliced[0]);
+          Value own = builder.transpose(parameters.operands(x, sliced[1], 0, 1), {2, 0, 1});
+          return {parameters.output(builder.batchMatmul(own, whole[0]), x, sliced[0], eps)};
+        })[0];
+  }
+  return incoming ? builder.transpose(updated, {1, 0, 2}) : updated;
+}
+
+} // namespace evo::ir

@@ -1,0 +1,293 @@
+//===- KernKernels.cpp - the kernel ops -------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// What differs between kernels (work and exponentials) and what they share (syntax, verification).
+//===----------------------------------------------------------------------===//
+#include "dialects/Kern/KernDialect.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+using evo::plan::AxisExtents;
+
+namespace evo::kern {
+
+//===----------------------------------------------------------------------===//
+// Work
+//===----------------------------------------------------------------------===//
+
+// Extents are read by the letters of Kernels.def. Vector work counts its additions and multiplications.
+#define EVO_KERNEL_WORK(Op, MATMUL, FLOPS, EXPS)                                                   \
+  bool Op::isMatmul() { return MATMUL; }                                                           \
+  double Op::getFlops(const AxisExtents &axes) { return FLOPS; }                                   \
+  double Op::getExps(const AxisExtents &axes) { return EXPS; }                                     \
+  int64_t Op::getWorkspaceBytes(const AxisExtents &) { return 0; }
+
+EVO_KERNEL_WORK(LayerNormOp, false, 8 * axes.product("*c"), 0)
+EVO_KERNEL_WORK(LinearOp, true, 2 * axes.product("*nk"), getGate() ? axes.product("*n") : 0)
+EVO_KERNEL_WORK(GatedLinearOp, true, 4 * axes.product("*nk"), axes.product("*n"))
+EVO_KERNEL_WORK(AttentionOp, true, 4 * axes.product("bqkx"), axes.product("bhqk"))
+EVO_KERNEL_WORK(AttentionLogitsOp, true, 2 * axes.product("bqkx"), 0)
+EVO_KERNEL_WORK(SoftmaxOp, false, 4 * axes.product("*k"), axes.product("*k"))
+EVO_KERNEL_WORK(AttentionValuesOp, true, 2 * axes.product("bqkx"), 0)
+EVO_KERNEL_WORK(GateOp, false, 3 * axes.product("bqx"), axes.product("bqx"))
+EVO_KERNEL_WORK(MaskedMeanOp, false, 2 * axes.product("bqx"), 0)
+EVO_KERNEL_WORK(OuterProductOp, true, 2 * axes.product("sijx"), 0)
+EVO_KERNEL_WORK(OuterProductMeanOp, true, 2 * axes.product("sijx") + 2 * axes.product("ijnx"), 0)
+EVO_KERNEL_WORK(OuterProductNormOp, true, 2 * axes.product("sij"), 0)
+EVO_KERNEL_WORK(BatchMatmulOp, true, 2 * axes.product("bmnk"), 0)
+EVO_KERNEL_WORK(CopyOp, false, 0, 0)
+#undef EVO_KERNEL_WORK
+
+//===----------------------------------------------------------------------===//
+// Axes and bytes
+//===----------------------------------------------------------------------===//
+
+SliceLoopOp getEnclosingLoop(Operation *op) { return op->getParentOfType<SliceLoopOp>(); }
+
+std::vector<int64_t> resolveShape(Value value, int64_t sliceLength) {
+  std::vector<int64_t> shape;
+  for (int64_t size : cast<RankedTensorType>(value.getType()).getShape())
+    shape.push_back(ShapedType::isDynamic(size) ? sliceLength : size);
+  return shape;
+}
+
+static SmallVector<Value> getAllOperands(KernelOpInterface op) {
+  SmallVector<Value> values = op.getKernelInputs();
+  llvm::append_range(values, op.getKernelOutputs());
+  return values;
+}
+
+Result<AxisExtents> getKernelAxes(KernelOpInterface op, int64_t sliceLength) {
+  std::vector<std::optional<std::vector<int64_t>>> shapes;
+  for (Value value : getAllOperands(op))
+    shapes.push_back(value ? std::optional(resolveShape(value, sliceLength)) : std::nullopt);
+  return plan::bindKernelAxes(op.getKernel(), op.getKernelAttributes(), shapes);
+}
+
+static double valueBytes(Value value, int64_t sliceLength) {
+  double bytes = cast<RankedTensorType>(value.getType()).getElementTypeBitWidth() / 8.0;
+  for (int64_t size : resolveShape(value, sliceLength))
+    bytes *= static_cast<double>(size);
+  return bytes;
+}
+
+KernelBytes kernelBytes(KernelOpInterface op, int64_t sliceLength) {
+  KernelBytes bytes;
+  SmallVector<Value> seen;
+  for (Value value : op.getKernelInputs()) {
+    if (!value || llvm::is_contained(seen, value))
+      continue;
+    seen.push_back(value);
+    bytes.read += valueBytes(value, sliceLength);
+  }
+  for (Value value : op.getKernelOutputs())
+    if (value)
+      bytes.written += valueBytes(value, sliceLength);
+  return bytes;
+}
+
+Value getViewBase(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!isa<TransposeOp, SliceOp>(op))
+      break;
+    value = op->getOperand(0);
+  }
+  return value;
+}
+
+Value tiedOperand(KernelOpInterface op) {
+  const plan::KernelInfo &info = plan::kernelInfo(op.getKernel());
+  SmallVector<Value> inputs = op.getKernelInputs();
+  const plan::OperandInfo &output = info.operands[inputs.size()];
+  int index = info.operandIndex(output.mayAlias);
+  return index < 0 ? Value() : inputs[index];
+}
+
+//===----------------------------------------------------------------------===//
+// Attributes
+//===----------------------------------------------------------------------===//
+
+plan::KernelAttributes readKernelAttributes(DictionaryAttr dictionary, plan::Kernel kernel) {
+  plan::KernelAttributes values;
+  auto real = [&](StringRef name) { return dictionary.getAs<FloatAttr>(name).getValueAsDouble(); };
+  for (plan::KernelAttribute attribute : plan::kernelInfo(kernel).attributes) {
+    StringRef name = plan::attributeName(attribute);
+    switch (attribute) {
+    case plan::KernelAttribute::Eps:
+      values.eps = real(name);
+      break;
+    case plan::KernelAttribute::Scale:
+      values.scale = real(name);
+      break;
+    case plan::KernelAttribute::Inf:
+      values.inf = real(name);
+      break;
+    case plan::KernelAttribute::Heads:
+      values.heads = dictionary.getAs<IntegerAttr>(name).getInt();
+      break;
+    case plan::KernelAttribute::Activation:
+      values.activation = plan::parseActivation(dictionary.getAs<StringAttr>(name).getValue())
+                              .value_or(plan::Activation::None);
+      break;
+    }
+  }
+  return values;
+}
+
+plan::KernelAttributes readKernelAttributes(Operation *op, plan::Kernel kernel) {
+  // The ops name their attributes as the row does; KernKernelsTest holds the two together.
+  NamedAttrList attributes(op->getDiscardableAttrDictionary());
+  for (plan::KernelAttribute attribute : plan::kernelInfo(kernel).attributes) {
+    StringRef name = plan::attributeName(attribute);
+    if (std::optional<Attribute> value = op->getInherentAttr(name); value && *value)
+      attributes.set(name, *value);
+  }
+  return readKernelAttributes(attributes.getDictionary(op->getContext()), kernel);
+}
+
+DictionaryAttr writeKernelAttributes(MLIRContext *context, plan::Kernel kernel,
+                                     const plan::KernelAttributes &values) {
+  Builder builder(context);
+  NamedAttrList list;
+  for (plan::KernelAttribute attribute : plan::kernelInfo(kernel).attributes) {
+    StringRef name = plan::attributeName(attribute);
+    switch (attribute) {
+    case plan::KernelAttribute::Eps:
+      list.set(name, builder.getF64FloatAttr(values.eps));
+      break;
+    case plan::KernelAttribute::Scale:
+      list.set(name, builder.getF64FloatAttr(values.scale));
+      break;
+    case plan::KernelAttribute::Inf:
+      list.set(name, builder.getF64FloatAttr(values.inf));
+      break;
+    case plan::KernelAttribute::Heads:
+      list.set(name, builder.getI64IntegerAttr(values.heads));
+      break;
+    case plan::KernelAttribute::Activation:
+      list.set(name, builder.getStringAttr(plan::activationName(values.activation)));
+      break;
+    }
+  }
+  return list.getDictionary(context);
+}
+
+//===----------------------------------------------------------------------===//
+// Syntax
+//===----------------------------------------------------------------------===//
+
+ParseResult parseKernel(OpAsmParser &parser, OperationState &state, plan::Kernel kernel) {
+  const plan::KernelInfo &info = plan::kernelInfo(kernel);
+  SmallVector<OpAsmParser::UnresolvedOperand> values;
+  SmallVector<int32_t> present(info.operands.size(), 0);
+  int last = -1;
+  auto parseOperand = [&]() -> ParseResult {
+    StringRef name;
+    SMLoc location = parser.getCurrentLocation();
+    if (parser.parseKeyword(&name) || parser.parseEqual() ||
+        parser.parseOperand(values.emplace_back()))
+      return failure();
+    int index = info.operandIndex({name.data(), name.size()});
+    if (index <= last || info.operands[index].isOutput())
+      return parser.emitError(location) << "expected an input of '" << StringRef(info.mnemonic)
+                                        << "' in its order, got '" << name << "'";
+    last = index;
+    present[index] = 1;
+    return success();
+  };
+  FunctionType type;
+  SMLoc location = parser.getCurrentLocation();
+  if (parser.parseCommaSeparatedList(AsmParser::Delimiter::Paren, parseOperand) ||
+      parser.parseOptionalAttrDict(state.attributes) || parser.parseColonType(type) ||
+      parser.resolveOperands(values, type.getInputs(), location, state.operands))
+    return failure();
+  state.addTypes(type.getResults());
+  // ODS wants segment sizes only where more than one operand, or result, is optional.
+  Builder &builder = parser.getBuilder();
+  auto count = [&](plan::OperandRole role) {
+    return llvm::count_if(info.operands, [&](auto &operand) { return operand.role == role; });
+  };
+  size_t inputs = llvm::count_if(info.operands, [](auto &operand) { return !operand.isOutput(); });
+  if (count(plan::OperandRole::OptIn) > 1)
+    state.addAttribute("operandSegmentSizes",
+                       builder.getDenseI32ArrayAttr(ArrayRef(present).take_front(inputs)));
+  if (count(plan::OperandRole::OptOut) > 1) {
+    // Optional results are given in order: all of the first ones that the type lists.
+    SmallVector<int32_t> results(info.operands.size() - inputs, 0);
+    for (size_t i = 0; i < std::min<size_t>(results.size(), type.getNumResults()); ++i)
+      results[i] = 1;
+    state.addAttribute("resultSegmentSizes", builder.getDenseI32ArrayAttr(results));
+  }
+  return success();
+}
+
+void printKernel(OpAsmPrinter &printer, KernelOpInterface op) {
+  const plan::KernelInfo &info = plan::kernelInfo(op.getKernel());
+  SmallVector<Value> inputs = op.getKernelInputs();
+  printer << '(';
+  bool first = true;
+  for (auto [index, value] : llvm::enumerate(inputs)) {
+    if (!value)
+      continue;
+    printer << (first ? "" : ", ") << StringRef(info.operands[index].name) << " = " << value;
+    first = false;
+  }
+  printer << ')';
+  printer.printOptionalAttrDict(op->getAttrs(), {"operandSegmentSizes", "resultSegmentSizes"});
+  printer << " : " << FunctionType::get(op->getContext(), op->getOperandTypes(), op->getResultTypes());
+}
+
+static LogicalResult verifyAttributes(KernelOpInterface op) {
+  for (plan::KernelAttribute attribute : plan::kernelInfo(op.getKernel()).attributes) {
+    StringRef name = plan::attributeName(attribute);
+    std::optional<Attribute> value = op->getInherentAttr(name);
+    if (attribute != plan::KernelAttribute::Activation || !value)
+      continue;
+    auto text = dyn_cast_or_null<StringAttr>(*value);
+    if (text && !plan::parseActivation(text.getValue()))
+      return op->emitOpError("expected activation none or relu, got ") << text;
+  }
+  return success();
+}
+
+static LogicalResult verifyLayout(KernelOpInterface op) {
+  std::optional<ArrayRef<int64_t>> layout = op.getStoreOrder();
+  if (!layout)
+    return success();
+  SmallVector<int64_t> sorted(*layout);
+  llvm::sort(sorted);
+  int64_t rank = cast<RankedTensorType>(op.getKernelOutputs().front().getType()).getRank();
+  if (sorted != llvm::to_vector(llvm::seq<int64_t>(0, rank)))
+    return op->emitOpError("expected layout to be a permutation of ") << rank << " axes";
+  return success();
+}
+
+LogicalResult verifyKernel(KernelOpInterface op) {
+  if (failed(verifyAttributes(op)) || failed(verifyLayout(op)))
+    return failure();
+  const plan::KernelInfo &info = plan::kernelInfo(op.getKernel());
+  SmallVector<Value> values = getAllOperands(op);
+  for (auto [operand, value] : llvm::zip_equal(info.operands, values)) {
+    if (!value)
+      continue;
+    auto type = cast<RankedTensorType>(value.getType());
+    if (!toDType(type.getElementType()))
+      return op->emitOpError("operand '") << StringRef(operand.name)
+                                          << "' expected f64, f32, f16 or bf16, got "
+                                          << type.getElementType();
+    if (llvm::count_if(type.getShape(), ShapedType::isDynamic) > 1)
+      return op->emitOpError("operand '")
+             << StringRef(operand.name) << "' expected at most one sliced axis, got " << type;
+    if (!type.hasStaticShape() && !getEnclosingLoop(op))
+      return op->emitOpError("operand '")
+             << StringRef(operand.name) << "' has a sliced axis outside of a loop: " << type;
+  }
+  SliceLoopOp loop = getEnclosingLoop(op);
+  Result<AxisExtents> axes = getKernelAxes(op, loop ? loop.getSize() : 1);
+  if (!axes)
+    return op->emitOpError() << axes.status().message();
+  return success();
+}
+
+} // namespace evo::kern

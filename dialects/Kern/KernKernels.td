@@ -1,0 +1,217 @@
+//===- KernKernels.td - one op a kernel ---------------------*- tablegen -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// Semantics, axes and constraints of each op stand in runtime/plan/Kernels.def, under the same name; the
+// verifier checks shapes against that row. All ops print alike:
+//   kern.NAME(operand = %value, ...) {attributes} : (operand types) -> (result types)
+//===----------------------------------------------------------------------===//
+#ifndef EVO_KERN_KERNELS
+#define EVO_KERN_KERNELS
+
+include "KernDialect.td"
+include "KernInterfaces.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+class Kern_Kernel<string name, string kernelName, list<Trait> traits = []>
+    : Kern_Op<name, !listconcat([Pure, DeclareOpInterfaceMethods<KernelOpInterface>], traits)> {
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+  // The bodies that are the same for every kernel, written once over the row of Kernels.def.
+  let extraClassDefinition = [{
+    ::evo::plan::Kernel $cppClass::getKernel() { return ::evo::plan::Kernel::}] # kernelName # [{; }
+    ::mlir::ParseResult $cppClass::parse(::mlir::OpAsmParser &parser, ::mlir::OperationState &state) {
+      return ::evo::kern::parseKernel(parser, state, ::evo::plan::Kernel::}] # kernelName # [{);
+    }
+    void $cppClass::print(::mlir::OpAsmPrinter &printer) { ::evo::kern::printKernel(printer, *this); }
+    ::mlir::LogicalResult $cppClass::verify() { return ::evo::kern::verifyKernel(*this); }
+    std::optional<::llvm::ArrayRef<int64_t>> $cppClass::getStoreOrder() { return getLayout(); }
+    ::evo::plan::KernelAttributes $cppClass::getKernelAttributes() {
+      return ::evo::kern::readKernelAttributes(*this, ::evo::plan::Kernel::}] # kernelName # [{);
+    }
+    ::llvm::SmallVector<::mlir::Value> $cppClass::getKernelInputs() {
+      return ::evo::kern::collectInputs(*this, ::evo::plan::Kernel::}] # kernelName # [{);
+    }
+    ::llvm::SmallVector<::mlir::Value> $cppClass::getKernelOutputs() {
+      return ::evo::kern::collectOutputs(*this, ::evo::plan::Kernel::}] # kernelName # [{);
+    }
+    ::mlir::Value $cppClass::getTiedOperand() { return ::evo::kern::tiedOperand(*this); }
+  }];
+}
+
+def Kern_LayerNormOp : Kern_Kernel<"layer_norm", "LayerNorm", [AttrSizedResultSegments]> {
+  let summary = "layer norm over the last axis";
+  let description = [{
+    `y = (x - mean) * rstd * weight + bias`, with the statistics of each row as optional results that only
+    training asks for.
+
+    Example: `%y = kern.layer_norm(x = %m, weight = %w, bias = %b) {eps = 1.0e-5 : f64} : (tensor<4x7x8xf32>, tensor<8xf32>, tensor<8xf32>) -> (tensor<4x7x8xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$x, Kern_Tensor:$weight, Kern_Tensor:$bias, F64Attr:$eps,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$y, Optional<Kern_Tensor>:$mean, Optional<Kern_Tensor>:$rstd);
+}
+
+def Kern_LinearOp : Kern_Kernel<"linear", "Linear", [AttrSizedOperandSegments]> {
+  let summary = "matrix product with bias, activation, row scale, gate and residual";
+  let description = [{
+    `y = residual + row_scale * sigmoid(gate) * act(x weight^T + bias)`; optional terms drop out. The result
+    may take over the residual's memory.
+
+    Example: `%y = kern.linear(x = %h, weight = %w, residual = %m) {activation = "none"} : (tensor<4x7x32xf32>, tensor<8x32xf32>, tensor<4x7x8xf32>) -> (tensor<4x7x8xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$x, Kern_Tensor:$weight, Optional<Kern_Tensor>:$bias,
+                       Optional<Kern_Tensor>:$row_scale, Optional<Kern_Tensor>:$gate,
+                       Optional<Kern_Tensor>:$residual, StrAttr:$activation,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$y);
+}
+
+def Kern_GatedLinearOp : Kern_Kernel<"gated_linear", "GatedLinear"> {
+  let summary = "one matrix product gated by the sigmoid of another";
+  let description = [{
+    `y = row_scale * sigmoid(x gate_weight^T + gate_bias) * (x weight^T + bias)`: the operands of a triangle
+    multiplication. With `layout = [2, 0, 1]` it is stored channel-first.
+
+    Example: `%a = kern.gated_linear(x = %x, weight = %wp, bias = %bp, gate_weight = %wg, gate_bias = %bg) {layout = array<i64: 2, 0, 1>} : (tensor<5x5x8xf32>, tensor<4x8xf32>, tensor<4xf32>, tensor<4x8xf32>, tensor<4xf32>) -> (tensor<5x5x4xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$x, Kern_Tensor:$weight, Kern_Tensor:$bias, Kern_Tensor:$gate_weight,
+                       Kern_Tensor:$gate_bias, Optional<Kern_Tensor>:$row_scale,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$y);
+}
+
+def Kern_AttentionOp
+    : Kern_Kernel<"attention", "Attention", [AttrSizedOperandSegments]> {
+  let summary = "attention by online softmax, with pair bias and key mask";
+  let description = [{
+    Never stores its logits. A key width smaller than the query width shares key/value heads (global
+    attention: one for all). `lse`, the log of each row's sum, is an optional result that training asks for.
+
+    Example: `%o = kern.attention(query = %q, key = %k, value = %v, mask = %mask) {heads = 2 : i64, inf = 1.0e9 : f64, scale = 0.5 : f64} : (tensor<3x5x8xf32>, tensor<3x5x8xf32>, tensor<3x5x8xf32>, tensor<3x5xf32>) -> (tensor<3x5x8xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$query, Kern_Tensor:$key, Kern_Tensor:$value,
+                       Optional<Kern_Tensor>:$pair_bias, Optional<Kern_Tensor>:$mask, I64Attr:$heads,
+                       F64Attr:$scale, F64Attr:$inf, OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$o, Optional<Kern_Tensor>:$lse);
+}
+
+def Kern_AttentionLogitsOp
+    : Kern_Kernel<"attention_logits", "AttentionLogits", [AttrSizedOperandSegments]> {
+  let summary = "the scaled, biased and masked logits of attention, stored";
+  let description = [{
+    The first step of attention as the seed has it: `h q k` elements for each batch entry.
+
+    Example: `%l = kern.attention_logits(query = %q, key = %k) {heads = 2 : i64, inf = 1.0e9 : f64, scale = 0.5 : f64} : (tensor<3x5x8xf32>, tensor<3x5x8xf32>) -> (tensor<3x2x5x5xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$query, Kern_Tensor:$key, Optional<Kern_Tensor>:$pair_bias,
+                       Optional<Kern_Tensor>:$mask, I64Attr:$heads, F64Attr:$scale, F64Attr:$inf,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$logits);
+}
+
+def Kern_SoftmaxOp : Kern_Kernel<"softmax", "Softmax"> {
+  let summary = "softmax over the last axis";
+  let description = [{
+    May take over its input's memory.
+
+    Example: `%p = kern.softmax(x = %l) : (tensor<3x2x5x5xf32>) -> (tensor<3x2x5x5xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$x, OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$y);
+}
+
+def Kern_AttentionValuesOp : Kern_Kernel<"attention_values", "AttentionValues"> {
+  let summary = "the values weighted by stored attention weights";
+  let description = [{
+    Example: `%o = kern.attention_values(weights = %p, value = %v) {heads = 2 : i64} : (tensor<3x2x5x5xf32>, tensor<3x5x8xf32>) -> (tensor<3x5x8xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$weights, Kern_Tensor:$value, I64Attr:$heads,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$o);
+}
+
+def Kern_GateOp : Kern_Kernel<"gate", "Gate"> {
+  let summary = "attention output times the sigmoid of its gate";
+  let description = [{
+    `y = sigmoid(gate + gate_bias) * o`; an `o` with one query is broadcast over the gate's. May take over
+    the gate's memory.
+
+    Example: `%y = kern.gate(o = %o, gate = %g, gate_bias = %b) : (tensor<3x1x8xf32>, tensor<3x5x8xf32>, tensor<8xf32>) -> (tensor<3x5x8xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$o, Kern_Tensor:$gate, Kern_Tensor:$gate_bias,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$y);
+}
+
+def Kern_MaskedMeanOp : Kern_Kernel<"masked_mean", "MaskedMean"> {
+  let summary = "masked mean over the middle axis";
+  let description = [{
+    Divides by `eps + sum(mask)`.
+
+    Example: `%q = kern.masked_mean(x = %x, mask = %mask) {eps = 1.0e-8 : f64} : (tensor<3x5x8xf32>, tensor<3x5xf32>) -> (tensor<3x1x8xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$x, Optional<Kern_Tensor>:$mask, F64Attr:$eps,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$y);
+}
+
+def Kern_OuterProductOp : Kern_Kernel<"outer_product", "OuterProduct"> {
+  let summary = "sum over s of outer products, stored";
+  let description = [{
+    `r r c d` elements: the seed's dominant term of the outer product mean.
+
+    Example: `%o = kern.outer_product(a = %a, b = %b) : (tensor<6x4x2xf32>, tensor<6x5x3xf32>) -> (tensor<4x5x6xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$a, Kern_Tensor:$b, OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$o);
+}
+
+def Kern_OuterProductMeanOp
+    : Kern_Kernel<"outer_product_mean", "OuterProductMean"> {
+  let summary = "outer product and its projection in one kernel";
+  let description = [{
+    The outer product is never stored. The result may take over the residual's memory.
+
+    Example: `%y = kern.outer_product_mean(a = %a, b = %b, weight = %w, bias = %c, row_scale = %n) : (tensor<6x4x2xf32>, tensor<6x5x3xf32>, tensor<8x6xf32>, tensor<8xf32>, tensor<4x5xf32>) -> (tensor<4x5x8xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$a, Kern_Tensor:$b, Kern_Tensor:$weight, Kern_Tensor:$bias,
+                       Kern_Tensor:$row_scale, Optional<Kern_Tensor>:$residual,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$y);
+}
+
+def Kern_OuterProductNormOp : Kern_Kernel<"outer_product_norm", "OuterProductNorm"> {
+  let summary = "reciprocal of the number of rows that two residues share";
+  let description = [{
+    `y[i,j] = 1 / (eps + sum_s mask_i[s,i] mask_j[s,j])`, in the statistic type.
+
+    Example: `%n = kern.outer_product_norm(mask_i = %mi, mask_j = %mj) {eps = 1.0e-3 : f64} : (tensor<6x4xf32>, tensor<6x5xf32>) -> (tensor<4x5xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$mask_i, Kern_Tensor:$mask_j, F64Attr:$eps,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$y);
+}
+
+def Kern_BatchMatmulOp : Kern_Kernel<"batch_matmul", "BatchMatmul"> {
+  let summary = "batched matrix product, the second operand transposed";
+  let description = [{
+    `y[b,m,n] = sum_k a[b,m,k] b[b,n,k]`: the product of a triangle multiplication, channels as batch.
+
+    Example: `%p = kern.batch_matmul(a = %a, b = %b) : (tensor<8x5x7xf32>, tensor<8x6x7xf32>) -> (tensor<8x5x6xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$a, Kern_Tensor:$b, OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$y);
+}
+
+def Kern_CopyOp : Kern_Kernel<"copy", "Copy"> {
+  let summary = "a copy, for a stream that something still reads when it is overwritten";
+  let description = [{
+    Inserted by `kern-assign-buffers` where a kernel would overwrite what a later one reads.
+
+    Example: `%y = kern.copy(x = %x) : (tensor<4x7xf32>) -> (tensor<4x7xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$x, OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$y);
+}
+
+#endif

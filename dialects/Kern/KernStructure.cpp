@@ -1,0 +1,174 @@
+//===- KernStructure.cpp - verifiers of the structural ops ------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#include "dialects/Kern/KernDialect.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+
+namespace evo::kern {
+
+LogicalResult WeightOp::verify() {
+  auto type = cast<RankedTensorType>(getType());
+  int64_t total = 0;
+  for (int64_t rows : getRows())
+    total += rows;
+  if (getParts().size() != getRows().size() || type.getRank() < 1 || total != type.getDimSize(0))
+    return emitOpError("expected rows of ")
+           << getParts().size() << " parts to sum to the first axis of " << type << ", got " << total;
+  return success();
+}
+
+LogicalResult TransposeOp::verify() {
+  auto input = cast<RankedTensorType>(getInput().getType());
+  auto result = cast<RankedTensorType>(getType());
+  SmallVector<int64_t> sorted(getOrder());
+  llvm::sort(sorted);
+  if (sorted != llvm::to_vector(llvm::seq<int64_t>(0, input.getRank())))
+    return emitOpError("expected order to be a permutation of ") << input.getRank() << " axes";
+  SmallVector<int64_t> expected;
+  for (int64_t axis : getOrder())
+    expected.push_back(input.getDimSize(axis));
+  if (result.getShape() != ArrayRef(expected) || result.getElementType() != input.getElementType())
+    return emitOpError("expected result ")
+           << RankedTensorType::get(expected, input.getElementType()) << ", got " << result;
+  return success();
+}
+
+LogicalResult SliceOp::verify() {
+  auto input = cast<RankedTensorType>(getInput().getType());
+  int64_t axis = getAxis();
+  if (axis >= input.getRank() || input.isDynamicDim(axis))
+    return emitOpError("expected a whole axis below ") << input.getRank() << ", got " << axis;
+  int64_t start = getStart(), size = getSize();
+  if (start < 0 || size < 1 || start > input.getDimSize(axis) - size)
+    return emitOpError("expected [start, start + size) within ")
+           << input.getDimSize(axis) << ", got [" << start << ", " << start + size << ")";
+  SmallVector<int64_t> expected(input.getShape());
+  expected[axis] = size;
+  auto type = RankedTensorType::get(expected, input.getElementType());
+  if (getType() != type)
+    return emitOpError("expected result ") << type << ", got " << getType();
+  return success();
+}
+
+/// A tensor type with `axis` replaced by the current slice.
+static RankedTensorType slicedType(RankedTensorType type, int64_t axis) {
+  SmallVector<int64_t> shape(type.getShape());
+  shape[axis] = ShapedType::kDynamic;
+  return RankedTensorType::get(shape, type.getElementType());
+}
+
+static LogicalResult verifySliceable(SliceLoopOp op, Type type, int64_t axis) {
+  auto tensor = cast<RankedTensorType>(type);
+  if (axis < 0 || axis >= tensor.getRank() || tensor.getDimSize(axis) != static_cast<int64_t>(op.getExtent()))
+    return op.emitOpError("expected axis ")
+           << axis << " of " << tensor << " to have extent " << op.getExtent();
+  return success();
+}
+
+LogicalResult SliceLoopOp::verify() {
+  if (static_cast<int64_t>(getExtent()) < 1 || static_cast<int64_t>(getSize()) < 1)
+    return emitOpError("expected extent and size of at least 1");
+  if (getOperation()->getParentOfType<SliceLoopOp>())
+    return emitOpError("expected no loop around a slice loop");
+  if (getSlicedAxes().size() != getSliced().size() || getResultAxes().size() > getNumResults())
+    return emitOpError("expected one axis a sliced operand and at most one a result");
+  Block &block = getBody().front();
+  if (block.getNumArguments() != getNumOperands())
+    return emitOpError("expected ") << getNumOperands() << " block arguments, got "
+                                    << block.getNumArguments();
+  for (auto [index, operand] : llvm::enumerate(getOperands())) {
+    auto type = cast<RankedTensorType>(operand.getType());
+    if (index < getSlicedAxes().size()) {
+      if (failed(verifySliceable(*this, type, getSlicedAxes()[index])))
+        return failure();
+      type = slicedType(type, getSlicedAxes()[index]);
+    }
+    if (block.getArgument(index).getType() != type)
+      return emitOpError("expected block argument ")
+             << index << " of " << type << ", got " << block.getArgument(index).getType();
+  }
+  Operation *yield = block.getTerminator();
+  if (yield->getNumOperands() != getNumResults())
+    return emitOpError("expected ") << getNumResults() << " yielded values, got "
+                                    << yield->getNumOperands();
+  for (auto [index, result] : llvm::enumerate(getResults())) {
+    auto type = cast<RankedTensorType>(result.getType());
+    if (index < getResultAxes().size()) {
+      if (failed(verifySliceable(*this, type, getResultAxes()[index])))
+        return failure();
+      type = slicedType(type, getResultAxes()[index]);
+    }
+    if (yield->getOperand(index).getType() != type)
+      return emitOpError("expected yielded value ")
+             << index << " of " << type << ", got " << yield->getOperand(index).getType();
+  }
+  return success();
+}
+
+LogicalResult ViewOp::verify() {
+  BufferType buffer = getBuffer().getType();
+  size_t rank = buffer.getShape().size();
+  if (getStart().size() != rank || getStartLoop().size() != rank || getExtent().size() != rank ||
+      getExtentLoop().size() != rank || getOrder().size() != rank)
+    return emitOpError("expected ") << rank << " entries an axis list";
+  SmallVector<bool> seen(rank, false);
+  SmallVector<int64_t> shape;
+  for (int32_t axis : getOrder()) {
+    if (axis < 0 || static_cast<size_t>(axis) >= rank || seen[axis])
+      return emitOpError("expected order to be a permutation of ") << rank << " axes";
+    seen[axis] = true;
+    shape.push_back(getExtent()[axis]);
+  }
+  for (size_t i = 0; i < rank; ++i)
+    if (getStart()[i] < 0 || getExtent()[i] < 1 ||
+        getStart()[i] > buffer.getShape()[i] - getExtent()[i])
+      return emitOpError("expected [start, start + extent) of axis ")
+             << i << " within " << buffer.getShape()[i] << ", got [" << getStart()[i] << ", "
+             << getStart()[i] + getExtent()[i] << ")";
+  auto type = ViewType::get(getContext(), shape, buffer.getElementType());
+  if (getType() != type)
+    return emitOpError("expected result ") << type << ", got " << getType();
+  return success();
+}
+
+LogicalResult LaunchOp::verify() {
+  std::optional<plan::Kernel> kernel = plan::parseKernel(
+      {getKernel().data(), getKernel().size()});
+  if (!kernel)
+    return emitOpError("expected a kernel of Kernels.def, got ") << getKernelAttr();
+  const plan::KernelInfo &info = plan::kernelInfo(*kernel);
+  size_t given = llvm::count(getPresent(), true);
+  if (getPresent().size() != info.operands.size() || given != getInputs().size())
+    return emitOpError("expected ") << info.operands.size() << " presence flags and an operand a true one";
+  for (plan::KernelAttribute attribute : info.attributes)
+    if (!getSettings().contains(StringRef(plan::attributeName(attribute))))
+      return emitOpError("expected attribute '") << StringRef(plan::attributeName(attribute)) << "'";
+  std::vector<std::optional<std::vector<int64_t>>> shapes;
+  auto next = getInputs().begin();
+  for (bool present : getPresent()) {
+    if (!present) {
+      shapes.emplace_back();
+      continue;
+    }
+    ArrayRef<int64_t> shape = cast<ViewType>((*next++).getType()).getShape();
+    shapes.emplace_back(std::vector<int64_t>(shape.begin(), shape.end()));
+  }
+  Status status = plan::checkKernelShapes(
+      *kernel, readKernelAttributes(getSettings(), *kernel), shapes);
+  if (!status.ok())
+    return emitOpError() << status.message();
+  return success();
+}
+
+LogicalResult ProcedureOp::verify() {
+  unsigned arguments = getBody().front().getNumArguments();
+  if (arguments != 0 && arguments != getTensors().size())
+    return emitOpError("expected a block argument a boundary tensor (")
+           << getTensors().size() << ") or none, got " << arguments;
+  return success();
+}
+
+} // namespace evo::kern
