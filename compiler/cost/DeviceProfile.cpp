@@ -112,8 +112,8 @@ Result<DeviceProfile> builtinProfile(std::string_view name) {
       return parseDeviceProfile(profile.text, name);
     list += (list.empty() ? "" : ", ") + std::string(profile.name);
   }
-  return Status::error(ErrorCode::InvalidInput, "profile: expected one of " + list +
-                                                    " or a file, got " + json::quote(name));
+  return Status::error(ErrorCode::InvalidInput,
+                       "profile: expected one of " + list + " or a file, got " + json::quote(name));
 }
 
 } // namespace evo::cost

@@ -10,6 +10,15 @@ namespace evo::spec {
 namespace {
 Status usage(std::string message) { return Status::error(ErrorCode::Usage, std::move(message)); }
 
+bool isUtf8(std::string_view text) {
+  try {
+    (void)json::Json(text).dump(); // strict: throws at the first byte that is not UTF-8
+    return true;
+  } catch (const json::Json::exception &) {
+    return false;
+  }
+}
+
 /// A text key takes its value as written, or in quotes; other keys take JSON, and where it is none
 /// the text itself, so that the checker's message shows it.
 json::Json overrideValue(const KeyInfo &key, std::string_view value) {
@@ -24,6 +33,8 @@ Result<Override> parseOverride(std::string_view text) {
   size_t equals = text.find('=');
   if (equals == std::string_view::npos || equals == 0)
     return usage("--set: expected NAME=VALUE, got " + json::quote(text));
+  if (!isUtf8(text))
+    return usage("--set: expected UTF-8, got " + json::quote(text));
   return Override{text.substr(0, equals), text.substr(equals + 1)};
 }
 
