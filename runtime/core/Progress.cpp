@@ -24,15 +24,17 @@ void Progress::report(std::string_view what, int64_t block, int64_t blocks, int6
   if (!due)
     return;
   lastNs = nowNs;
-  std::string line =
-      std::string(what) + ": block " + std::to_string(block) + " of " + std::to_string(blocks);
+  std::string line(terminal ? "\r" : "evo-run: ");
+  line.append(what).append(": block ").append(std::to_string(block));
+  line.append(" of ").append(std::to_string(blocks));
   if (!terminal) {
-    sink(line.insert(0, "evo-run: ").append("\n"));
+    sink(line.append("\n"));
     return;
   }
-  size_t padding = width > line.size() ? width - line.size() : 0;
-  width = std::max(width, line.size());
-  sink(line.insert(0, "\r").append(padding, ' '));
+  size_t shown = line.size() - 1;
+  line.append(width > shown ? width - shown : 0, ' ');
+  width = std::max(width, shown);
+  sink(line);
 }
 
 void Progress::finish() {
