@@ -1,0 +1,349 @@
+//===- Executor.cpp ---------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#include "runtime/core/Executor.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+
+namespace evo {
+
+namespace {
+
+constexpr int kNoLoop = -1;
+
+/// The current slice of a loop.
+struct Slice {
+  int64_t first = 0;
+  int64_t length = 0;
+};
+
+/// A view with everything resolved but the call's bases and the loops' slices.
+struct OperandPlan {
+  struct Move {
+    int loop = kNoLoop; ///< position in the procedure's slices
+    int64_t strideBytes = 0;
+  };
+  bool present = false;
+  plan::Base base = plan::Base::Frame;
+  int64_t offset = 0; ///< bytes from the base, at the first slice of every loop
+  std::vector<Move> moves;
+  TensorRef ref; ///< without data
+  std::array<int, plan::kMaxRank> extentLoop{};
+};
+
+struct LaunchPlan {
+  const plan::KernelStep *step = nullptr;
+  int32_t id = 0;
+  std::vector<OperandPlan> operands;
+};
+
+struct LoopPlan;
+/// A launch, or a loop where `loop` is set.
+struct StepPlan {
+  LaunchPlan launch;
+  std::unique_ptr<LoopPlan> loop;
+};
+struct LoopPlan {
+  int position = 0; ///< in the procedure's slices
+  int64_t extent = 0, size = 0;
+  std::vector<StepPlan> body;
+};
+
+struct ProcedurePlan {
+  std::vector<StepPlan> steps;
+  int loops = 0;
+};
+
+Status invalid(const std::string &message) {
+  return Status::error(ErrorCode::InvalidPlan, message);
+}
+
+/// Compiles one procedure. Shapes and bounds have been verified with the plan; what is checked
+/// again here keeps a plan that was not from reading outside the tables.
+class ProcedureCompiler {
+public:
+  ProcedureCompiler(const plan::Plan &plan, const plan::Procedure &procedure)
+      : plan(plan), procedure(procedure) {}
+
+  Result<ProcedurePlan> compile() {
+    ProcedurePlan out;
+    EVO_TRY(
+        compileSteps(procedure.steps, out.steps).withContext("procedure '" + procedure.name + "'"));
+    out.loops = loopCount;
+    return out;
+  }
+
+private:
+  Status compileSteps(const std::vector<plan::Step> &steps, std::vector<StepPlan> &out) {
+    for (const plan::Step &step : steps) {
+      if (const auto *kernel = std::get_if<plan::KernelStep>(&step.value)) {
+        LaunchPlan launch{kernel, nextId++, {}};
+        for (const std::optional<plan::View> &view : kernel->operands) {
+          launch.operands.emplace_back();
+          if (view)
+            EVO_TRY(compileView(*view, launch.operands.back())
+                        .withContext("step " + std::to_string(launch.id)));
+        }
+        out.push_back({std::move(launch), nullptr});
+      } else if (const auto *loop = std::get_if<plan::LoopStep>(&step.value)) {
+        if (loop->size < 1)
+          return invalid("loop " + std::to_string(loop->loop) +
+                         ": expected slices of at least 1, got " + std::to_string(loop->size));
+        auto compiled = std::make_unique<LoopPlan>();
+        compiled->position = loopCount++;
+        compiled->extent = loop->extent;
+        compiled->size = loop->size;
+        loops[loop->loop] = compiled->position;
+        EVO_TRY(compileSteps(loop->body, compiled->body));
+        loops.erase(loop->loop);
+        out.push_back({{}, std::move(compiled)});
+      }
+    }
+    return {};
+  }
+
+  Result<int> loopPosition(int32_t id) const {
+    if (id < 0)
+      return kNoLoop;
+    auto found = loops.find(id);
+    if (found == loops.end())
+      return invalid("expected the id of a loop around the step, got " + std::to_string(id));
+    return found->second;
+  }
+
+  Status compileView(const plan::View &view, OperandPlan &out) const {
+    if (view.buffer < 0 || view.buffer >= static_cast<int64_t>(procedure.buffers.size()))
+      return invalid("expected a buffer of the procedure, got index " +
+                     std::to_string(view.buffer));
+    const plan::Buffer &buffer = procedure.buffers[static_cast<size_t>(view.buffer)];
+    size_t rank = buffer.shape.size();
+    if (rank > plan::kMaxRank || buffer.strides.size() != rank || view.start.size() != rank ||
+        view.extent.size() != rank || view.order.size() != rank)
+      return invalid("buffer '" + buffer.name + "': expected a view of " + std::to_string(rank) +
+                     " axes, got " + std::to_string(view.order.size()));
+    if (buffer.base == plan::Base::Gradient && procedure.phase == plan::Phase::Forward)
+      return invalid("buffer '" + buffer.name + "': expected no gradient in a forward procedure");
+    out.present = true;
+    out.base = buffer.base;
+    out.offset = buffer.offset;
+    if (buffer.base == plan::Base::Tensor) {
+      if (buffer.tensor < 0 || buffer.tensor >= static_cast<int64_t>(plan.tensors.size()))
+        return invalid("buffer '" + buffer.name + "': expected a tensor of the plan, got index " +
+                       std::to_string(buffer.tensor));
+      out.offset += plan.tensors[static_cast<size_t>(buffer.tensor)].offset;
+    }
+    int64_t elementSize = plan::elementBytes(buffer.dtype);
+    for (size_t axis = 0; axis < rank; ++axis) {
+      const plan::Start &start = view.start[axis];
+      int64_t strideBytes = buffer.strides[axis] * elementSize;
+      out.offset += start.value * strideBytes;
+      EVO_ASSIGN(int loop, loopPosition(start.loop));
+      if (loop != kNoLoop)
+        out.moves.push_back({loop, strideBytes});
+    }
+    out.ref.dtype = buffer.dtype;
+    out.ref.rank = static_cast<int>(rank);
+    for (size_t d = 0; d < rank; ++d) {
+      if (view.order[d] < 0 || view.order[d] >= static_cast<int64_t>(rank))
+        return invalid("buffer '" + buffer.name + "': expected an order of its axes, got axis " +
+                       std::to_string(view.order[d]));
+      auto axis = static_cast<size_t>(view.order[d]);
+      out.ref.shape[d] = view.extent[axis].value;
+      out.ref.strides[d] = buffer.strides[axis];
+      EVO_ASSIGN(out.extentLoop[d], loopPosition(view.extent[axis].loop));
+    }
+    return {};
+  }
+
+  const plan::Plan &plan;
+  const plan::Procedure &procedure;
+  std::map<int32_t, int> loops; ///< those around the current step, by id
+  int loopCount = 0;
+  int32_t nextId = 0;
+};
+
+void collectSteps(const std::vector<plan::Step> &steps,
+                  std::vector<const plan::KernelStep *> &out) {
+  for (const plan::Step &step : steps) {
+    if (const auto *kernel = std::get_if<plan::KernelStep>(&step.value))
+      out.push_back(kernel);
+    else if (const auto *loop = std::get_if<plan::LoopStep>(&step.value))
+      collectSteps(loop->body, out);
+  }
+}
+
+int64_t nowNs() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+} // namespace
+
+std::vector<const plan::KernelStep *> kernelSteps(const plan::Procedure &procedure) {
+  std::vector<const plan::KernelStep *> steps;
+  collectSteps(procedure.steps, steps);
+  return steps;
+}
+
+struct Executor::Impl {
+  const plan::Plan &plan;
+  Backend &backend;
+  std::byte *arena;
+  std::byte *staticPart;
+  std::vector<ProcedurePlan> procedures;
+
+  /// Of the call in progress.
+  struct CallState {
+    int32_t procedure = 0;
+    int64_t block = 0;
+    std::array<std::byte *, 5> bases{}; ///< by plan::Base
+    std::vector<Slice> slices;
+    const RunHooks *hooks = nullptr;
+    int64_t programStartNs = 0;
+  };
+
+  Status runProgram(const plan::Program &program, const RunHooks &hooks);
+  Status runCall(const plan::Call &call, CallState &state);
+  Status runSteps(const std::vector<StepPlan> &steps, CallState &state);
+  Status launch(const LaunchPlan &launch, CallState &state);
+  Status located(const Status &status, const LaunchPlan &launch, const CallState &state) const;
+  std::vector<TensorRef> operands; ///< of the launch in progress
+};
+
+namespace {
+
+TensorRef resolve(const OperandPlan &operand, std::span<std::byte *const> bases,
+                  const std::vector<Slice> &slices) {
+  if (!operand.present)
+    return {};
+  TensorRef ref = operand.ref;
+  int64_t offset = operand.offset;
+  for (const OperandPlan::Move &move : operand.moves)
+    offset += slices[static_cast<size_t>(move.loop)].first * move.strideBytes;
+  for (int d = 0; d < ref.rank; ++d)
+    if (int loop = operand.extentLoop[static_cast<size_t>(d)]; loop != kNoLoop)
+      ref.shape[static_cast<size_t>(d)] = slices[static_cast<size_t>(loop)].length;
+  ref.data = bases[static_cast<size_t>(operand.base)] + offset;
+  return ref;
+}
+
+int64_t viewBytes(const TensorRef &ref) {
+  if (!ref)
+    return 0;
+  int64_t bytes = plan::elementBytes(ref.dtype);
+  for (int d = 0; d < ref.rank; ++d)
+    bytes *= ref.shape[static_cast<size_t>(d)];
+  return bytes;
+}
+
+} // namespace
+
+Status Executor::Impl::located(const Status &status, const LaunchPlan &launch,
+                               const CallState &state) const {
+  if (status.ok())
+    return {};
+  const plan::Procedure &procedure = plan.procedures[static_cast<size_t>(state.procedure)];
+  return status.withContext("rank " + std::to_string(state.hooks->rank) + ", " + backend.name() +
+                            ", block " + std::to_string(state.block) + ", procedure '" +
+                            procedure.name + "', step " + std::to_string(launch.id) + " " +
+                            std::string(plan::kernelInfo(launch.step->kernel).mnemonic) + " (" +
+                            launch.step->location + ")");
+}
+
+Status Executor::Impl::launch(const LaunchPlan &launch, CallState &state) {
+  operands.clear();
+  for (const OperandPlan &operand : launch.operands)
+    operands.push_back(resolve(operand, state.bases, state.slices));
+  KernelCall call{launch.step->kernel, plan.precision, &launch.step->attributes, operands};
+  Trace *trace = state.hooks->trace;
+  if (!trace)
+    return located(backend.launch(call), launch, state);
+  int64_t start = nowNs();
+  EVO_TRY(located(backend.launch(call), launch, state));
+  EVO_TRY(located(backend.synchronize(), launch, state));
+  int64_t bytes = 0;
+  for (const TensorRef &operand : operands)
+    bytes += viewBytes(operand);
+  trace->events.push_back({state.procedure, launch.id, state.block, start - state.programStartNs,
+                           nowNs() - start, bytes});
+  return {};
+}
+
+Status Executor::Impl::runSteps(const std::vector<StepPlan> &steps, CallState &state) {
+  for (const StepPlan &step : steps) {
+    if (!step.loop) {
+      EVO_TRY(launch(step.launch, state));
+      continue;
+    }
+    const LoopPlan &loop = *step.loop;
+    for (int64_t first = 0; first < loop.extent; first += loop.size) {
+      state.slices[static_cast<size_t>(loop.position)] = {first,
+                                                          std::min(loop.size, loop.extent - first)};
+      EVO_TRY(runSteps(loop.body, state));
+    }
+  }
+  return {};
+}
+
+Status Executor::Impl::runCall(const plan::Call &call, CallState &state) {
+  if (call.procedure < 0 || call.procedure >= static_cast<int64_t>(procedures.size()))
+    return invalid("expected a call of a procedure of the plan, got index " +
+                   std::to_string(call.procedure));
+  const ProcedurePlan &procedure = procedures[static_cast<size_t>(call.procedure)];
+  state.procedure = call.procedure;
+  auto at = [&](plan::Base base) -> std::byte *& { return state.bases[static_cast<size_t>(base)]; };
+  at(plan::Base::Tensor) = arena;
+  at(plan::Base::Frame) = arena + call.frameOffset;
+  at(plan::Base::Saved) = arena + call.savedOffset + state.block * call.savedStride;
+  at(plan::Base::Weight) = staticPart + state.block * plan.weightBlockBytes;
+  state.slices.assign(static_cast<size_t>(procedure.loops), Slice{});
+  return runSteps(procedure.steps, state);
+}
+
+Status Executor::Impl::runProgram(const plan::Program &program, const RunHooks &hooks) {
+  int64_t total = 0, done = 0;
+  for (const plan::BlockRun &run : program.runs)
+    total += run.blockCount;
+  CallState state;
+  state.hooks = &hooks;
+  state.programStartNs = nowNs();
+  for (const plan::BlockRun &run : program.runs)
+    for (int64_t i = 0; i < run.blockCount; ++i) {
+      state.block = run.firstBlock + i;
+      for (const plan::Call &call : run.calls)
+        EVO_TRY(runCall(call, state));
+      if (hooks.onBlock)
+        hooks.onBlock(++done, total);
+    }
+  return backend.synchronize().withContext("rank " + std::to_string(hooks.rank) + ", " +
+                                           backend.name() + ", end of the program");
+}
+
+Executor::Executor(std::unique_ptr<Impl> impl) : impl(std::move(impl)) {}
+Executor::~Executor() = default;
+
+Result<std::unique_ptr<Executor>> Executor::create(const plan::Plan &plan, Backend &backend,
+                                                   std::byte *arena, std::byte *staticPart) {
+  std::unique_ptr<Impl> impl(new Impl{plan, backend, arena, staticPart, {}, {}});
+  for (const plan::Procedure &procedure : plan.procedures) {
+    EVO_ASSIGN(ProcedurePlan compiled, ProcedureCompiler(plan, procedure).compile());
+    impl->procedures.push_back(std::move(compiled));
+  }
+  return std::unique_ptr<Executor>(new Executor(std::move(impl)));
+}
+
+Status Executor::run(plan::Phase phase, const RunHooks &hooks) {
+  if (phase != plan::Phase::Forward)
+    return Status::error(ErrorCode::Unsupported, "expected the forward program, got '" +
+                                                     std::string(plan::phaseName(phase)) +
+                                                     "': this version runs inference only");
+  for (const plan::Program &program : impl->plan.programs)
+    if (program.phase == phase)
+      return impl->runProgram(program, hooks);
+  return invalid("expected a forward program in the plan, got none");
+}
+
+} // namespace evo

@@ -1,0 +1,31 @@
+//===- Progress.h - a line that says how far --------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace evo {
+
+/// On a terminal one line that rewrites itself, ten times a second at most; elsewhere a line every
+/// ten seconds, so that a log stays short and a short run is silent.
+class Progress {
+public:
+  Progress(std::function<void(std::string_view)> sink, bool terminal);
+  /// `what` is "warm-up 1/1" or "iteration 2/5"; `nowNs` is any steady clock.
+  void report(std::string_view what, int64_t block, int64_t blocks, int64_t nowNs);
+  /// Clears the terminal's line.
+  void finish();
+
+private:
+  std::function<void(std::string_view)> sink;
+  bool terminal;
+  bool started = false;
+  int64_t lastNs = 0;
+  size_t width = 0; ///< of the line on the terminal
+};
+
+} // namespace evo

@@ -1,0 +1,131 @@
+//===- Report.cpp -----------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#include "runtime/core/Report.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+namespace evo {
+
+namespace {
+
+std::string milliseconds(double ms) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.3f ms", ms);
+  return text;
+}
+
+std::string sizesText(const plan::ModelInfo &model) {
+  std::string text = model.stack + ", " + std::to_string(model.blocks) +
+                     (model.blocks == 1 ? " block" : " blocks");
+  for (const auto &[name, size] : model.sizes)
+    text += ", " + name + " = " + std::to_string(size);
+  return (model.name.empty() ? "" : model.name + ": ") + text;
+}
+
+std::string sourceText(const std::string &path, uint64_t seed) {
+  return path.empty() ? "random, seed " + std::to_string(seed) : path;
+}
+
+} // namespace
+
+double medianMs(std::vector<double> values) {
+  if (values.empty())
+    return 0;
+  std::sort(values.begin(), values.end());
+  size_t middle = values.size() / 2;
+  return values.size() % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+std::string bytesText(int64_t bytes) {
+  static constexpr const char *kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(bytes);
+  size_t unit = 0;
+  for (; value >= 1024 && unit < 4; ++unit)
+    value /= 1024;
+  if (unit == 0)
+    return std::to_string(bytes) + " B";
+  char text[64];
+  std::snprintf(text, sizeof text, "%.2f %s (%lld)", value, kUnits[unit],
+                static_cast<long long>(bytes));
+  return text;
+}
+
+std::string reportJson(const RunReport &report) {
+  nlohmann::ordered_json json;
+  json["model"] = {{"name", report.model.name},
+                   {"stack", report.model.stack},
+                   {"blocks", report.model.blocks},
+                   {"sizes", report.model.sizes},
+                   {"channels", report.model.channels}};
+  json["plan"] = report.planPath;
+  json["policy"] = report.summary.policy;
+  json["mode"] = plan::modeName(report.mode);
+  json["dtype"] = plan::precisionName(report.precision);
+  json["profile"] = report.profile;
+  json["backend"] = report.backend;
+  json["device"] = report.description;
+  json["devices"] = report.devices;
+  json["threads"] = report.threads;
+  json["warmup"] = report.warmup;
+  json["iterations_ms"] = report.iterationsMs;
+  json["median_ms"] = medianMs(report.iterationsMs);
+  json["setup_ms"] = report.setupMs;
+  json["predicted_ms"] = report.summary.predictedMs;
+  json["predicted_peak_bytes"] = report.summary.predictedPeakBytes;
+  json["arena_bytes"] = report.arenaBytes;
+  json["static_bytes"] = report.staticBytes;
+  json["library_bytes"] = report.summary.libraryBytes;
+  json["budget_bytes"] = report.summary.budgetBytes;
+  json["kept_bytes"] = report.summary.keptBytes;
+  json["measured_peak_bytes"] = report.measuredPeakBytes;
+  auto pathOrNull = [](const std::string &path) {
+    return path.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(path);
+  };
+  json["weights"] = pathOrNull(report.weights);
+  json["weights_prefix"] = report.weightsPrefix;
+  json["weights_ignored"] = report.weightsIgnored;
+  json["inputs"] = pathOrNull(report.inputs);
+  json["outputs"] = pathOrNull(report.outputs);
+  json["random_seed"] = report.randomSeed;
+  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+std::string reportTable(const RunReport &report) {
+  std::vector<std::pair<std::string, std::string>> rows;
+  rows.emplace_back("model", sizesText(report.model));
+  rows.emplace_back("plan", report.summary.policy + ", " +
+                                std::string(plan::precisionName(report.precision)) +
+                                ", priced for " + report.profile);
+  rows.emplace_back("device", report.backend + ": " + report.description);
+  std::string weights = sourceText(report.weights, report.randomSeed);
+  if (report.weightsIgnored > 0)
+    weights += ", " + std::to_string(report.weightsIgnored) + " tensors outside '" +
+               report.weightsPrefix + "blocks.' ignored";
+  rows.emplace_back("weights", weights);
+  rows.emplace_back("inputs", sourceText(report.inputs, report.randomSeed));
+  if (!report.outputs.empty())
+    rows.emplace_back("outputs", report.outputs);
+  rows.emplace_back("time, median of " + std::to_string(report.iterationsMs.size()),
+                    milliseconds(medianMs(report.iterationsMs)));
+  rows.emplace_back("time, predicted", milliseconds(report.summary.predictedMs));
+  rows.emplace_back("arena", bytesText(report.arenaBytes));
+  rows.emplace_back("static", bytesText(report.staticBytes));
+  rows.emplace_back("peak, predicted", bytesText(report.summary.predictedPeakBytes));
+  for (size_t i = 0; i < report.measuredPeakBytes.size(); ++i)
+    rows.emplace_back(report.measuredPeakBytes.size() == 1
+                          ? "peak, measured"
+                          : "peak, measured, device " + std::to_string(i),
+                      bytesText(report.measuredPeakBytes[i]));
+  size_t width = 0;
+  for (const auto &[name, value] : rows)
+    width = std::max(width, name.size());
+  std::string text;
+  for (const auto &[name, value] : rows)
+    text += name + std::string(width - name.size() + 2, ' ') + value + "\n";
+  return text;
+}
+
+} // namespace evo

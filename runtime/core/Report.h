@@ -1,0 +1,40 @@
+//===- Report.h - what a run did --------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/plan/Plan.h"
+
+#include <string>
+#include <vector>
+
+namespace evo {
+
+struct RunReport {
+  plan::ModelInfo model;
+  plan::Summary summary; ///< the plan's predictions
+  plan::Precision precision = plan::Precision::Fp32;
+  plan::Mode mode = plan::Mode::Infer;
+  std::string planPath, profile;
+  std::string backend;     ///< "cpu"
+  std::string description; ///< of the device and its libraries
+  int64_t devices = 1;
+  int64_t threads = 0; ///< of the host
+  int64_t warmup = 0;
+  uint64_t randomSeed = 0;
+  std::string weights, inputs, outputs; ///< paths; empty: random ones, none written
+  std::string weightsPrefix;
+  int64_t weightsIgnored = 0;              ///< tensors of the weight file outside the stack
+  std::vector<double> iterationsMs;        ///< without the warm-up
+  double setupMs = 0;                      ///< of binding, conversion and upload
+  int64_t arenaBytes = 0, staticBytes = 0; ///< allocated
+  std::vector<int64_t> measuredPeakBytes;  ///< one a device
+};
+
+/// The middle value; the mean of the two middle ones of an even count; 0 of none.
+double medianMs(std::vector<double> values);
+std::string bytesText(int64_t bytes); ///< "1.50 GiB (1610612736)"
+std::string reportJson(const RunReport &report);
+std::string reportTable(const RunReport &report);
+
+} // namespace evo

@@ -1,0 +1,286 @@
+//===- Session.cpp ----------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#include "runtime/core/Session.h"
+
+#include "runtime/core/Binding.h"
+#include "runtime/core/Executor.h"
+#include "runtime/core/RandomTensors.h"
+#include "runtime/core/TensorFile.h"
+#include "runtime/core/Transfer.h"
+#include "runtime/plan/Verify.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+namespace evo {
+
+namespace {
+
+double nowMs() {
+  return std::chrono::duration<double, std::milli>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+Status unsupported(const std::string &message) {
+  return Status::error(ErrorCode::Unsupported, message);
+}
+
+Status checkRunnable(const plan::Plan &plan, const Backend &backend) {
+  if (plan.mode != plan::Mode::Infer)
+    return unsupported(
+        "expected a plan in infer mode, got train: this version runs inference only");
+  if (plan.devices != 1)
+    return unsupported("expected a plan for 1 device, got " + std::to_string(plan.devices) +
+                       ": this version runs on one device");
+  if (!backend.supports(plan.precision)) {
+    std::string list;
+    for (plan::Precision p : {plan::Precision::Fp64, plan::Precision::Fp32, plan::Precision::Tf32,
+                              plan::Precision::Bf16, plan::Precision::Fp16})
+      if (backend.supports(p))
+        list += (list.empty() ? "" : ", ") + std::string(plan::precisionName(p));
+    return unsupported("backend " + backend.name() + ": expected a plan in " + list + ", got " +
+                       std::string(plan::precisionName(plan.precision)) +
+                       " (compile the plan with --dtype)");
+  }
+  return {};
+}
+
+/// The stages of a run and what they share.
+class Session {
+public:
+  Session(const plan::Plan &plan, Backend &backend, const RunOptions &options)
+      : plan(plan), backend(backend),
+        options(options), upload{options.threads, options.checkFinite} {}
+
+  Result<RunReport> run() {
+    double start = nowMs();
+    EVO_TRY(plan::checkPlan(plan));
+    EVO_TRY(checkRunnable(plan, backend));
+    EVO_TRY(bind());
+    EVO_TRY(openFiles());
+    EVO_TRY(allocate());
+    EVO_TRY(uploadWeights());
+    EVO_ASSIGN(executor, Executor::create(plan, backend, arena->data(), staticPart->data()));
+    report.setupMs = nowMs() - start;
+    EVO_TRY(iterate());
+    EVO_TRY(writeFiles());
+    return report;
+  }
+
+private:
+  Status bind();
+  Status openFiles();
+  Status allocate();
+  Status poisonArena();
+  Status uploadWeights();
+  Status restoreInputs();
+  Status iterate();
+  Status writeFiles();
+  void fillReport();
+
+  const plan::Plan &plan;
+  Backend &backend;
+  const RunOptions &options;
+  UploadOptions upload;
+  const plan::Program *forward = nullptr;
+  std::vector<HostTensor> weightTensors, inputTensors;
+  std::vector<WeightSlot> slots;
+  WeightBinding weights;
+  std::vector<BoundInput> inputs;
+  std::optional<OutputFile> outputFile, jsonFile, traceFile;
+  TensorFormat outputFormat = TensorFormat::Safetensors;
+  std::unique_ptr<DeviceMemory> arena, staticPart;
+  std::unique_ptr<Executor> executor;
+  Trace trace;
+  RunReport report;
+};
+
+Status Session::bind() {
+  for (const plan::Program &program : plan.programs)
+    if (program.phase == plan::Phase::Forward)
+      forward = &program;
+  if (!forward)
+    return Status::error(ErrorCode::InvalidPlan,
+                         "expected a forward program in the plan, got none");
+  EVO_ASSIGN(slots, weightSlots(plan));
+  if (!options.weights.empty()) {
+    EVO_ASSIGN(weightTensors, readTensorFile(options.weights));
+    EVO_ASSIGN(weights, bindWeights(slots, weightTensors, options.weightsPrefix, options.weights));
+  }
+  if (!options.inputs.empty()) {
+    EVO_ASSIGN(inputTensors, readTensorFile(options.inputs));
+    EVO_ASSIGN(inputs, bindInputs(plan, forward->inputs, inputTensors, options.inputs));
+    return {};
+  }
+  for (const std::string &name : forward->inputs) {
+    inputs.push_back({findTensor(plan, name), nullptr});
+    if (!inputs.back().tensor)
+      return Status::error(ErrorCode::InvalidPlan,
+                           "program input '" + name + "': expected a tensor of the plan, got none");
+  }
+  return {};
+}
+
+Status Session::openFiles() {
+  std::vector<std::string> paths;
+  auto open = [&](const std::string &path, std::optional<OutputFile> &file) -> Status {
+    if (path.empty())
+      return {};
+    if (std::find(paths.begin(), paths.end(), path) != paths.end())
+      return Status::error(ErrorCode::Usage,
+                           "expected different files to write, got '" + path + "' twice");
+    paths.push_back(path);
+    Result<OutputFile> created = OutputFile::create(path);
+    if (!created)
+      return created.status();
+    file.emplace(*std::move(created));
+    return {};
+  };
+  if (!options.outputs.empty())
+    EVO_ASSIGN(outputFormat, tensorFormatOf(options.outputs));
+  EVO_TRY(open(options.outputs, outputFile));
+  EVO_TRY(open(options.json, jsonFile));
+  return open(options.trace, traceFile);
+}
+
+Status Session::allocate() {
+  int64_t weightBytes = 0;
+  if (__builtin_mul_overflow(plan.weightBlockBytes, plan.model.blocks, &weightBytes) ||
+      weightBytes > plan.summary.staticBytes)
+    return Status::error(ErrorCode::InvalidPlan, "expected static bytes that hold the weights of " +
+                                                     std::to_string(plan.model.blocks) +
+                                                     " blocks, got " +
+                                                     std::to_string(plan.summary.staticBytes));
+  Result<std::unique_ptr<DeviceMemory>> allocated = backend.allocate(plan.arenaBytes);
+  if (!allocated)
+    return allocated.status().withContext("arena of " + std::to_string(plan.arenaBytes) + " bytes");
+  arena = *std::move(allocated);
+  allocated = backend.allocate(plan.summary.staticBytes);
+  if (!allocated)
+    return allocated.status().withContext("static part of " +
+                                          std::to_string(plan.summary.staticBytes) + " bytes");
+  staticPart = *std::move(allocated);
+  return backend.name() == "cpu" ? poisonArena() : Status::success();
+}
+
+/// Every byte 0xff is a NaN in each type, so a read of what nothing wrote shows in the outputs.
+Status Session::poisonArena() {
+  constexpr int64_t kPieceBytes = int64_t{1} << 20;
+  std::vector<std::byte> nans(static_cast<size_t>(std::min(kPieceBytes, plan.arenaBytes)),
+                              std::byte{0xff});
+  for (int64_t at = 0; at < plan.arenaBytes; at += kPieceBytes)
+    EVO_TRY(backend.upload(arena->data() + at, nans.data(),
+                           std::min(kPieceBytes, plan.arenaBytes - at)));
+  return {};
+}
+
+Status Session::uploadWeights() {
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const WeightSlot &slot = slots[i];
+    const HostTensor *source = weights.sources.empty() ? nullptr : weights.sources[i];
+    ElementReader read =
+        source ? convertingReader(*source, slot.dtype)
+               : randomReader(options.randomSeed, slot.name,
+                              parameterDistribution(slot.parameter, slot.shape), slot.dtype);
+    Status status = uploadElements(backend, staticPart->data() + slot.offset, slot.dtype,
+                                   slot.shape, source ? source->name : slot.name, read, upload);
+    EVO_TRY(source ? status.withContext(options.weights) : status);
+  }
+  // The files' pages are not needed again.
+  weightTensors.clear();
+  return {};
+}
+
+Status Session::restoreInputs() {
+  for (const BoundInput &input : inputs) {
+    const plan::Tensor &tensor = *input.tensor;
+    ElementReader read = input.source ? convertingReader(*input.source, tensor.dtype)
+                         : isMask(tensor.name)
+                             ? onesReader(tensor.dtype)
+                             : randomReader(options.randomSeed, tensor.name, {}, tensor.dtype);
+    Status status = uploadElements(backend, arena->data() + tensor.offset, tensor.dtype,
+                                   tensor.shape, tensor.name, read, upload);
+    EVO_TRY(input.source ? status.withContext(options.inputs) : status);
+  }
+  return backend.synchronize();
+}
+
+Status Session::iterate() {
+  int64_t total = options.warmup + options.iterations;
+  for (int64_t i = 0; i < total; ++i) {
+    bool warm = i < options.warmup;
+    std::string what =
+        warm ? "warm-up " + std::to_string(i + 1) + "/" + std::to_string(options.warmup)
+             : "iteration " + std::to_string(i - options.warmup + 1) + "/" +
+                   std::to_string(options.iterations);
+    RunHooks hooks;
+    if (options.onBlock)
+      hooks.onBlock = [&](int64_t done, int64_t blocks) { options.onBlock(what, done, blocks); };
+    if (i + 1 == total && traceFile)
+      hooks.trace = &trace;
+    EVO_TRY(restoreInputs());
+    double start = nowMs();
+    EVO_TRY(executor->run(plan::Phase::Forward, hooks));
+    if (!warm)
+      report.iterationsMs.push_back(nowMs() - start);
+  }
+  return {};
+}
+
+void Session::fillReport() {
+  report.model = plan.model;
+  report.summary = plan.summary;
+  report.precision = plan.precision;
+  report.mode = plan.mode;
+  report.planPath = options.planPath;
+  report.profile = plan.profile;
+  report.backend = backend.name();
+  report.description = backend.description();
+  report.devices = plan.devices;
+  report.threads = options.threads;
+  report.warmup = options.warmup;
+  report.randomSeed = options.randomSeed;
+  report.weights = options.weights;
+  report.inputs = options.inputs;
+  report.outputs = options.outputs;
+  report.weightsPrefix = weights.prefix;
+  report.weightsIgnored = weights.ignored;
+  report.arenaBytes = arena->bytes();
+  report.staticBytes = staticPart->bytes();
+  report.measuredPeakBytes = {arena->bytes() + staticPart->bytes()};
+}
+
+Status Session::writeFiles() {
+  fillReport();
+  std::vector<TensorToWrite> tensors;
+  for (const std::string &name : forward->outputs) {
+    const plan::Tensor *tensor = findTensor(plan, name);
+    if (!tensor)
+      return Status::error(ErrorCode::InvalidPlan,
+                           "program output '" + name +
+                               "': expected a tensor of the plan, got none");
+    tensors.push_back(downloadedTensor(backend, arena->data() + tensor->offset, tensor->dtype,
+                                       tensor->shape, name));
+  }
+  if (outputFile)
+    EVO_TRY(writeTensors(*outputFile, outputFormat, tensors));
+  if (jsonFile)
+    EVO_TRY(jsonFile->write(reportJson(report)));
+  if (traceFile)
+    EVO_TRY(writeTrace(*traceFile, plan, trace));
+  for (std::optional<OutputFile> *file : {&outputFile, &traceFile, &jsonFile})
+    if (*file)
+      EVO_TRY((*file)->commit());
+  return {};
+}
+
+} // namespace
+
+Result<RunReport> runPlan(const plan::Plan &plan, Backend &backend, const RunOptions &options) {
+  return Session(plan, backend, options).run();
+}
+
+} // namespace evo

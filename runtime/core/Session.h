@@ -1,0 +1,32 @@
+//===- Session.h - one run, from files to files -----------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/core/Backend.h"
+#include "runtime/core/Report.h"
+
+#include <functional>
+#include <optional>
+
+namespace evo {
+
+struct RunOptions {
+  std::string planPath;             ///< for the report
+  std::string weights, inputs;      ///< files; empty: random ones
+  std::string outputs, json, trace; ///< files to write; empty: none
+  std::optional<std::string> weightsPrefix;
+  uint64_t randomSeed = 0;
+  int64_t iterations = 1;
+  int64_t warmup = 1;
+  int threads = 1; ///< of the host, for conversions; never changes a result
+  bool checkFinite = false;
+  /// `what` is "warm-up 1/1" or "iteration 2/5".
+  std::function<void(std::string_view what, int64_t block, int64_t blocks)> onBlock;
+};
+
+/// Verifies the plan, binds every tensor, allocates, runs and reports. Files to write are opened
+/// first and get their names only when everything has succeeded. A trace is of the last iteration.
+Result<RunReport> runPlan(const plan::Plan &plan, Backend &backend, const RunOptions &options);
+
+} // namespace evo

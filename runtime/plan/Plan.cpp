@@ -1,0 +1,27 @@
+//===- Plan.cpp -------------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#include "runtime/plan/Plan.h"
+
+#include <array>
+
+namespace evo::plan {
+
+std::string_view baseName(Base base) {
+  static constexpr std::array<std::string_view, 5> names = {"tensor", "frame", "saved", "weight",
+                                                            "gradient"};
+  return names[static_cast<size_t>(base)];
+}
+
+std::string_view laneName(Lane lane) {
+  return lane == Lane::Communication ? "communication" : "compute";
+}
+
+std::string_view phaseName(Phase phase) {
+  static constexpr std::array<std::string_view, 3> names = {"forward", "backward", "optimizer"};
+  return names[static_cast<size_t>(phase)];
+}
+
+std::string_view modeName(Mode mode) { return mode == Mode::Train ? "train" : "infer"; }
+
+} // namespace evo::plan

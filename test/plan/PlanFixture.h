@@ -1,0 +1,35 @@
+//===- PlanFixture.h - a small plan with everything in it -------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// Three procedures over m [5,7,8], z [7,7,4] and msa_mask [5,7]:
+//   msa_att_row      side input (pair bias), then a loop over s in slices 2, 2, 1; gate in place
+//   msa_transition   loop over r in slices 3, 3, 1 through transposed views of m and of the mask
+//   pair_transition  no loop; one step on the communication lane with its wait
+// called for four blocks. Every test starts from it and breaks one thing.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/plan/Plan.h"
+
+#include <string>
+#include <vector>
+
+namespace evo::plan::test {
+
+/// A legal plan.
+Plan fixturePlan();
+
+// Where the fixture's parts stand.
+enum Procedures { kRow, kTransition, kPair };
+enum Tensors { kM, kZ, kMask };
+
+/// The `id`-th kernel step of a procedure, loops' bodies in order.
+KernelStep &kernelStep(Procedure &procedure, int id);
+/// The first loop of a procedure.
+LoopStep &firstLoop(Procedure &procedure);
+/// An operand that must be there.
+View &operand(KernelStep &step, const std::string &name);
+/// Index of a buffer by name.
+int32_t bufferIndex(const Procedure &procedure, const std::string &name);
+
+} // namespace evo::plan::test

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""That golden_test.py can fail: with programs that give the reference values, wrong ones, or none at all."""
+import json
+import os
+import pathlib
+import stat
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+SMALL = "evoformer_stress_one.safetensors"
+
+# Stands in for evo-opt: the plan is the specification with policy and type.
+EVO_OPT = """#!{python}
+import json, sys
+flags = dict(a[2:].split("=", 1) for a in sys.argv[1:] if "=" in a)
+out = sys.argv[sys.argv.index("-o") + 1]
+json.dump(flags, open(out, "w"))
+"""
+
+# Stands in for evo-run: writes the golden file's own outputs, as F64 in fp64, scaled by FACTOR under the policy chunk.
+EVO_RUN = """#!{python}
+import array, json, sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, {golden!r})
+import golden
+plan = json.load(open(sys.argv[1]))
+flags = dict(a[2:].split("=", 1) for a in sys.argv[2:])
+if {crash}:
+    sys.exit("out of luck")
+factor = {factor} if plan["policy"] == "chunk" else 1.0
+tensors = {{}}
+for name, tensor in golden.load({file!r})[0].items():
+    if name.startswith("out."):
+        kind = "d" if plan["dtype"] == "fp64" else "f"
+        raw = array.array(kind, [v * factor for v in golden.values(tensor)]).tobytes()
+        tensors[name[4:]] = ("F64" if kind == "d" else "F32", tensor[1], raw)
+golden.save(flags["outputs"], tensors)
+"""
+
+
+class Driver(unittest.TestCase):
+    def drive(self, factor=1.0, crash=False):
+        """The driver's exit status and output on one file."""
+        golden = HERE.parent / "golden"
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            (folder / "files").mkdir()
+            os.symlink(golden / SMALL, folder / "files" / SMALL)
+            for program, text in (("evo-opt", EVO_OPT), ("evo-run", EVO_RUN)):
+                path = folder / program
+                path.write_text(text.format(python=sys.executable, golden=str(golden), file=str(golden / SMALL), factor=factor, crash=crash))
+                path.chmod(path.stat().st_mode | stat.S_IXUSR)
+            done = subprocess.run([sys.executable, HERE / "golden_test.py", "--evo-opt", folder / "evo-opt", "--evo-run", folder / "evo-run",
+                                   folder / "files"], capture_output=True, text=True)
+            return done.returncode, done.stdout
+
+    def test_reference_values_pass(self):
+        status, output = self.drive()
+        self.assertEqual((status, output.splitlines()[-1]), (0, "4 passed, 0 failed"), output)
+
+    def test_disagreement_in_fp64_fails(self):
+        # 1e-8 is within what fp32 and fp64 hold against the file, but not what two policies may differ by.
+        status, output = self.drive(factor=1 + 1e-8)
+        self.assertEqual((status, output.splitlines()[-1]), (1, "3 passed, 1 failed"), output)
+        self.assertIn("FAIL: evoformer_stress_one, chunk, fp64", output)
+        self.assertIn("expected direct's values within 1e-10", output)
+
+    def test_wrong_values_fail(self):
+        status, output = self.drive(factor=1 + 1e-3)
+        self.assertEqual((status, output.splitlines()[-1]), (1, "2 passed, 2 failed"), output)
+
+    def test_a_program_that_fails_is_told(self):
+        status, output = self.drive(crash=True)
+        self.assertEqual((status, output.splitlines()[-1]), (1, "0 passed, 4 failed"), output)
+        self.assertIn("out of luck", output)
+
+
+if __name__ == "__main__":
+    unittest.main()

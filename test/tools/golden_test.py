@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Runs every golden file through evo-opt and evo-run on the CPU, and compares what comes out.
+
+  golden_test.py --evo-opt PROGRAM --evo-run PROGRAM [FOLDER...]
+
+Each *.safetensors of the folders, under each policy, in fp32 and fp64. Without folders: test/golden, and the folder
+in EVO_GOLDEN, by default ../shared/golden beside the repository where it is there. In fp64 each policy's outputs must also be
+within 1e-10 of direct's. Ends with "N passed, N failed"; exit status 1 where one failed or no file was found.
+"""
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "test" / "golden" / "golden.py"
+PROFILE = ROOT / "examples" / "profiles" / "cpu.json"
+POLICIES = ("direct", "chunk")
+DTYPES = ("fp32", "fp64")
+AGREEMENT = 1e-10
+TIMEOUT_S = 300
+
+sys.path.insert(0, str(GOLDEN.parent))
+sys.dont_write_bytecode = True
+import golden  # noqa: E402
+
+
+def run(*command):
+    """Nothing where the command succeeded, else what it said."""
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL)
+    if done.returncode == 0:
+        return ""
+    return f"{pathlib.Path(command[0]).name} ended with {done.returncode}\n{done.stdout}{done.stderr}".rstrip()
+
+
+def disagreement(reference, outputs):
+    """Nothing where both files hold the same tensors within AGREEMENT, else what differs."""
+    ref, got = golden.load(reference)[0], golden.load(outputs)[0]
+    if sorted(ref) != sorted(got):
+        return f"expected the tensors {sorted(ref)}, got {sorted(got)}"
+    for name, tensor in ref.items():
+        if tensor[0] != "F64" or got[name][0] != "F64":
+            return f"{name}: expected F64 of an fp64 plan, got {tensor[0]} and {got[name][0]}"
+        if tensor[1] != got[name][1]:
+            return f"{name}: expected shape {tensor[1]}, got {got[name][1]}"
+        x, y = golden.values(got[name]), golden.values(tensor)
+        error = golden.norm([p - q for p, q in zip(x, y)]) / (golden.norm(y) or 1.0)
+        if not error <= AGREEMENT:
+            return f"{name}: expected direct's values within {AGREEMENT:g}, got a relative error of {error:.3e}"
+    return ""
+
+
+def check(programs, file, folder, policy, dtype):
+    """Nothing where this case holds, else why not."""
+    plan, outputs = folder / f"{policy}-{dtype}.json", folder / f"{policy}-{dtype}.safetensors"
+    problem = run(programs.evo_opt, folder / "spec.json", "-o", plan, f"--policy={policy}", f"--dtype={dtype}", "--mode=infer",
+                  f"--profile={PROFILE}", "--quiet")
+    problem = problem or run(programs.evo_run, plan, "--backend=cpu", f"--weights={folder / 'weights.safetensors'}",
+                             f"--inputs={folder / 'inputs.safetensors'}", f"--outputs={outputs}")
+    problem = problem or run(sys.executable, GOLDEN, "compare", file, "--outputs", outputs, "--dtype", dtype)
+    if not problem and dtype == "fp64" and policy != "direct":
+        problem = disagreement(folder / f"direct-{dtype}.safetensors", outputs)
+    return problem
+
+
+def golden_folders():
+    default = ROOT.parent / "shared" / "golden"
+    extra = pathlib.Path(os.environ["EVO_GOLDEN"]) if os.environ.get("EVO_GOLDEN") else default
+    return [GOLDEN.parent] + ([extra] if extra.is_dir() or extra != default else [])
+
+
+def golden_files(folders):
+    """The files by name: the same name in two folders is the same file."""
+    files = {}
+    for folder in folders:
+        found = sorted(pathlib.Path(folder).glob("*.safetensors"))
+        if not found:
+            sys.exit(f"golden_test.py: expected *.safetensors in {folder}, got none")
+        for file in found:
+            files.setdefault(file.name, file)
+    return [files[name] for name in sorted(files)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--evo-opt", required=True)
+    parser.add_argument("--evo-run", required=True)
+    parser.add_argument("folders", nargs="*")
+    programs = parser.parse_args()
+    passed = failed = 0
+    for file in golden_files(programs.folders or golden_folders()):
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            problem = run(sys.executable, GOLDEN, "split", file, folder, "--mode", "infer")
+            for dtype in DTYPES:
+                for policy in POLICIES:
+                    what = problem or check(programs, file, folder, policy, dtype)
+                    print(f"{'FAIL' if what else 'pass'}: {file.stem}, {policy}, {dtype}" + (f"\n{what}" if what else ""), flush=True)
+                    passed, failed = passed + (not what), failed + bool(what)
+    print(f"{passed} passed, {failed} failed")
+    return 0 if passed and not failed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
