@@ -1,0 +1,66 @@
+//===- Passes.h - from a specification to a plan ----------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "compiler/cost/DeviceProfile.h"
+#include "compiler/spec/ModelSpec.h"
+#include "dialects/Evo/EvoDialect.h"
+#include "dialects/Kern/KernDialect.h"
+#include "runtime/plan/Plan.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+
+#include <memory>
+#include <string>
+
+namespace evo {
+
+#define GEN_PASS_DECL
+#include "passes/Passes.h.inc"
+#define GEN_PASS_REGISTRATION
+#include "passes/Passes.h.inc"
+
+//===----------------------------------------------------------------------===//
+// What the passes are made of, for the tool and for the search
+//===----------------------------------------------------------------------===//
+
+/// The named policies; `Auto` takes the fastest of the others that fits.
+enum class Policy : uint8_t { Auto, Direct, Chunk };
+std::optional<Policy> parsePolicy(llvm::StringRef name);
+llvm::StringRef policyName(Policy policy);
+
+/// What a plan is made for, beside the model.
+struct Target {
+  cost::DeviceProfile profile;
+  int64_t budgetBytes = 0; ///< arena + static + library
+  bool plainKernels = false;
+};
+
+/// A new module with the stack of a specification.
+mlir::OwningOpRef<mlir::ModuleOp> importSpecification(const spec::ModelSpec &spec,
+                                                      mlir::MLIRContext *context);
+
+/// Sets the choice of every module in the stack, and the module attributes that describe the target.
+/// Returns the policy that was taken (for Auto the one it stands for). Infeasible names the need of
+/// every policy tried.
+Result<Policy> choosePolicy(mlir::ModuleOp module, Policy policy, const Target &target);
+
+/// The plan of a placed module.
+Result<plan::Plan> emitPlan(mlir::ModuleOp module);
+
+/// A built-in profile by name, or a profile file.
+Result<cost::DeviceProfile> loadProfile(const std::string &nameOrPath);
+
+/// Adds every pass from a chosen stack to a placed module, fences included.
+void buildLoweringPipeline(mlir::OpPassManager &manager, const std::string &profile);
+
+/// Registers all passes and the pipeline `evo-to-plan`.
+void registerEvoPipelines();
+
+/// Names of the module attributes that carry what is no IR.
+inline constexpr llvm::StringLiteral kModelAttr = "kern.model";
+inline constexpr llvm::StringLiteral kTargetAttr = "kern.target";
+
+} // namespace evo

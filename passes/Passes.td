@@ -1,0 +1,113 @@
+//===- Passes.td - from a specification to a plan -----------*- tablegen -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// In the order of the pipeline `evo-to-plan`. One file a pass, of the same name. The verify passes are the
+// fences between the levels; each names what it found and where.
+//===----------------------------------------------------------------------===//
+#ifndef EVO_PASSES
+#define EVO_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def EvoImport : Pass<"evo-import", "::mlir::ModuleOp"> {
+  let summary = "fill an empty module with the stack of a specification";
+  let description = [{
+    One `evo.stack` with one `evo.segment` of all blocks, whose modules have no choice yet. The order of the
+    modules is the stack's (`opm_first` moves the outer product mean to the front).
+  }];
+  let dependentDialects = ["::evo::ir::EvoDialect", "::evo::kern::KernDialect"];
+  let options = [Option<"spec", "spec", "std::string", "\"\"", "the specification file">];
+}
+
+def EvoChoosePolicy : Pass<"evo-choose-policy", "::mlir::ModuleOp"> {
+  let summary = "set the choice of every module by a named policy";
+  let description = [{
+    `direct` slices nothing; `chunk` slices what the seed slices, by its sizes: row attention by 4 of s, column
+    attention by 256 of r, outer product mean and triangle attention by 4 of r. `auto` takes the fastest of them
+    that fits `memory`. Where a module has several kernel variants, `kernels=all` takes the one that is cheapest
+    by the profile, `plain` the seed's materialised ones.
+
+    Before: `evo.transition m %m {prefix = "msa_transition", ...}`
+    After:  `evo.transition m %m {choice = #evo.choice, prefix = "msa_transition", ...}`
+  }];
+  let dependentDialects = ["::evo::ir::EvoDialect", "::evo::kern::KernDialect"];
+  let options = [
+    Option<"policy", "policy", "std::string", "\"auto\"", "auto, direct or chunk">,
+    Option<"kernels", "kernels", "std::string", "\"all\"", "all or plain">,
+    Option<"profile", "profile", "std::string", "\"h100\"", "a built-in profile's name or a file">,
+    Option<"memory", "memory", "int64_t", "0", "budget in bytes; 0: the profile's memory">];
+}
+
+def EvoEstimateMemory : Pass<"evo-estimate-memory", "::mlir::ModuleOp"> {
+  let summary = "write each module's dominant term and exact peak beside its choice";
+  let description = [{
+    `estimate = {dominant = "h s r^2", dominant_bytes, frame_bytes, cost_ns}`: the seed's formula, the same in
+    bytes, the height of the module's frame when its lowered buffers are packed, and its time by the profile.
+    Needs choices.
+  }];
+  let dependentDialects = ["::evo::ir::EvoDialect", "::evo::kern::KernDialect"];
+  let options = [Option<"profile", "profile", "std::string", "\"h100\"", "a built-in profile's name or a file">];
+}
+
+def EvoVerifyChosen : Pass<"evo-verify-chosen", "::mlir::ModuleOp"> {
+  let summary = "fence: every module has a legal choice";
+}
+
+def EvoLowerToKern : Pass<"evo-lower-to-kern", "::mlir::ModuleOp"> {
+  let summary = "modules to procedures of kernels on values, the stack to a program of calls";
+  let description = [{
+    One `kern.procedure` for each different (module, choice); `kern.tensor` for each boundary tensor; one
+    `kern.program` with a `kern.blocks` a segment. The procedures are at the value level.
+  }];
+  let dependentDialects = ["::evo::kern::KernDialect"];
+}
+
+def KernAnnotateCost : Pass<"kern-annotate-cost", "::mlir::ModuleOp"> {
+  let summary = "price every kernel by a device profile";
+  let description = [{
+    Sets `cost_ns` on each kernel op: all its runs in one call of the procedure, the ragged last slice priced
+    by its own length.
+  }];
+  let options = [Option<"profile", "profile", "std::string", "\"h100\"", "a built-in profile's name or a file">];
+}
+
+def KernAssignBuffers : Pass<"kern-assign-buffers", "::mlir::ModuleOp"> {
+  let summary = "from values to buffers: views, allocs, loops and launches";
+  let description = [{
+    A result takes over the memory of its tied operand where the kernel allows it and nothing reads the
+    operand afterwards; so residual streams are updated in place. A slice that a loop puts together is written
+    straight to its place in the whole. Everything else gets a `kern.alloc`. A stream whose new version ends
+    up elsewhere is copied to its slot at the end.
+
+    Before: `%1 = kern.softmax(x = %0) : (tensor<4x5xf32>) -> (tensor<4x5xf32>)`
+    After:  `kern.launch "softmax"(%v0, %v1)` with `%v0`, `%v1` views of one buffer, versions 1 and 2.
+  }];
+  let dependentDialects = ["::evo::kern::KernDialect"];
+}
+
+def KernFreeBuffers : Pass<"kern-free-buffers", "::mlir::ModuleOp"> {
+  let summary = "free each buffer as soon as it was last read";
+}
+
+def KernVerifyBuffers : Pass<"kern-verify-buffers", "::mlir::ModuleOp"> {
+  let summary = "fence: only buffers are left, each freed once behind its last use";
+}
+
+def KernPlace : Pass<"kern-place", "::mlir::ModuleOp"> {
+  let summary = "offsets: buffers in frames, tensors and frames in the arena";
+  let description = [{
+    Packs each procedure's frame, lays the boundary tensors one after the other at the arena's start and the
+    frames behind them.
+  }];
+}
+
+def KernVerifyPlaced : Pass<"kern-verify-placed", "::mlir::ModuleOp"> {
+  let summary = "fence: offsets are aligned and live buffers apart";
+}
+
+def KernEmitPlan : Pass<"kern-emit-plan", "::mlir::ModuleOp"> {
+  let summary = "write the placed module as a plan";
+  let options = [Option<"output", "output", "std::string", "\"-\"", "the plan file; -: standard output">];
+}
+
+#endif
