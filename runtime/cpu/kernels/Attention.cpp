@@ -1,0 +1,129 @@
+//===- Attention.cpp ------------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// For head h of `heads`, width c = x / heads, and key/value head g = h mod (y / c):
+// l[b,h,q,k] = scale * sum_c query[b,q,(h,c)] key[b,k,(g,c)] + pair_bias[h,q,k]
+//              + inf * (mask[b,k] - max_k mask[b,k])
+// o[b,q,(h,c)] = sum_k softmax_k(l)[b,h,q,k] value[b,k,(g,c)]; lse[b,h,q] = log sum_k exp l.
+//
+// A task is a tile of queries of one (batch, head). Its logits live in scratch: all keys at once
+// where they fit, else block after block with the running maximum m and sum of the online softmax;
+// when m rises, what has been summed so far is scaled by e^(old m - new m). o itself holds the
+// running sum.
+//===----------------------------------------------------------------------===//
+#include "runtime/cpu/kernels/Heads.h"
+
+#include <math.h>
+
+namespace evo::cpu::EVO_CPU_ISA {
+
+namespace {
+
+/// Queries a tile and keys a block, by shape alone.
+struct AttentionTiling {
+  int64_t queries, keys;
+  AttentionTiling(int64_t allQueries, int64_t allKeys, int64_t elementBytes) {
+    constexpr int64_t kScoreBytes = int64_t{1} << 20, kMaxQueries = 128, kMinQueries = 64;
+    int64_t budget = kScoreBytes / elementBytes;
+    keys = larger<int64_t>(1, smaller(allKeys, budget / kMinQueries));
+    queries = larger<int64_t>(1, smaller(allQueries, smaller(kMaxQueries, budget / keys)));
+  }
+};
+
+template <class T> struct AttentionTile {
+  int64_t rows, keys, width;
+  T scale;
+  Matrix<const T> query, key, value, bias;
+  Matrix<T> o, lse;
+};
+
+/// Turns the scores of one key block into weights relative to the running maximum.
+template <class T>
+void blockSoftmax(const AttentionTile<T> &tile, Matrix<T> scores, int64_t count, bool first,
+                  T *maximum, T *sum) {
+  for (int64_t i = 0; i < tile.rows; ++i) {
+    T *line = scores.at(i, 0);
+    T blockMaximum = maxLine(line, count);
+    if (first) {
+      maximum[i] = blockMaximum;
+      sum[i] = expLine(line, blockMaximum, count);
+      continue;
+    }
+    T newMaximum = larger(maximum[i], blockMaximum);
+    T decay = fastExp(maximum[i] - newMaximum);
+    maximum[i] = newMaximum;
+    sum[i] = sum[i] * decay + expLine(line, newMaximum, count);
+    if (decay != T(1))
+      for (int64_t c = 0; c < tile.width; ++c)
+        *tile.o.at(i, c) *= decay;
+  }
+}
+
+template <class T>
+void attend(const AttentionTile<T> &tile, int64_t blockKeys, const MaskTerm<T> &mask,
+            const Workspace &workspace) {
+  ScratchSpace scratch(workspace);
+  T *maximum = scratch.take<T>(tile.rows), *sum = scratch.take<T>(tile.rows);
+  T *maskTerm = mask ? scratch.take<T>(blockKeys) : nullptr;
+  Matrix<T> scores{scratch.take<T>(tile.rows * blockKeys), blockKeys, 1};
+  for (int64_t k = 0; k < tile.keys; k += blockKeys) {
+    int64_t count = smaller(blockKeys, tile.keys - k);
+    if (mask)
+      mask.fill(maskTerm, k, count);
+    logitsTile(tile.rows, count, tile.width, tile.scale, tile.query, tile.key.block(k, 0),
+               tile.bias.block(0, k), maskTerm, scores, workspace);
+    blockSoftmax(tile, scores, count, k == 0, maximum, sum);
+    gemm(tile.rows, tile.width, count, T(1), scores.asConst(), tile.value.block(k, 0),
+         k ? T(1) : T(0), tile.o, workspace);
+  }
+  for (int64_t i = 0; i < tile.rows; ++i) {
+    T factor = T(1) / sum[i];
+    if (tile.o.colStride == 1)
+      scaleLine(tile.o.at(i, 0), factor, tile.width);
+    else
+      for (int64_t c = 0; c < tile.width; ++c)
+        *tile.o.at(i, c) *= factor;
+    if (tile.lse)
+      *tile.lse.at(i, 0) = maximum[i] + T(log(sum[i]));
+  }
+}
+
+} // namespace
+
+template <class T> void launchAttention(const Launch &launch) {
+  const Operand &query = launch.operands[0], &key = launch.operands[1];
+  const Operand &value = launch.operands[2], &bias = launch.operands[3];
+  const Operand &mask = launch.operands[4], &o = launch.operands[5], &lse = launch.operands[6];
+  const plan::KernelAttributes &attributes = *launch.attributes;
+  HeadGeometry geometry(query.shape[0], attributes.heads, query.shape[1], key.shape[1],
+                        query.shape[2], key.shape[2]);
+  HeadStrides qs = geometry.channelsByHead(query), os = geometry.channelsByHead(o);
+  HeadStrides ks = geometry.keysByHead(key), vs = geometry.keysByHead(value);
+  HeadStrides biases = geometry.pairBias(bias), lses = geometry.weights(lse);
+  AttentionTiling tiling(geometry.queries, geometry.keys, sizeof(T));
+  int64_t queryTiles = ceilDiv(geometry.queries, tiling.queries);
+  forEachTask(launch, geometry.batches * geometry.heads * queryTiles,
+              [&](int64_t task, const Workspace &workspace) {
+                int64_t q = task % queryTiles * tiling.queries;
+                int64_t h = task / queryTiles % geometry.heads,
+                        b = task / queryTiles / geometry.heads;
+                int64_t g = h % geometry.groups;
+                AttentionTile<T> tile{smaller(tiling.queries, geometry.queries - q),
+                                      geometry.keys,
+                                      geometry.width,
+                                      T(attributes.scale),
+                                      qs.matrix<T>(query, b, h).asConst().block(q, 0),
+                                      ks.matrix<T>(key, b, g).asConst(),
+                                      vs.matrix<T>(value, b, g).asConst(),
+                                      biases.matrix<T>(bias, b, h).asConst().block(q, 0),
+                                      os.matrix<T>(o, b, h).block(q, 0),
+                                      lses.matrix<T>(lse, b, h).block(q, 0)};
+                MaskTerm<T> maskTerm(mask, b, geometry.keys, attributes.inf);
+                attend(tile, tiling.keys, maskTerm, workspace);
+              });
+}
+
+template void launchAttention<float>(const Launch &);
+template void launchAttention<double>(const Launch &);
+
+} // namespace evo::cpu::EVO_CPU_ISA

@@ -1,0 +1,123 @@
+//===- LayerNorm.cpp ------------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// y[*,c] = (x[*,c] - mean) * rstd * weight[c] + bias[c], rstd = 1 / sqrt(var + eps), the variance
+// biased and taken about the mean in a second pass. mean and rstd are stored where they are asked
+// for.
+//
+// Rows that lie apart (x or y transposed) are gathered into scratch a few at a time; rows longer
+// than the scratch are read where they lie.
+//===----------------------------------------------------------------------===//
+#include "runtime/cpu/kernels/Rows.h"
+
+#include <math.h>
+
+namespace evo::cpu::EVO_CPU_ISA {
+
+namespace {
+
+template <class T> struct Norm {
+  const T *weight, *bias;
+  int64_t weightStride, biasStride, channels;
+  double eps;
+  Matrix<T> mean, rstd; // [rows] as one column
+};
+
+template <class T> T sumOf(const T *x, int64_t stride, int64_t n) {
+  T sum = 0;
+  if (stride == 1) {
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; ++i)
+      sum += x[i];
+  } else {
+    for (int64_t i = 0; i < n; ++i)
+      sum += x[i * stride];
+  }
+  return sum;
+}
+
+template <class T> T squaresAbout(T mean, const T *x, int64_t stride, int64_t n) {
+  T sum = 0;
+  if (stride == 1) {
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; ++i)
+      sum += (x[i] - mean) * (x[i] - mean);
+  } else {
+    for (int64_t i = 0; i < n; ++i)
+      sum += (x[i * stride] - mean) * (x[i * stride] - mean);
+  }
+  return sum;
+}
+
+/// x may be y.
+template <class T>
+void normRow(const Norm<T> &norm, const T *x, int64_t xStride, T *y, int64_t yStride, int64_t row) {
+  int64_t n = norm.channels;
+  T mean = sumOf(x, xStride, n) / T(n);
+  T variance = squaresAbout(mean, x, xStride, n) / T(n);
+  T rstd = T(1) / T(sqrt(variance + T(norm.eps)));
+  if (xStride == 1 && yStride == 1 && norm.weightStride == 1 && norm.biasStride == 1) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i)
+      y[i] = (x[i] - mean) * rstd * norm.weight[i] + norm.bias[i];
+  } else {
+    for (int64_t i = 0; i < n; ++i)
+      y[i * yStride] = (x[i * xStride] - mean) * rstd * norm.weight[i * norm.weightStride] +
+                       norm.bias[i * norm.biasStride];
+  }
+  if (norm.mean)
+    *norm.mean.at(row, 0) = mean;
+  if (norm.rstd)
+    *norm.rstd.at(row, 0) = rstd;
+}
+
+template <class T>
+void normTile(const Norm<T> &norm, Matrix<T> x, Matrix<T> y, const Tile &tile, bool gathers,
+              const Workspace &workspace) {
+  if (!gathers) {
+    for (int64_t i = tile.row; i < tile.row + tile.rows; ++i)
+      normRow(norm, x.at(i, 0), x.colStride, y.at(i, 0), y.colStride, i);
+    return;
+  }
+  Matrix<T> packed{ScratchSpace(workspace).take<T>(tile.rows * norm.channels), norm.channels, 1};
+  copyMatrix(packed, x.block(tile.row, 0).asConst(), tile.rows, norm.channels);
+  for (int64_t i = 0; i < tile.rows; ++i)
+    normRow(norm, packed.at(i, 0), 1, packed.at(i, 0), 1, tile.row + i);
+  copyMatrix(y.block(tile.row, 0), packed.asConst(), tile.rows, norm.channels);
+}
+
+} // namespace
+
+template <class T> void launchLayerNorm(const Launch &launch) {
+  const Operand &x = launch.operands[0], &weight = launch.operands[1], &bias = launch.operands[2];
+  const Operand &y = launch.operands[3], &mean = launch.operands[4], &rstd = launch.operands[5];
+  int leading = x.rank - 1;
+  int64_t channels = x.shape[leading];
+  if (channels == 0)
+    return;
+  RowSpace space(x, leading);
+  int xs = space.add(x), ys = space.add(y), means = space.add(mean), rstds = space.add(rstd);
+  space.merge();
+  int64_t xStride = channels == 1 ? 1 : x.strides[leading];
+  int64_t yStride = channels == 1 ? 1 : y.strides[leading];
+  constexpr int64_t kElements = kKernelScratchBytes / int64_t(sizeof(T)) - 64;
+  bool gathers = (xStride != 1 || yStride != 1) && channels <= kElements;
+  int64_t tileRows = gathers ? smaller<int64_t>(64, kElements / channels) : 64;
+  forEachTile(launch, space, 1, tileRows, 1, [&](const Tile &tile, const Workspace &workspace) {
+    Norm<T> norm{elements<T>(weight),
+                 elements<T>(bias),
+                 weight.strides[0],
+                 bias.strides[0],
+                 channels,
+                 launch.attributes->eps,
+                 space.matrix<T>(mean, means, tile.outer, 0),
+                 space.matrix<T>(rstd, rstds, tile.outer, 0)};
+    normTile(norm, space.matrix<T>(x, xs, tile.outer, xStride),
+             space.matrix<T>(y, ys, tile.outer, yStride), tile, gathers, workspace);
+  });
+}
+
+template void launchLayerNorm<float>(const Launch &);
+template void launchLayerNorm<double>(const Launch &);
+
+} // namespace evo::cpu::EVO_CPU_ISA
