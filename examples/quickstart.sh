@@ -4,7 +4,7 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-build=${EVO_BUILD_DIR:-$root/build}
+build=$(realpath -m "${EVO_BUILD_DIR:-$root/build}")
 spec=$root/examples/specs/small.json
 
 bash "$root/tools/setup.sh" >&2

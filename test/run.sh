@@ -4,7 +4,7 @@
 set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-build=${EVO_BUILD_DIR:-$root/build}
+build=$(realpath -m "${EVO_BUILD_DIR:-$root/build}")
 
 fail() {
   echo "run.sh: $1" >&2
@@ -13,9 +13,7 @@ fail() {
 }
 
 bash "$root/tools/setup.sh" || fail "the set-up failed"
-# An earlier configure of the same folder may have left out tests or the compiler.
-cmake -S "$root" -B "$build" -G Ninja -DEVO_BUILD_TESTS=ON -DEVO_BUILD_COMPILER=ON || fail "the configure failed"
-bash "$root/tools/build.sh" "$build" || fail "the build failed"
+bash "$root/tools/build.sh" "$build" 2>&1 || fail "the build failed"
 
 results=$build/test-results.xml
 rm -f "$results"

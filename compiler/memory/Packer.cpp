@@ -106,8 +106,6 @@ public:
   /// The offset of a buffer; nothing where it would end behind 2^63 - 1.
   std::optional<Bytes> place(size_t index) {
     const Lifetime &buffer = aligned[index];
-    if (buffer.size == 0)
-      return 0;
     const Bytes offset = findGap(buffer);
     Bytes end = 0;
     if (__builtin_add_overflow(offset, buffer.size, &end))

@@ -92,10 +92,7 @@ Status checkTensor(const SizedTensor &tensor, plan::DType type) {
 } // namespace
 
 Status checkByteCounts(const ModelSpec &spec) {
-  // Statistics, weight gradients and optimizer state are fp32 at least.
-  plan::DType type = plan::storageType(spec.precision);
-  if (plan::elementBytes(type) < 4)
-    type = plan::DType::F32;
+  const plan::DType type = plan::storageType(spec.precision);
   for (const SizedTensor &tensor : spec.hasMsa() ? msaTensors(spec) : templateTensors(spec))
     EVO_TRY(checkTensor(tensor, type));
   return Status::success();

@@ -139,8 +139,9 @@ Status Session::openFiles() {
     file.emplace(*std::move(created));
     return {};
   };
-  if (!options.outputs.empty())
+  if (!options.outputs.empty()) {
     EVO_ASSIGN(outputFormat, tensorFormatOf(options.outputs));
+  }
   EVO_TRY(open(options.outputs, outputFile));
   EVO_TRY(open(options.json, jsonFile));
   return open(options.trace, traceFile);

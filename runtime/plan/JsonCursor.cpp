@@ -124,7 +124,8 @@ std::vector<std::string> JsonCursor::strings() const {
 }
 
 std::optional<JsonCursor> JsonObject::find(std::string_view key) {
-  known.push_back(key);
+  if (std::find(known.begin(), known.end(), key) == known.end())
+    known.push_back(key);
   if (!cursor.value->is_object())
     return std::nullopt;
   auto found = cursor.value->find(key);

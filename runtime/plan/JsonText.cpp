@@ -48,10 +48,12 @@ public:
   }
 
   bool parse_error(size_t position, const std::string &, const Json::exception &error) override {
-    std::string_view before = source.substr(0, std::min(position, source.size()));
+    // `position` counts the character that does not fit.
+    size_t read = std::min(position > 0 ? position - 1 : 0, source.size());
+    std::string_view before = source.substr(0, read);
     auto line = 1 + std::count(before.begin(), before.end(), '\n');
     size_t lastBreak = before.rfind('\n');
-    size_t column = before.size() - (lastBreak == std::string_view::npos ? 0 : lastBreak + 1);
+    size_t column = read - (lastBreak == std::string_view::npos ? 0 : lastBreak + 1) + 1;
     std::string_view reason = error.what();
     if (size_t dash = reason.find(" - "); dash != std::string_view::npos)
       reason.remove_prefix(dash + 3);

@@ -102,10 +102,13 @@ Status checkOwnRules(const KernelInfo &info, const KernelAttributes &attributes,
   case Kernel::MaskedMean:
     return rule(axes['u'] == 1, info, "axis 'u' to be 1, got " + std::to_string(axes['u']));
   case Kernel::OuterProduct:
-  case Kernel::OuterProductMean:
-    return rule(axes['x'] == axes['c'] * axes['d'], info,
-                "axis 'x' to be c times d = " + std::to_string(axes['c'] * axes['d']) + ", got " +
-                    std::to_string(axes['x']));
+  case Kernel::OuterProductMean: {
+    int64_t product = 0;
+    bool fits = !__builtin_mul_overflow(axes['c'], axes['d'], &product) && axes['x'] == product;
+    return rule(fits, info,
+                "axis 'x' to be c times d = " + std::to_string(axes['c']) + " times " +
+                    std::to_string(axes['d']) + ", got " + std::to_string(axes['x']));
+  }
   default:
     return {};
   }

@@ -289,10 +289,14 @@ TEST(ModelSpec, ByteCountsStayBelow2To63) {
   EXPECT_EQ(errorOf(wide),
             "f.json: sizes: expected fewer than 2^63 bytes for the logits of msa_att_row, "
             "no_heads_msa * s * r * r * 4 bytes, got 8 * 1073741824 * 16384 * 16384 * 4 bytes");
-  // fp64 takes twice the bytes: 4 * (2^19 * 1.26)^3 * 8 passes where 4 bytes do not.
-  Json r660k = with(json, "/sizes/r", "780000"); // 4 * 4.75e17 * 4 = 7.6e18 < 9.22e18 < 1.5e19
-  EXPECT_EQ(errorOf(r660k), "no error");
-  EXPECT_NE(errorOf(with(r660k, "/dtype", "\"fp64\"")), "no error");
+  // fp64 takes twice the bytes, and passes where fp32 does not.
+  Json r780k = with(json, "/sizes/r", "780000"); // 4 * 4.75e17 * 4 = 7.6e18 < 9.22e18 < 1.5e19
+  EXPECT_EQ(errorOf(r780k), "no error");
+  EXPECT_NE(errorOf(with(r780k, "/dtype", "\"fp64\"")), "no error");
+  // And fp16 half of them: 4 * 900000^3 * 4 = 1.17e19, but 5.8e18 in two bytes.
+  Json r900k = with(json, "/sizes/r", "900000");
+  EXPECT_NE(errorOf(r900k), "no error");
+  EXPECT_EQ(errorOf(with(r900k, "/dtype", "\"fp16\"")), "no error");
   const std::string channels = errorOf(with(with(evoformer(), "/channels/c_m", "2147483647"),
                                             "/channels/transition_n", "2147483647"));
   EXPECT_NE(channels.find("the hidden tensor of msa_transition"), std::string::npos) << channels;

@@ -67,11 +67,22 @@ TEST(Packer, FillsGaps) {
   EXPECT_EQ(packing.lowerBound, 14);
 }
 
+TEST(Packer, AGapMayFitExactly) {
+  // By size: a (6) at 0, b (5, alive with a) at 6, c (4, alive with both) at 11, d (3, alive with
+  // all of them) at 15; e (2) is not alive with c: at 11, and f (2) in all that is left below d,
+  // at 13.
+  const Packing packing =
+      packed({{0, 9, 6}, {0, 9, 5}, {0, 2, 4}, {1, 9, 3}, {3, 9, 2}, {4, 9, 2}}, 1);
+  EXPECT_EQ(packing.offsets, (Offsets{0, 6, 11, 15, 11, 13}));
+  EXPECT_EQ(packing.height, 18);
+  EXPECT_EQ(packing.lowerBound, 18);
+}
+
 TEST(Packer, TriesOtherOrdersWhereSizeFails) {
   // a [1,4) 2, b [1,3) 3, c [3,4) 4, d [1,3) 2; the load is 2 + 3 + 2 = 7 at times 1 and 2.
-  // By size c and b lie at 0, a (alive with both) at 4, and d does not fit between b and a: height 8.
-  // By area b at 0, a at 3, c at 5: height 9.
-  // By duration a at 0, b at 2, d at 5, c at 2: height 7, which is the bound.
+  // By size c and b lie at 0, a (alive with both) at 4, and d does not fit between b and a:
+  // height 8. By area b at 0, a at 3, c at 5: height 9. By duration a at 0, b at 2, d at 5, c at 2:
+  // height 7, which is the bound.
   const Packing packing = packed({{1, 4, 2}, {1, 3, 3}, {3, 4, 4}, {1, 3, 2}}, 1);
   EXPECT_EQ(packing.offsets, (Offsets{0, 2, 2, 5}));
   EXPECT_EQ(packing.height, 7);
@@ -79,8 +90,8 @@ TEST(Packer, TriesOtherOrdersWhereSizeFails) {
 }
 
 TEST(Packer, ABoundMayBeMissed) {
-  // a [1,4) 4, b [3,5) 2, c [4,5) 3, d [1,5) 4, e [4,5) 2; the load is 2 + 3 + 4 + 2 = 11 at time 4.
-  // Every greedy order leaves a hole of one; the bound says so.
+  // a [1,4) 4, b [3,5) 2, c [4,5) 3, d [1,5) 4, e [4,5) 2; the load is 2 + 3 + 4 + 2 = 11 at
+  // time 4. Every greedy order leaves a hole of one; the bound says so.
   const Packing packing = packed({{1, 4, 4}, {3, 5, 2}, {4, 5, 3}, {1, 5, 4}, {4, 5, 2}}, 1);
   EXPECT_EQ(packing.lowerBound, 11);
   EXPECT_LE(packing.height, 12);
@@ -145,6 +156,7 @@ TEST(ValidatePacking, FindsEveryFault) {
             "buffers 1 and 2: expected no overlap while both are alive, got [512, 1024) and [512, "
             "1024)");
   EXPECT_EQ(broken([](Packing &p) { p.height = 1023; }), "height: expected 1024, got 1023");
+  EXPECT_EQ(broken([](Packing &p) { p.height = 1025; }), "height: expected 1024, got 1025");
   EXPECT_EQ(broken([](Packing &p) { p.lowerBound = 512; }), "lower bound: expected 1024, got 512");
   EXPECT_EQ(validatePacking(buffers, 0, good).message(), "alignment: expected at least 1, got 0");
   EXPECT_FALSE(validatePacking(Buffers{{2, 1, 4}}, 1, {{0}, 4, 4}).ok());

@@ -1,0 +1,50 @@
+//===- VerifyParts.h - the verifier's families of checks --------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// In the order in which verifyPlan calls them; each may rely on what the ones before it hold.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/plan/VerifyReport.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace evo::plan {
+
+/// Loops may nest this deep: three iterations of each are executed.
+inline constexpr size_t kMaxLoopDepth = 4;
+/// A plan has no more boundary tensors: streams, their gradients, masks.
+inline constexpr size_t kMaxTensors = 256;
+/// No byte lies behind this; an end beyond it could not be aligned.
+inline constexpr int64_t kMaxEnd = INT64_MAX - kAlignment;
+
+/// Model, tensors, weights, ranks and the schedule tree (0, 8, 9, 10, 15).
+Verdict verifyTables(const Plan &plan);
+
+/// Buffers and steps of each procedure, each for itself (0, 2, 8, 9).
+Verdict verifyProcedureForm(const Plan &plan);
+
+/// What programs call and in which order, and what they define (0, 1).
+Verdict verifyPrograms(const Plan &plan);
+
+/// What simulating a procedure found out about it.
+struct ProcedureFacts {
+  std::vector<bool> readsAtEntry; ///< a tensor: some step reads what the caller left there
+  std::vector<bool> writes;       ///< a tensor: some step writes it
+  int64_t savedBytes = 0;         ///< height of its kept tensors
+};
+
+/// Executes each procedure on versions (1, 2, 3, 4, 9, 10, 11, 16).
+Verdict verifyData(const Plan &plan, std::vector<ProcedureFacts> &facts);
+
+/// Definedness of tensors from call to call (1).
+Verdict verifyCalls(const Plan &plan, const std::vector<ProcedureFacts> &facts);
+
+/// Arena, frames, kept tensors and the summary's bytes (8, 9, 10, 12).
+Verdict verifyMemory(const Plan &plan, const std::vector<ProcedureFacts> &facts);
+
+/// Costs (18).
+Verdict verifyCost(const Plan &plan);
+
+} // namespace evo::plan

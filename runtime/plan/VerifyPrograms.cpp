@@ -1,0 +1,204 @@
+//===- VerifyPrograms.cpp - programs, arena, costs --------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#include "runtime/plan/VerifyParts.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+namespace evo::plan {
+
+namespace {
+
+bool mayCall(Phase program, Phase procedure) {
+  // A backward program may run forward procedures again.
+  return procedure == program || (program == Phase::Backward && procedure == Phase::Forward);
+}
+
+Verdict verifyNames(const Plan &plan, const std::vector<std::string> &names, const Path &path,
+                    std::string_view field) {
+  std::set<std::string_view> seen;
+  for (size_t i = 0; i < names.size(); ++i) {
+    bool known = std::any_of(plan.tensors.begin(), plan.tensors.end(),
+                             [&](const Tensor &tensor) { return tensor.name == names[i]; });
+    if (!known || !seen.insert(names[i]).second)
+      return violates(0, path.at(field, i), known ? "each tensor once" : "the name of a tensor",
+                      makeText("'", names[i], "'"));
+  }
+  return {};
+}
+
+/// Every block exactly once: forward in order, backward from the last to the first.
+Verdict verifyBlocks(const Plan &plan, const Program &program, const Path &path) {
+  bool down = program.phase == Phase::Backward;
+  int64_t left = plan.model.blocks;
+  for (size_t i = 0; i < program.runs.size(); ++i) {
+    const BlockRun &run = program.runs[i];
+    Path runPath = path.at("runs", i);
+    if (run.blockCount < 1 || run.blockCount > left)
+      return violates(0, runPath.at("block_count"), makeText("from 1 to ", left, " blocks"),
+                      makeText(run.blockCount));
+    int64_t first = down ? left - run.blockCount : plan.model.blocks - left;
+    if (run.firstBlock != first)
+      return violates(0, runPath.at("first_block"), makeText(first), makeText(run.firstBlock));
+    left -= run.blockCount;
+  }
+  if (left != 0)
+    return violates(0, path.at("runs"), makeText("runs of all ", plan.model.blocks, " blocks"),
+                    makeText(left, " left out"));
+  return {};
+}
+
+Verdict verifyProgram(const Plan &plan, const Program &program, const Path &path,
+                      std::vector<bool> &called) {
+  EVO_VERIFY(verifyNames(plan, program.inputs, path, "inputs"));
+  EVO_VERIFY(verifyNames(plan, program.outputs, path, "outputs"));
+  EVO_VERIFY(verifyBlocks(plan, program, path));
+  for (size_t i = 0; i < program.runs.size(); ++i) {
+    Path runPath = path.at("runs", i);
+    if (program.runs[i].calls.empty())
+      return violates(0, runPath.at("calls"), "at least one call", "none");
+    for (size_t j = 0; j < program.runs[i].calls.size(); ++j) {
+      int32_t procedure = program.runs[i].calls[j].procedure;
+      Path callPath = runPath.at("calls", j);
+      if (procedure < 0 || static_cast<size_t>(procedure) >= plan.procedures.size())
+        return violates(0, callPath.at("procedure"),
+                        makeText("a procedure below ", plan.procedures.size()),
+                        makeText(procedure));
+      if (!mayCall(program.phase, plan.procedures[procedure].phase))
+        return violates(0, callPath.at("procedure"),
+                        makeText("one of the ", phaseName(program.phase), " phase"),
+                        phaseName(plan.procedures[procedure].phase));
+      called[procedure] = true;
+    }
+  }
+  return {};
+}
+
+/// Every weight of the block is read by somebody.
+Verdict verifyWeightsUsed(const Plan &plan, const Path &root) {
+  std::set<std::string_view> used;
+  for (const Procedure &procedure : plan.procedures)
+    for (const Buffer &buffer : procedure.buffers)
+      if (buffer.base == Base::Weight)
+        used.insert(buffer.name);
+  for (size_t i = 0; i < plan.weights.size(); ++i)
+    if (!used.count(plan.weights[i].name))
+      return violates(0, root.at("weights", i), "a weight that some procedure uses", "none");
+  return {};
+}
+
+const Program *programOf(const Plan &plan, Phase phase) {
+  for (const Program &program : plan.programs)
+    if (program.phase == phase)
+      return &program;
+  return nullptr;
+}
+
+/// Calls `visit(run, call, path)` on each call of a program, a run's block once.
+template <class Visit> Verdict forEachCall(const Program &program, const Path &path, Visit visit) {
+  for (size_t i = 0; i < program.runs.size(); ++i) {
+    Path runPath = path.at("runs", i);
+    for (size_t j = 0; j < program.runs[i].calls.size(); ++j)
+      EVO_VERIFY(visit(program.runs[i], program.runs[i].calls[j], runPath.at("calls", j)));
+  }
+  return {};
+}
+
+} // namespace
+
+Verdict verifyPrograms(const Plan &plan) {
+  Path root;
+  std::vector<bool> called(plan.procedures.size());
+  std::set<Phase> phases;
+  for (size_t i = 0; i < plan.programs.size(); ++i) {
+    Path path = root.at("programs", i);
+    Phase phase = plan.programs[i].phase;
+    if (!phases.insert(phase).second)
+      return violates(0, path.at("phase"), "one program a phase",
+                      makeText("a second ", phaseName(phase)));
+    if (plan.mode == Mode::Infer && phase != Phase::Forward)
+      return violates(0, path.at("phase"), "forward in a plan for inference", phaseName(phase));
+    EVO_VERIFY(verifyProgram(plan, plan.programs[i], path, called));
+  }
+  if (!phases.count(Phase::Forward))
+    return violates(0, root.at("programs"), "a forward program", "none");
+  for (size_t i = 0; i < called.size(); ++i)
+    if (!called[i])
+      return violates(0, root.at("procedures", i), "a procedure that some program calls", "none");
+  return verifyWeightsUsed(plan, root);
+}
+
+Verdict verifyCalls(const Plan &plan, const std::vector<ProcedureFacts> &facts) {
+  Path root;
+  std::vector<bool> defined(plan.tensors.size());
+  auto define = [&](const std::vector<std::string> &names) {
+    for (size_t i = 0; i < plan.tensors.size(); ++i)
+      if (std::find(names.begin(), names.end(), plan.tensors[i].name) != names.end())
+        defined[i] = true;
+  };
+  for (Phase phase : {Phase::Forward, Phase::Backward, Phase::Optimizer}) {
+    const Program *program = programOf(plan, phase);
+    if (!program)
+      continue;
+    define(program->inputs);
+    Path path = root.at("programs", static_cast<size_t>(program - plan.programs.data()));
+    EVO_VERIFY(forEachCall(
+        *program, path, [&](const BlockRun &, const Call &call, const Path &callPath) -> Verdict {
+          const ProcedureFacts &fact = facts[call.procedure];
+          for (size_t i = 0; i < defined.size(); ++i) {
+            if (fact.readsAtEntry[i] && !defined[i])
+              return violates(
+                  1, callPath,
+                  makeText("tensor '", plan.tensors[i].name, "' to be an input or written before"),
+                  "undefined elements");
+            if (fact.writes[i])
+              defined[i] = true;
+          }
+          return {};
+        }));
+    for (size_t i = 0; i < program->outputs.size(); ++i)
+      for (size_t j = 0; j < defined.size(); ++j)
+        if (plan.tensors[j].name == program->outputs[i] && !defined[j])
+          return violates(1, path.at("outputs", i), "an output that is an input or written",
+                          "undefined elements");
+  }
+  return {};
+}
+
+Verdict verifyCost(const Plan &plan) {
+  Path root;
+  auto sum = [](auto &&self, const std::vector<Step> &steps, int64_t &total) -> bool {
+    for (const Step &step : steps) {
+      if (const auto *kernel = std::get_if<KernelStep>(&step.value))
+        if (__builtin_add_overflow(total, kernel->costNs, &total))
+          return false;
+      if (const auto *loop = std::get_if<LoopStep>(&step.value); loop)
+        if (!self(self, loop->body, total))
+          return false;
+    }
+    return true;
+  };
+  for (size_t i = 0; i < plan.procedures.size(); ++i) {
+    int64_t total = 0;
+    if (!sum(sum, plan.procedures[i].steps, total) || plan.procedures[i].costNs != total)
+      return violates(18, root.at("procedures", i).at("cost_ns"),
+                      makeText("the sum over its steps ", total),
+                      makeText(plan.procedures[i].costNs));
+  }
+  double ns = 0;
+  for (const Program &program : plan.programs)
+    for (const BlockRun &run : program.runs)
+      for (const Call &call : run.calls)
+        ns += static_cast<double>(run.blockCount) *
+              static_cast<double>(plan.procedures[call.procedure].costNs);
+  double ms = ns / 1e6, got = plan.summary.predictedMs;
+  if (!(std::abs(got - ms) <= 1e-9 * (1 + ms)))
+    return violates(18, root.at("summary").at("predicted_ms"),
+                    "the sum over all calls " + std::to_string(ms), std::to_string(got));
+  return {};
+}
+
+} // namespace evo::plan

@@ -1,0 +1,34 @@
+//===- Backends.h ---------------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// Which backends the suite runs. A backend adds itself to the list in Backends.cpp, under its own
+// macro where it is not built everywhere.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/core/Backend.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace evo::conformance {
+
+/// A kernel and precision that a backend is excused from, and why.
+struct Exclusion {
+  plan::Kernel kernel;
+  plan::Precision precision;
+  std::string reason;
+};
+
+struct BackendFactory {
+  std::string name; ///< letters, digits and underscores
+  std::function<Result<std::unique_ptr<Backend>>()> create;
+  std::vector<plan::Precision> precisions;
+  std::vector<Exclusion> exclusions;
+};
+
+/// Those that this build has and this machine can run.
+std::vector<BackendFactory> conformanceBackends();
+
+} // namespace evo::conformance

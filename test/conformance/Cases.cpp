@@ -1,0 +1,328 @@
+//===- Cases.cpp ----------------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#include "test/conformance/Cases.h"
+
+#include <algorithm>
+#include <random>
+#include <sstream>
+
+namespace evo::conformance {
+
+namespace {
+
+using plan::Kernel;
+using plan::KernelAttributes;
+
+/// Extents of one case: of the leading axes `*` and by axis letter.
+struct Sizes {
+  std::vector<int64_t> leading;
+  std::map<char, int64_t> extent;
+};
+
+/// How many random mixtures of layouts each (sizes, optional operands) is tried with, beside the
+/// dense one.
+constexpr int kMixtures = 3;
+
+class CaseBuilder {
+public:
+  std::vector<KernelCase> cases;
+
+  /// All subsets of the optional operands, each dense, in place where that is allowed, and with
+  /// mixtures of layouts.
+  void sweep(Kernel kernel, const KernelAttributes &attributes, const std::vector<Sizes> &sizes) {
+    const plan::KernelInfo &info = plan::kernelInfo(kernel);
+    std::vector<size_t> optional;
+    bool aliases = false;
+    for (size_t i = 0; i < info.operands.size(); ++i) {
+      if (info.operands[i].isOptional())
+        optional.push_back(i);
+      aliases |= !info.operands[i].mayAlias.empty();
+    }
+    for (const Sizes &size : sizes)
+      for (unsigned subset = 0; subset < 1u << optional.size(); ++subset) {
+        KernelCase base = make(kernel, attributes, size);
+        for (size_t i = 0; i < optional.size(); ++i)
+          base.operands[optional[i]].present = subset >> i & 1;
+        for (int mixture = 0; mixture <= kMixtures; ++mixture) {
+          KernelCase varied = base;
+          if (mixture)
+            mixLayouts(varied);
+          add(varied);
+          varied.inPlace = aliases;
+          if (aliases)
+            add(varied);
+        }
+      }
+  }
+
+  KernelCase make(Kernel kernel, const KernelAttributes &attributes, const Sizes &sizes) const {
+    KernelCase result;
+    result.kernel = kernel;
+    result.attributes = attributes;
+    for (const plan::OperandInfo &operand : plan::kernelInfo(kernel).operands) {
+      OperandCase operandCase;
+      std::string_view axes = operand.axes;
+      if (!axes.empty() && axes.front() == '*') {
+        operandCase.shape = sizes.leading;
+        axes.remove_prefix(1);
+      }
+      for (char axis : axes)
+        operandCase.shape.push_back(axis == 'h' ? attributes.heads : sizes.extent.at(axis));
+      operandCase.fill = fillOf(operand.name);
+      result.operands.push_back(operandCase);
+    }
+    return result;
+  }
+
+  void add(KernelCase testCase) {
+    const plan::KernelInfo &info = plan::kernelInfo(testCase.kernel);
+    testCase.seed = cases.size() + 1;
+    std::ostringstream name;
+    name << info.mnemonic << ' ' << cases.size();
+    for (size_t i = 0; i < testCase.operands.size(); ++i) {
+      const OperandCase &operand = testCase.operands[i];
+      name << ' ' << info.operands[i].name;
+      if (!operand.present) {
+        name << ":absent";
+        continue;
+      }
+      name << '[';
+      for (size_t d = 0; d < operand.shape.size(); ++d)
+        name << (d ? "," : "") << operand.shape[d];
+      name << "]:layout" << int(operand.layout);
+    }
+    if (testCase.inPlace)
+      name << " in place";
+    testCase.name = name.str();
+    cases.push_back(std::move(testCase));
+  }
+
+  void mixLayouts(KernelCase &testCase) {
+    const plan::KernelInfo &info = plan::kernelInfo(testCase.kernel);
+    for (size_t i = 0; i < testCase.operands.size(); ++i) {
+      // A broadcast can be written by no one, and a broadcast line is constant: a layer norm of it
+      // is all rounding error.
+      bool broadcasts = !info.operands[i].isOutput() && testCase.operands[i].shape.size() > 1;
+      for (const plan::OperandInfo &operand : info.operands)
+        broadcasts &= operand.mayAlias != info.operands[i].name;
+      int choices = broadcasts ? kLayouts : kLayouts - 1;
+      testCase.operands[i].layout = Layout(int(random() % uint64_t(choices)));
+    }
+  }
+
+private:
+  static Fill fillOf(std::string_view operand) {
+    if (operand.substr(0, 4) == "mask")
+      return Fill::Mask;
+    return operand == "weight" || operand == "gate_weight" ? Fill::Weight : Fill::Normal;
+  }
+
+  std::mt19937_64 random{20};
+};
+
+void rowKernels(CaseBuilder &builder) {
+  KernelAttributes norm;
+  norm.eps = 1e-5;
+  std::vector<Sizes> rows = {{{}, {{'c', 7}}},           {{1}, {{'c', 1}}},
+                             {{5}, {{'c', 64}}},         {{3, 7}, {{'c', 33}}},
+                             {{65}, {{'c', 130}}},       {{2, 3, 5}, {{'c', 17}}},
+                             {{2, 3, 2, 3}, {{'c', 16}}}};
+  builder.sweep(Kernel::LayerNorm, norm, rows);
+  KernelCase offset = builder.make(Kernel::LayerNorm, norm, {{9}, {{'c', 256}}});
+  offset.operands[0].fill = Fill::Offset;
+  offset.conditioning = 1000;
+  builder.add(offset);
+  for (Layout layout : {Layout::Dense, Layout::SwapInner}) {
+    KernelCase wide = builder.make(Kernel::LayerNorm, norm, {{2}, {{'c', 500009}}});
+    wide.operands[0].layout = layout;
+    wide.operands[3].layout = layout;
+    builder.add(wide);
+    wide = builder.make(Kernel::Softmax, {}, {{2}, {{'k', 500009}}});
+    wide.operands[0].layout = layout;
+    wide.operands[1].layout = layout;
+    builder.add(wide);
+  }
+  builder.sweep(
+      Kernel::Softmax, {},
+      {{{}, {{'k', 5}}}, {{1}, {{'k', 1}}}, {{3, 65}, {{'k', 31}}}, {{2, 3, 5}, {{'k', 129}}}});
+  KernelCase big = builder.make(Kernel::Softmax, {}, {{11}, {{'k', 100}}});
+  big.operands[0].fill = Fill::Large;
+  big.conditioning = 100;
+  builder.add(big);
+  builder.sweep(Kernel::Copy, {},
+                {{{}, {}},
+                 {{1}, {}},
+                 {{7}, {}},
+                 {{5, 9}, {}},
+                 {{65, 130}, {}},
+                 {{3, 5, 7}, {}},
+                 {{17, 3, 33}, {}},
+                 {{2, 3, 2, 5}, {}},
+                 {{2, 1, 3, 2, 1, 3}, {}}});
+}
+
+void linearKernels(CaseBuilder &builder) {
+  std::vector<Sizes> sizes = {
+      {{}, {{'k', 3}, {'n', 2}}},         {{1}, {{'k', 1}, {'n', 1}}},
+      {{3, 5}, {{'k', 7}, {'n', 11}}},    {{1, 37}, {{'k', 32}, {'n', 1}}},
+      {{2, 3, 2}, {{'k', 16}, {'n', 8}}}, {{4, 65}, {{'k', 33}, {'n', 20}}}};
+  for (plan::Activation activation : {plan::Activation::None, plan::Activation::Relu}) {
+    KernelAttributes attributes;
+    attributes.activation = activation;
+    builder.sweep(Kernel::Linear, attributes, sizes);
+  }
+  builder.sweep(Kernel::GatedLinear, {}, sizes);
+  for (int64_t rows : {255, 257, 512})
+    for (int64_t cols : {256, 259})
+      for (int mixture = 0; mixture < 4; ++mixture)
+        for (Kernel kernel : {Kernel::Linear, Kernel::GatedLinear}) {
+          KernelCase border = builder.make(kernel, {}, {{rows}, {{'k', 129}, {'n', cols}}});
+          if (mixture)
+            builder.mixLayouts(border);
+          builder.add(border);
+        }
+  builder.sweep(Kernel::Gate, {},
+                {{{}, {{'b', 1}, {'u', 1}, {'q', 1}, {'x', 1}}},
+                 {{}, {{'b', 3}, {'u', 5}, {'q', 5}, {'x', 32}}},
+                 {{}, {{'b', 2}, {'u', 1}, {'q', 7}, {'x', 13}}},
+                 {{}, {{'b', 2}, {'u', 66}, {'q', 66}, {'x', 1025}}}});
+}
+
+void matrixKernels(CaseBuilder &builder) {
+  builder.sweep(Kernel::BatchMatmul, {},
+                {{{}, {{'b', 1}, {'m', 1}, {'n', 1}, {'k', 1}}},
+                 {{}, {{'b', 3}, {'m', 5}, {'n', 7}, {'k', 11}}},
+                 {{}, {{'b', 4}, {'m', 16}, {'n', 1}, {'k', 130}}},
+                 {{}, {{'b', 2}, {'m', 257}, {'n', 513}, {'k', 9}}},
+                 {{}, {{'b', 2}, {'m', 129}, {'n', 131}, {'k', 257}}}});
+  builder.sweep(Kernel::OuterProduct, {},
+                {{{}, {{'s', 1}, {'i', 1}, {'j', 1}, {'c', 1}, {'d', 1}, {'x', 1}}},
+                 {{}, {{'s', 5}, {'i', 3}, {'j', 7}, {'c', 3}, {'d', 5}, {'x', 15}}},
+                 {{}, {{'s', 65}, {'i', 17}, {'j', 19}, {'c', 4}, {'d', 3}, {'x', 12}}},
+                 {{}, {{'s', 3}, {'i', 2}, {'j', 2}, {'c', 259}, {'d', 2}, {'x', 518}}},
+                 {{}, {{'s', 3}, {'i', 2}, {'j', 2}, {'c', 2}, {'d', 515}, {'x', 1030}}}});
+  builder.sweep(
+      Kernel::OuterProductMean, {},
+      {{{}, {{'s', 1}, {'i', 1}, {'j', 1}, {'c', 1}, {'d', 1}, {'x', 1}, {'n', 1}}},
+       {{}, {{'s', 5}, {'i', 3}, {'j', 7}, {'c', 3}, {'d', 5}, {'x', 15}, {'n', 11}}},
+       {{}, {{'s', 65}, {'i', 9}, {'j', 18}, {'c', 8}, {'d', 8}, {'x', 64}, {'n', 130}}},
+       {{}, {{'s', 3}, {'i', 2}, {'j', 3}, {'c', 259}, {'d', 2}, {'x', 518}, {'n', 5}}},
+       {{}, {{'s', 3}, {'i', 2}, {'j', 3}, {'c', 3}, {'d', 515}, {'x', 1545}, {'n', 131}}}});
+  KernelAttributes norm;
+  norm.eps = 1e-3;
+  builder.sweep(Kernel::OuterProductNorm, norm,
+                {{{}, {{'s', 1}, {'i', 1}, {'j', 1}}},
+                 {{}, {{'s', 7}, {'i', 5}, {'j', 3}}},
+                 {{}, {{'s', 33}, {'i', 129}, {'j', 131}}}});
+  KernelAttributes mean;
+  mean.eps = 1e-8;
+  builder.sweep(Kernel::MaskedMean, mean,
+                {{{}, {{'b', 1}, {'q', 1}, {'x', 1}, {'u', 1}}},
+                 {{}, {{'b', 4}, {'q', 37}, {'x', 9}, {'u', 1}}},
+                 {{}, {{'b', 2}, {'q', 600}, {'x', 259}, {'u', 1}}}});
+}
+
+/// Sizes of the attention kernels: `width` a head, `groups` key heads.
+Sizes attentionSizes(int64_t heads, int64_t b, int64_t q, int64_t k, int64_t width,
+                     int64_t groups) {
+  return {{}, {{'b', b}, {'q', q}, {'k', k}, {'x', heads * width}, {'y', groups * width}}};
+}
+
+void attentionKernels(CaseBuilder &builder) {
+  KernelAttributes attributes;
+  attributes.inf = 1e9;
+  attributes.scale = 0.5;
+  for (Kernel kernel : {Kernel::Attention, Kernel::AttentionLogits, Kernel::AttentionValues})
+    for (int64_t heads : {1, 4}) {
+      attributes.heads = heads;
+      builder.sweep(kernel, attributes,
+                    {attentionSizes(heads, 1, 1, 1, 1, 1), attentionSizes(heads, 3, 5, 7, 8, heads),
+                     attentionSizes(heads, 4, 1, 37, 16, 1),
+                     attentionSizes(heads, 2, 130, 33, 5, heads == 4 ? 2 : 1)});
+    }
+  // Key blocks: 4096 keys in fp32, 2048 in fp64, and 64 queries a tile where there are several
+  // blocks.
+  attributes.heads = 2;
+  for (int64_t keys : {4096, 4097, 9001})
+    for (Layout layout : {Layout::Dense, Layout::LastOuter, Layout::Spaced}) {
+      KernelCase longKeys =
+          builder.make(Kernel::Attention, attributes, attentionSizes(2, 2, 3, keys, 4, 2));
+      longKeys.operands[0].fill = Fill::Large;
+      longKeys.conditioning = 300;
+      longKeys.operands[5].layout = layout;
+      builder.add(longKeys);
+    }
+  builder.add(builder.make(Kernel::Attention, attributes, attentionSizes(2, 1, 66, 4100, 3, 1)));
+  for (Fill fill : {Fill::Mask, Fill::RealMask})
+    for (double inf : {1e9, 5.0}) {
+      KernelCase masked =
+          builder.make(Kernel::Attention, attributes, attentionSizes(2, 7, 19, 23, 8, 2));
+      masked.attributes.inf = inf;
+      masked.operands[4].fill = fill;
+      masked.hugeIfMasked = fill == Fill::Mask && inf == 1e9;
+      masked.conditioning = fill == Fill::RealMask ? 100 : 1;
+      builder.add(masked);
+    }
+  for (Kernel kernel : {Kernel::Attention, Kernel::AttentionLogits}) {
+    KernelCase big = builder.make(kernel, attributes, attentionSizes(2, 3, 20, 40, 32, 2));
+    big.operands[0].fill = Fill::Large;
+    big.conditioning = 300;
+    builder.add(big);
+  }
+}
+
+} // namespace
+
+std::vector<KernelCase> kernelCases() {
+  CaseBuilder builder;
+  rowKernels(builder);
+  linearKernels(builder);
+  matrixKernels(builder);
+  attentionKernels(builder);
+  return std::move(builder.cases);
+}
+
+int64_t reductionLength(const KernelCase &testCase) {
+  const plan::KernelInfo &info = plan::kernelInfo(testCase.kernel);
+  std::string_view summed;
+  switch (testCase.kernel) {
+  case Kernel::Copy:
+  case Kernel::Gate:
+    return 1;
+  case Kernel::LayerNorm:
+    summed = "c";
+    break;
+  case Kernel::MaskedMean:
+    summed = "q";
+    break;
+  case Kernel::OuterProduct:
+  case Kernel::OuterProductNorm:
+    summed = "s";
+    break;
+  case Kernel::OuterProductMean:
+    summed = "sx";
+    break;
+  case Kernel::Attention:
+    summed = "xk";
+    break;
+  case Kernel::AttentionLogits:
+    summed = "x";
+    break;
+  default:
+    summed = "k";
+  }
+  std::map<char, int64_t> extent;
+  for (size_t i = 0; i < info.operands.size(); ++i) {
+    std::string_view axes = info.operands[i].axes;
+    const std::vector<int64_t> &shape = testCase.operands[i].shape;
+    for (size_t d = 0; d < axes.size() && d < shape.size() && axes[axes.size() - 1 - d] != '*'; ++d)
+      extent[axes[axes.size() - 1 - d]] = shape[shape.size() - 1 - d];
+  }
+  int64_t length = 0;
+  for (char axis : summed)
+    length += extent[axis];
+  return std::max<int64_t>(length, 1);
+}
+
+} // namespace evo::conformance

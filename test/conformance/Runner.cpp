@@ -1,0 +1,292 @@
+//===- Runner.cpp ---------------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#include "test/conformance/Runner.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <random>
+
+namespace evo::conformance {
+
+namespace {
+
+using plan::DType;
+
+/// Elements around each view.
+constexpr int64_t kGuard = 37;
+
+/// Axes from the outermost in memory to the innermost.
+std::vector<size_t> memoryOrder(size_t rank, Layout layout) {
+  std::vector<size_t> order(rank);
+  std::iota(order.begin(), order.end(), size_t(0));
+  if (layout == Layout::SwapInner && rank >= 2)
+    std::swap(order[rank - 1], order[rank - 2]);
+  if (layout == Layout::FirstInner)
+    std::rotate(order.begin(), order.begin() + (rank ? 1 : 0), order.end());
+  if (layout == Layout::LastOuter && rank)
+    std::rotate(order.begin(), order.end() - 1, order.end());
+  return order;
+}
+
+std::vector<int64_t> stridesOf(const std::vector<int64_t> &shape, Layout layout) {
+  std::vector<int64_t> strides(shape.size());
+  std::vector<size_t> order = memoryOrder(shape.size(), layout);
+  int64_t step = layout == Layout::Spaced ? 2 : 1;
+  for (size_t i = order.size(); i-- > 0;) {
+    strides[order[i]] = step;
+    int64_t extent = shape[order[i]];
+    if (i + 1 == order.size() && layout == Layout::Padded)
+      extent += 3;
+    if (i + 1 == order.size() && layout == Layout::Slice)
+      extent = 2 * extent + 1;
+    step *= extent;
+  }
+  if (layout == Layout::Broadcast && !strides.empty())
+    strides[0] = 0;
+  return strides;
+}
+
+/// Calls body(element offset) for every element of a view in row-major order.
+template <class Body> void forEachElement(const TensorRef &view, const Body &body) {
+  int64_t count = 1;
+  for (int d = 0; d < view.rank; ++d)
+    count *= view.shape[size_t(d)];
+  for (int64_t i = 0; i < count; ++i) {
+    int64_t offset = 0, rest = i;
+    for (int d = view.rank - 1; d >= 0; --d) {
+      offset += rest % view.shape[size_t(d)] * view.strides[size_t(d)];
+      rest /= view.shape[size_t(d)];
+    }
+    body(offset);
+  }
+}
+
+double load(const std::byte *data, DType type) {
+  if (type == DType::F64) {
+    double value;
+    std::memcpy(&value, data, sizeof(value));
+    return value;
+  }
+  float value;
+  std::memcpy(&value, data, sizeof(value));
+  return value;
+}
+
+void store(std::byte *data, DType type, double value) {
+  float single = static_cast<float>(value);
+  if (type == DType::F64)
+    std::memcpy(data, &value, sizeof(value));
+  else
+    std::memcpy(data, &single, sizeof(single));
+}
+
+double draw(Fill fill, int64_t index, int64_t columns, std::mt19937_64 &random) {
+  std::normal_distribution<double> normal;
+  std::uniform_real_distribution<double> uniform(0, 1);
+  switch (fill) {
+  case Fill::Large:
+    return 30 * normal(random);
+  case Fill::Offset:
+    return 1000 + normal(random);
+  case Fill::Mask:
+    return index / columns % 3 == 2 || uniform(random) < 0.4 ? 0 : 1;
+  case Fill::RealMask:
+    return uniform(random);
+  case Fill::Weight:
+    return normal(random) / std::sqrt(double(columns));
+  case Fill::Normal:
+    break;
+  }
+  return normal(random);
+}
+
+Placement::Buffer makeBuffer(const OperandCase &operand, DType type) {
+  Placement::Buffer buffer;
+  buffer.view.dtype = type;
+  buffer.view.rank = static_cast<int>(operand.shape.size());
+  std::vector<int64_t> strides = stridesOf(operand.shape, operand.layout);
+  std::copy(operand.shape.begin(), operand.shape.end(), buffer.view.shape.begin());
+  std::copy(strides.begin(), strides.end(), buffer.view.strides.begin());
+  int64_t span = 1;
+  for (size_t d = 0; d < strides.size(); ++d)
+    span += (operand.shape[d] - 1) * strides[d];
+  int64_t bytes = plan::elementBytes(type), elements = span + 2 * kGuard;
+  buffer.start = kGuard * bytes;
+  buffer.bytes.resize(size_t(elements * bytes));
+  buffer.inView.resize(size_t(elements));
+  for (int64_t i = 0; i < elements; ++i)
+    store(buffer.bytes.data() + i * bytes, type, std::numeric_limits<double>::quiet_NaN());
+  forEachElement(buffer.view,
+                 [&](int64_t offset) { buffer.inView[size_t(offset + kGuard)] = true; });
+  return buffer;
+}
+
+/// Values of keys that are masked, in batches that have others, become huge.
+void enlargeMaskedValues(const KernelCase &testCase, std::vector<DenseTensor> &operands) {
+  DenseTensor &value = operands[2];
+  const DenseTensor &mask = operands[4];
+  if (testCase.kernel != plan::Kernel::Attention || !mask.present)
+    return;
+  for (int64_t b = 0; b < mask.shape[0]; ++b) {
+    double largest = 0;
+    for (int64_t k = 0; k < mask.shape[1]; ++k)
+      largest = std::max(largest, mask(b, k));
+    for (int64_t k = 0; k < mask.shape[1]; ++k)
+      for (int64_t c = 0; largest == 1 && mask(b, k) == 0 && c < value.shape[2]; ++c)
+        value(b, k, c) = 1e30;
+  }
+}
+
+DenseTensor drawOperand(const OperandCase &operand, DType type, std::mt19937_64 &random) {
+  DenseTensor tensor;
+  tensor.present = operand.present;
+  tensor.shape = operand.shape;
+  if (!operand.present)
+    return tensor;
+  tensor.data.resize(size_t(tensor.count()));
+  int64_t columns = operand.shape.empty() ? 1 : std::max<int64_t>(operand.shape.back(), 1);
+  for (int64_t i = 0; i < tensor.count(); ++i) {
+    double value = draw(operand.fill, i, columns, random);
+    tensor.data[size_t(i)] = type == DType::F64 ? value : double(float(value));
+  }
+  if (operand.layout == Layout::Broadcast && !operand.shape.empty() && operand.shape[0] > 0) {
+    int64_t slice = tensor.count() / operand.shape[0];
+    for (int64_t i = slice; i < tensor.count(); ++i)
+      tensor.data[size_t(i)] = tensor.data[size_t(i % slice)];
+  }
+  return tensor;
+}
+
+/// The scale that an output's errors are measured by, beside the element itself. Masked logits are
+/// of the order of `inf` and would hide the others.
+double typicalMagnitude(const std::vector<double> &values) {
+  double squares = 0;
+  int64_t count = 0;
+  for (double value : values)
+    if (std::abs(value) < 1e6)
+      squares += value * value, ++count;
+  return count ? std::sqrt(squares / double(count)) : 0;
+}
+
+std::string compareOutput(const KernelCase &testCase, size_t index, const DenseTensor &expected,
+                          const Placement::Buffer &buffer, const std::vector<std::byte> &after,
+                          plan::Precision precision) {
+  DType type = buffer.view.dtype;
+  double eps = type == DType::F64 ? std::numeric_limits<double>::epsilon()
+                                  : double(std::numeric_limits<float>::epsilon());
+  double tolerance = 6 * eps * std::sqrt(double(reductionLength(testCase))) * testCase.conditioning;
+  // A norm is positive and spans decades: each element by itself.
+  double typical =
+      testCase.kernel == plan::Kernel::OuterProductNorm ? 0 : typicalMagnitude(expected.data);
+  if (testCase.kernel == plan::Kernel::Copy)
+    tolerance = 0;
+  std::string problems;
+  int64_t i = 0, wrong = 0;
+  forEachElement(buffer.view, [&](int64_t offset) {
+    double want = expected.data[size_t(i)];
+    double got = load(after.data() + buffer.start + offset * plan::elementBytes(type), type);
+    double bound = tolerance * (std::abs(want) + typical);
+    if (!(std::abs(got - want) <= bound) && wrong++ < 3)
+      problems += "operand " + std::to_string(index) + " element " + std::to_string(i) +
+                  ": expected " + std::to_string(want) + ", got " + std::to_string(got) +
+                  ", off by " + std::to_string(std::abs(got - want) / bound) + " tolerances\n";
+    ++i;
+  });
+  if (wrong > 3)
+    problems += "and " + std::to_string(wrong - 3) + " of " + std::to_string(i) + " more\n";
+  return problems;
+}
+
+} // namespace
+
+Placement place(const KernelCase &testCase, plan::Precision precision) {
+  const plan::KernelInfo &info = plan::kernelInfo(testCase.kernel);
+  DType type = plan::storageType(precision);
+  std::mt19937_64 random(testCase.seed * 0x9E3779B97F4A7C15ull);
+  Placement placement;
+  for (size_t i = 0; i < info.operands.size(); ++i)
+    placement.operands.push_back(drawOperand(testCase.operands[i], type, random));
+  if (testCase.hugeIfMasked)
+    enlargeMaskedValues(testCase, placement.operands);
+  for (size_t i = 0; i < info.operands.size(); ++i) {
+    bool statistic = info.operands[i].type == plan::OperandType::Statistic;
+    Placement::Buffer buffer =
+        makeBuffer(testCase.operands[i], statistic ? plan::statisticType(precision) : type);
+    buffer.sharedWith = i;
+    int alias =
+        info.operands[i].mayAlias.empty() ? -1 : info.operandIndex(info.operands[i].mayAlias);
+    if (testCase.inPlace && alias >= 0 && testCase.operands[size_t(alias)].present) {
+      buffer.view = placement.buffers[size_t(alias)].view;
+      buffer.sharedWith = size_t(alias);
+    }
+    int64_t at = 0;
+    if (!info.operands[i].isOutput() && testCase.operands[i].present)
+      forEachElement(buffer.view, [&](int64_t offset) {
+        store(buffer.bytes.data() + buffer.start + offset * plan::elementBytes(buffer.view.dtype),
+              buffer.view.dtype, placement.operands[i].data[size_t(at++)]);
+      });
+    placement.buffers.push_back(std::move(buffer));
+  }
+  return placement;
+}
+
+Result<std::vector<std::vector<std::byte>>> runCase(Backend &backend, const KernelCase &testCase,
+                                                    const Placement &placement,
+                                                    plan::Precision precision) {
+  std::vector<std::unique_ptr<DeviceMemory>> memory;
+  std::vector<TensorRef> refs;
+  for (size_t i = 0; i < placement.buffers.size(); ++i) {
+    const Placement::Buffer &buffer = placement.buffers[i];
+    auto bytes = static_cast<int64_t>(buffer.bytes.size());
+    EVO_ASSIGN(memory.emplace_back(), backend.allocate(bytes));
+    EVO_TRY(backend.upload(memory[i]->data(), buffer.bytes.data(), bytes));
+    TensorRef ref = buffer.view;
+    ref.data =
+        testCase.operands[i].present ? memory[buffer.sharedWith]->data() + buffer.start : nullptr;
+    refs.push_back(ref);
+  }
+  EVO_TRY(backend.launch(KernelCall{testCase.kernel, precision, &testCase.attributes, refs}));
+  EVO_TRY(backend.synchronize());
+  std::vector<std::vector<std::byte>> after;
+  for (size_t i = 0; i < placement.buffers.size(); ++i) {
+    after.emplace_back(placement.buffers[i].bytes.size());
+    EVO_TRY(backend.download(after[i].data(), memory[i]->data(),
+                             static_cast<int64_t>(after[i].size())));
+  }
+  return after;
+}
+
+std::string compareCase(const KernelCase &testCase, const Placement &placement,
+                        const std::vector<std::vector<std::byte>> &after,
+                        plan::Precision precision) {
+  const plan::KernelInfo &info = plan::kernelInfo(testCase.kernel);
+  std::vector<DenseTensor> expected = placement.operands;
+  runReference(testCase.kernel, testCase.attributes, expected);
+  std::vector<bool> written(placement.buffers.size());
+  std::string problems;
+  for (size_t i = 0; i < placement.buffers.size(); ++i)
+    if (info.operands[i].isOutput() && testCase.operands[i].present) {
+      const Placement::Buffer &buffer = placement.buffers[i];
+      written[buffer.sharedWith] = true;
+      problems +=
+          compareOutput(testCase, i, expected[i], buffer, after[buffer.sharedWith], precision);
+    }
+  for (size_t i = 0; i < placement.buffers.size(); ++i) {
+    const Placement::Buffer &buffer = placement.buffers[i];
+    auto bytes = size_t(plan::elementBytes(buffer.view.dtype));
+    bool changed = false;
+    for (size_t e = 0; e < buffer.inView.size(); ++e)
+      if (!(written[i] && buffer.inView[e]))
+        changed |= std::memcmp(&buffer.bytes[e * bytes], &after[i][e * bytes], bytes) != 0;
+    if (changed)
+      problems +=
+          "operand " + std::to_string(i) + ": expected bytes outside the outputs unchanged\n";
+  }
+  return problems;
+}
+
+} // namespace evo::conformance

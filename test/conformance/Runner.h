@@ -1,0 +1,44 @@
+//===- Runner.h -----------------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// Runs a case on a backend. Every operand gets a buffer of its own with space around and between
+// its elements; that space and all outputs begin as NaN, so that a stray read shows in the result
+// and a stray write in the space.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/core/Backend.h"
+#include "test/conformance/Cases.h"
+#include "test/conformance/Reference.h"
+
+#include <functional>
+
+namespace evo::conformance {
+
+/// The buffers of a case before the call: equal for equal cases.
+struct Placement {
+  struct Buffer {
+    std::vector<std::byte> bytes;
+    TensorRef view;           ///< its data is null; the view begins at `start`
+    int64_t start = 0;        ///< bytes
+    size_t sharedWith = 0;    ///< index of the operand whose buffer this one uses; its own: none
+    std::vector<bool> inView; ///< by element of the buffer
+  };
+  std::vector<Buffer> buffers;       ///< one an operand
+  std::vector<DenseTensor> operands; ///< the inputs' values as they are stored
+};
+
+Placement place(const KernelCase &testCase, plan::Precision precision);
+
+/// Runs the case; the result is the buffers after the call.
+Result<std::vector<std::vector<std::byte>>> runCase(Backend &backend, const KernelCase &testCase,
+                                                    const Placement &placement,
+                                                    plan::Precision precision);
+
+/// What is wrong with the buffers after the call: the first few differences from the reference
+/// beyond the tolerance, and every operand with a changed byte outside its view. Empty: nothing.
+std::string compareCase(const KernelCase &testCase, const Placement &placement,
+                        const std::vector<std::vector<std::byte>> &after,
+                        plan::Precision precision);
+
+} // namespace evo::conformance

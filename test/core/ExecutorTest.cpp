@@ -1,0 +1,244 @@
+//===- ExecutorTest.cpp -----------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#include "runtime/core/Executor.h"
+#include "test/core/CoreTest.h"
+#include "test/core/FakeBackend.h"
+
+#include <nlohmann/json.hpp>
+#include <random>
+
+namespace evo {
+namespace {
+
+using namespace evo::plan;
+using namespace evo::test;
+
+constexpr int64_t kRows = 7, kColumns = 5, kChannels = 3, kBlocks = 3;
+
+View view(int32_t buffer, std::vector<Start> start, std::vector<Extent> extent,
+          std::vector<int32_t> order) {
+  return {buffer, 0, std::move(start), std::move(extent), std::move(order)};
+}
+
+Step kernel(Kernel kernel, std::vector<std::optional<View>> operands, std::string location) {
+  KernelStep step;
+  step.kernel = kernel;
+  step.operands = std::move(operands);
+  step.location = std::move(location);
+  return {std::move(step)};
+}
+
+/// z[7, 5, 3]; a block does, for slices of rows [0,3), [3,6), [6,7):
+///   t[5, 3 (padded to 4), 3] = z[slice] with rows and columns swapped
+///   for slices of columns [0,2), [2,4), [4,5):  z[slice, columns] += t[columns]ᵀ W_blockᵀ +
+///   b_block
+Plan slicedPlan() {
+  Plan plan;
+  plan.model.blocks = kBlocks;
+  plan.arenaBytes = 4096;
+  plan.weightBlockBytes = 1024;
+  plan.summary.staticBytes = kBlocks * 1024;
+  plan.tensors = {{"z", DType::F32, {kRows, kColumns, kChannels}, 512, 7 * 5 * 3 * 4}};
+  Procedure procedure;
+  procedure.name = "mix";
+  procedure.module = "mixer";
+  procedure.buffers = {
+      {"z", Base::Tensor, 0, DType::F32, {7, 5, 3}, {15, 3, 1}, 0, 420},
+      {"t", Base::Frame, -1, DType::F32, {5, 3, 3}, {12, 4, 1}, 64, 4 * (1 + 48 + 8 + 2)},
+      {"w", Base::Weight, -1, DType::F32, {3, 3}, {3, 1}, 0, 36},
+      {"b", Base::Weight, -1, DType::F32, {3}, {1}, 512, 12},
+  };
+  LoopStep rows{0, "r_i", kRows, 3, {}}, columns{1, "r_j", kColumns, 2, {}};
+  View slice = view(0, {{0, 0}, {0}, {0}}, {{3, 0}, {5}, {3}}, {1, 0, 2});
+  View whole = view(1, {{0}, {0}, {0}}, {{5}, {3, 0}, {3}}, {0, 1, 2});
+  rows.body.push_back({AllocStep{1}});
+  rows.body.push_back(kernel(Kernel::Copy, {slice, whole}, "mixer: swap"));
+  View part = view(1, {{0, 1}, {0}, {0}}, {{2, 1}, {3, 0}, {3}}, {1, 0, 2});
+  View target = view(0, {{0, 0}, {0, 1}, {0}}, {{3, 0}, {2, 1}, {3}}, {0, 1, 2});
+  columns.body.push_back(
+      kernel(Kernel::Linear,
+             {part, view(2, {{0}, {0}}, {{3}, {3}}, {0, 1}), view(3, {{0}}, {{3}}, {0}),
+              std::nullopt, std::nullopt, target, target},
+             "mixer: project"));
+  rows.body.push_back({std::move(columns)});
+  rows.body.push_back({FreeStep{1}});
+  procedure.steps.push_back({std::move(rows)});
+  plan.procedures = {std::move(procedure)};
+  plan.programs = {
+      {Phase::Forward, {"z"}, {"z"}, {{0, 2, {{0, 1024, 0, 0}}}, {2, 1, {{0, 2048, 0, 0}}}}}};
+  return plan;
+}
+
+struct Machine {
+  FakeBackend backend;
+  std::vector<std::byte> arena = std::vector<std::byte>(4096, std::byte{0xff});
+  std::vector<std::byte> weights = std::vector<std::byte>(kBlocks * 1024, std::byte{0xff});
+  float *z() { return reinterpret_cast<float *>(arena.data() + 512); }
+  float *weight(int64_t block) { return reinterpret_cast<float *>(weights.data() + block * 1024); }
+  float *bias(int64_t block) {
+    return reinterpret_cast<float *>(weights.data() + block * 1024 + 512);
+  }
+  void fill() {
+    std::mt19937 random(11);
+    std::uniform_int_distribution<int> values(-3, 3); // small integers: sums are exact
+    for (int i = 0; i < 105; ++i)
+      z()[i] = static_cast<float>(values(random));
+    for (int64_t block = 0; block < kBlocks; ++block) {
+      for (int i = 0; i < 9; ++i)
+        weight(block)[i] = static_cast<float>(values(random));
+      for (int i = 0; i < 3; ++i)
+        bias(block)[i] = static_cast<float>(values(random));
+    }
+  }
+};
+
+TEST(Executor, RunsSlicedLoopsThroughPermutedViews) {
+  Plan plan = slicedPlan();
+  Machine machine;
+  machine.fill();
+  std::vector<float> expected(machine.z(), machine.z() + 105);
+  for (int64_t block = 0; block < kBlocks; ++block)
+    for (int row = 0; row < 35; ++row) {
+      float x[3] = {expected[3 * row], expected[3 * row + 1], expected[3 * row + 2]};
+      for (int n = 0; n < 3; ++n) {
+        float sum = machine.bias(block)[n];
+        for (int k = 0; k < 3; ++k)
+          sum += x[k] * machine.weight(block)[3 * n + k];
+        expected[3 * row + n] = x[n] + sum;
+      }
+    }
+  auto executor =
+      Executor::create(plan, machine.backend, machine.arena.data(), machine.weights.data());
+  ASSERT_TRUE(executor.ok()) << executor.status().message();
+  EXPECT_OK((*executor)->run(Phase::Forward));
+  EXPECT_EQ(std::vector<float>(machine.z(), machine.z() + 105), expected);
+  // A block: 3 row slices of one copy and 3 column slices.
+  EXPECT_EQ(machine.backend.launches.size(), 3u * 3 * (1 + 3));
+}
+
+TEST(Executor, RaggedSlicesGiveTheseOperands) {
+  Plan plan = slicedPlan();
+  Machine machine;
+  machine.fill();
+  auto executor =
+      Executor::create(plan, machine.backend, machine.arena.data(), machine.weights.data());
+  EXPECT_OK((*executor)->run(Phase::Forward));
+  // Block 1, last row slice, last column slice: launch 12 + 2 * 4 + 3.
+  const std::vector<TensorRef> &last = machine.backend.launches[23];
+  const TensorRef &x = last[0], &y = last[6];
+  // t starts at the frame, 1024, and 64 bytes; column 4 lies 4 * 12 floats behind.
+  EXPECT_EQ(x.data - machine.arena.data(), 1024 + 64 + 4 * 12 * 4);
+  EXPECT_EQ(std::vector<int64_t>(x.shape.data(), x.shape.data() + 3),
+            (std::vector<int64_t>{1, 1, 3}));
+  EXPECT_EQ(std::vector<int64_t>(x.strides.data(), x.strides.data() + 3),
+            (std::vector<int64_t>{4, 12, 1}));
+  // z[6, 4, 0] behind 512 bytes.
+  EXPECT_EQ(y.data - machine.arena.data(), 512 + (6 * 15 + 4 * 3) * 4);
+  EXPECT_EQ(last[1].data - machine.weights.data(), 1024);
+  EXPECT_EQ(last[2].data - machine.weights.data(), 1024 + 512);
+  EXPECT_FALSE(last[3]);
+  // Block 2 has its frame elsewhere.
+  EXPECT_EQ(machine.backend.launches[24][1].data - machine.arena.data(), 2048 + 64);
+}
+
+TEST(Executor, ReportsProgressAndTrace) {
+  Plan plan = slicedPlan();
+  Machine machine;
+  machine.fill();
+  auto executor =
+      Executor::create(plan, machine.backend, machine.arena.data(), machine.weights.data());
+  std::vector<int64_t> progress;
+  Trace trace;
+  RunHooks hooks;
+  hooks.onBlock = [&](int64_t done, int64_t total) { progress.push_back(100 * done + total); };
+  hooks.trace = &trace;
+  EXPECT_OK((*executor)->run(Phase::Forward, hooks));
+  EXPECT_EQ(progress, (std::vector<int64_t>{103, 203, 303}));
+  ASSERT_EQ(trace.events.size(), 36u);
+  EXPECT_EQ(trace.events[23].block, 1);
+  EXPECT_EQ(trace.events[23].step, 1);
+  // x and residual and y [1, 1, 3], weight [3, 3], bias [3]: 21 floats.
+  EXPECT_EQ(trace.events[23].bytes, 84);
+  TemporaryFolder folder;
+  auto file = OutputFile::create(folder.path("t.json"));
+  EXPECT_OK(writeTrace(*file, plan, trace));
+  EXPECT_OK(file->commit());
+  nlohmann::json json = nlohmann::json::parse(readText(folder.path("t.json")));
+  ASSERT_EQ(json["traceEvents"].size(), 36u);
+  EXPECT_EQ(json["traceEvents"][23]["name"], "linear");
+  EXPECT_EQ(json["traceEvents"][23]["args"]["procedure"], "mix");
+  EXPECT_EQ(json["traceEvents"][23]["args"]["block"], 1);
+  EXPECT_EQ(json["traceEvents"][23]["args"]["bytes"], 84);
+}
+
+TEST(Executor, ErrorsSayWhere) {
+  Plan plan = slicedPlan();
+  Machine machine;
+  machine.fill();
+  machine.backend.failAt = 17; // block 1, second row slice, first column slice
+  auto executor =
+      Executor::create(plan, machine.backend, machine.arena.data(), machine.weights.data());
+  EXPECT_MESSAGE((*executor)->run(Phase::Forward),
+                 "rank 0, fake, block 1, procedure 'mix', step 1 linear (mixer: project): the "
+                 "device is gone");
+}
+
+TEST(Executor, RefusesWhatItDoesNotRun) {
+  Plan plan = slicedPlan();
+  Machine machine;
+  auto executor =
+      Executor::create(plan, machine.backend, machine.arena.data(), machine.weights.data());
+  EXPECT_MESSAGE((*executor)->run(Phase::Backward),
+                 "expected the forward program, got 'backward': this version runs inference only");
+  EXPECT_MESSAGE((*executor)->run(Phase::Optimizer),
+                 "expected the forward program, got 'optimizer': this version runs inference only");
+  plan.programs.clear();
+  EXPECT_MESSAGE((*executor)->run(Phase::Forward),
+                 "expected a forward program in the plan, got none");
+}
+
+TEST(Executor, RefusesPlansThatWereNotVerified) {
+  auto create = [](const Plan &plan) {
+    Machine machine;
+    auto made =
+        Executor::create(plan, machine.backend, machine.arena.data(), machine.weights.data());
+    return made ? std::string() : made.status().message();
+  };
+  auto loop = [](Plan &plan) -> LoopStep & {
+    return std::get<LoopStep>(plan.procedures[0].steps[0].value);
+  };
+  auto copy = [&](Plan &plan) -> KernelStep & {
+    return std::get<KernelStep>(loop(plan).body[1].value);
+  };
+  Plan plan = slicedPlan();
+  EXPECT_EQ(create(plan), "");
+  copy(plan).operands[0]->buffer = 4;
+  EXPECT_EQ(create(plan),
+            "procedure 'mix': step 0: expected a buffer of the procedure, got index 4");
+  plan = slicedPlan();
+  copy(plan).operands[0]->order = {0, 1};
+  EXPECT_EQ(create(plan), "procedure 'mix': step 0: buffer 'z': expected a view of 3 axes, got 2");
+  plan = slicedPlan();
+  copy(plan).operands[0]->order = {0, 1, 3};
+  EXPECT_EQ(create(plan),
+            "procedure 'mix': step 0: buffer 'z': expected an order of its axes, got axis 3");
+  plan = slicedPlan();
+  copy(plan).operands[0]->start[0].loop = 1; // the column loop is not around it
+  EXPECT_EQ(create(plan),
+            "procedure 'mix': step 0: expected the id of a loop around the step, got 1");
+  plan = slicedPlan();
+  plan.procedures[0].buffers[0].tensor = 1;
+  EXPECT_EQ(create(plan),
+            "procedure 'mix': step 0: buffer 'z': expected a tensor of the plan, got index 1");
+  plan = slicedPlan();
+  loop(plan).size = 0;
+  EXPECT_EQ(create(plan), "procedure 'mix': loop 0: expected slices of at least 1, got 0");
+  plan = slicedPlan();
+  plan.procedures[0].buffers[1].base = Base::Gradient;
+  EXPECT_EQ(create(plan), "procedure 'mix': step 0: buffer 't': expected no gradient in a forward "
+                          "procedure");
+}
+
+} // namespace
+} // namespace evo

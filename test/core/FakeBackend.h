@@ -1,0 +1,108 @@
+//===- FakeBackend.h - a naive device for tests -----------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// Knows `copy` and `linear` of float tensors by their definitions, element by element through the
+// strides.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/core/Backend.h"
+
+#include <cstring>
+#include <vector>
+
+namespace evo::test {
+
+class FakeMemory : public DeviceMemory {
+public:
+  explicit FakeMemory(int64_t bytes) : storage(static_cast<size_t>(bytes)) {}
+  std::byte *data() const override { return const_cast<std::byte *>(storage.data()); }
+  int64_t bytes() const override { return static_cast<int64_t>(storage.size()); }
+
+private:
+  std::vector<std::byte> storage;
+};
+
+class FakeBackend : public Backend {
+public:
+  std::string name() const override { return "fake"; }
+  std::string description() const override { return "a naive device"; }
+  bool supports(plan::Precision precision) const override {
+    return precision == plan::Precision::Fp32;
+  }
+  Result<std::unique_ptr<DeviceMemory>> allocate(int64_t bytes) override {
+    if (bytes > memoryBytes)
+      return Status::error(ErrorCode::OutOfMemory, "expected at most " +
+                                                       std::to_string(memoryBytes) +
+                                                       " bytes, got " + std::to_string(bytes));
+    return std::unique_ptr<DeviceMemory>(new FakeMemory(bytes));
+  }
+  Status upload(std::byte *device, const void *host, int64_t bytes) override {
+    std::memcpy(device, host, static_cast<size_t>(bytes));
+    return {};
+  }
+  Status download(void *host, const std::byte *device, int64_t bytes) override {
+    std::memcpy(host, device, static_cast<size_t>(bytes));
+    return {};
+  }
+  Status synchronize() override { return {}; }
+
+  Status launch(const KernelCall &call) override {
+    if (launches.size() == failAt)
+      return Status::error(ErrorCode::Internal, "the device is gone");
+    launches.emplace_back(call.operands.begin(), call.operands.end());
+    if (call.kernel == plan::Kernel::Copy)
+      return copy(call.operands[0], call.operands[1]);
+    if (call.kernel == plan::Kernel::Linear)
+      return linear(call);
+    return Status::error(ErrorCode::Unsupported, "expected copy or linear");
+  }
+
+  std::vector<std::vector<TensorRef>> launches; ///< operands of every launch
+  size_t failAt = SIZE_MAX;                     ///< the launch that fails
+  int64_t memoryBytes = int64_t{1} << 30;
+
+private:
+  static float &at(const TensorRef &ref, std::span<const int64_t> index) {
+    int64_t element = 0;
+    for (size_t d = 0; d < index.size(); ++d)
+      element += index[d] * ref.strides[d];
+    return reinterpret_cast<float *>(ref.data)[element];
+  }
+  /// Calls `body` with every index of the shape's first `rank` axes.
+  template <class Body> static void forEach(const TensorRef &ref, int rank, Body body) {
+    std::vector<int64_t> index(static_cast<size_t>(rank), 0);
+    for (size_t d = 0; d < index.size(); ++d)
+      if (ref.shape[d] == 0)
+        return;
+    while (true) {
+      body(index);
+      size_t d = index.size();
+      while (d > 0 && ++index[d - 1] == ref.shape[d - 1])
+        index[--d] = 0;
+      if (d == 0)
+        return;
+    }
+  }
+  static Status copy(const TensorRef &x, const TensorRef &y) {
+    forEach(y, y.rank, [&](const std::vector<int64_t> &index) { at(y, index) = at(x, index); });
+    return {};
+  }
+  static Status linear(const KernelCall &call) {
+    const TensorRef &x = call.operands[0], &weight = call.operands[1], &bias = call.operands[2],
+                    &residual = call.operands[5], &y = call.operands[6];
+    auto axis = static_cast<size_t>(x.rank - 1);
+    forEach(y, y.rank, [&](const std::vector<int64_t> &index) {
+      std::vector<int64_t> from = index;
+      float sum = bias ? at(bias, std::vector<int64_t>{index[axis]}) : 0.0f;
+      for (int64_t k = 0; k < x.shape[axis]; ++k) {
+        from[axis] = k;
+        sum += at(x, from) * at(weight, std::vector<int64_t>{index[axis], k});
+      }
+      at(y, index) = sum + (residual ? at(residual, index) : 0.0f);
+    });
+    return {};
+  }
+};
+
+} // namespace evo::test

@@ -1,0 +1,105 @@
+//===- ReportTest.cpp -------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#include "runtime/core/Report.h"
+#include "runtime/core/Progress.h"
+#include "test/core/CoreTest.h"
+
+#include <nlohmann/json.hpp>
+
+namespace evo {
+namespace {
+
+TEST(Report, Median) {
+  EXPECT_EQ(medianMs({}), 0);
+  EXPECT_EQ(medianMs({5}), 5);
+  EXPECT_EQ(medianMs({9, 1, 5}), 5);
+  EXPECT_EQ(medianMs({9, 1, 5, 4}), 4.5);
+}
+
+TEST(Report, Bytes) {
+  EXPECT_EQ(bytesText(0), "0 B");
+  EXPECT_EQ(bytesText(1023), "1023 B");
+  EXPECT_EQ(bytesText(1536), "1.50 KiB (1536)");
+  EXPECT_EQ(bytesText(int64_t{3} << 40), "3.00 TiB (3298534883328)");
+}
+
+RunReport example() {
+  RunReport report;
+  report.model = {"tiny", "evoformer", 2, {{"s", 3}, {"r", 5}}, {{"c_m", 8}}};
+  report.summary.policy = "direct";
+  report.summary.predictedMs = 1.25;
+  report.summary.predictedPeakBytes = 5000;
+  report.profile = "cpu";
+  report.backend = "cpu";
+  report.description = "two threads";
+  report.threads = 2;
+  report.warmup = 1;
+  report.weights = "w.safetensors";
+  report.weightsPrefix = "evoformer.";
+  report.weightsIgnored = 12;
+  report.iterationsMs = {3.0, 1.0, 2.0};
+  report.arenaBytes = 4096;
+  report.staticBytes = 512;
+  report.measuredPeakBytes = {4608};
+  return report;
+}
+
+TEST(Report, JsonHasTheContractsKeys) {
+  nlohmann::json json = nlohmann::json::parse(reportJson(example()));
+  EXPECT_EQ(json["backend"], "cpu");
+  EXPECT_EQ(json["devices"], 1);
+  EXPECT_EQ(json["iterations_ms"], (std::vector<double>{3, 1, 2}));
+  EXPECT_EQ(json["median_ms"], 2.0);
+  EXPECT_EQ(json["predicted_ms"], 1.25);
+  EXPECT_EQ(json["predicted_peak_bytes"], 5000);
+  EXPECT_EQ(json["arena_bytes"], 4096);
+  EXPECT_EQ(json["static_bytes"], 512);
+  EXPECT_EQ(json["measured_peak_bytes"], std::vector<int64_t>{4608});
+  EXPECT_EQ(json["model"]["stack"], "evoformer");
+  EXPECT_EQ(json["model"]["sizes"]["r"], 5);
+  EXPECT_EQ(json["policy"], "direct");
+  EXPECT_EQ(json["weights_ignored"], 12);
+  EXPECT_TRUE(json["inputs"].is_null());
+}
+
+TEST(Report, TableSaysTheSame) {
+  EXPECT_EQ(reportTable(example()),
+            "model              tiny: evoformer, 2 blocks, r = 5, s = 3\n"
+            "plan               direct, fp32, priced for cpu\n"
+            "device             cpu: two threads\n"
+            "weights            w.safetensors, 12 tensors outside 'evoformer.blocks.' ignored\n"
+            "inputs             random, seed 0\n"
+            "time, median of 3  2.000 ms\n"
+            "time, predicted    1.250 ms\n"
+            "arena              4.00 KiB (4096)\n"
+            "static             512 B\n"
+            "peak, predicted    4.88 KiB (5000)\n"
+            "peak, measured     4.50 KiB (4608)\n");
+}
+
+TEST(Progress, RewritesItsLineOnATerminal) {
+  std::string out;
+  Progress progress([&](std::string_view text) { out += text; }, true);
+  progress.report("iteration 1/1", 1, 48, 0);
+  progress.report("iteration 1/1", 2, 48, 50'000'000); // too early
+  progress.report("iter", 3, 48, 100'000'000);
+  progress.finish();
+  EXPECT_EQ(out, "\riteration 1/1: block 1 of 48"
+                 "\riter: block 3 of 48         "
+                 "\r" +
+                     std::string(28, ' ') + "\r");
+}
+
+TEST(Progress, IsThrottledInALog) {
+  std::string out;
+  Progress progress([&](std::string_view text) { out += text; }, false);
+  for (int64_t second = 0; second < 25; ++second)
+    progress.report("warm-up 1/1", second, 48, second * 1'000'000'000);
+  progress.finish();
+  EXPECT_EQ(out, "evo-run: warm-up 1/1: block 10 of 48\n"
+                 "evo-run: warm-up 1/1: block 20 of 48\n");
+}
+
+} // namespace
+} // namespace evo

@@ -1,0 +1,246 @@
+//===- EvoRun.cpp - runs and verifies plans ---------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// Flags and wiring. Exit status: 0 success, 1 a bad input, 2 wrong usage.
+//===----------------------------------------------------------------------===//
+#include "runtime/core/CommandLine.h"
+#include "runtime/core/Executor.h"
+#include "runtime/core/Progress.h"
+#include "runtime/core/Session.h"
+#include "runtime/core/Version.h"
+#include "runtime/plan/PlanJson.h"
+#include "runtime/plan/Verify.h"
+#include "tools/evo-run/Backends.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <exception>
+#include <thread>
+#include <unistd.h>
+
+namespace evo {
+namespace {
+
+constexpr std::string_view kUsage =
+    "usage: evo-run PLAN.json [flags]            runs a plan\n"
+    "       evo-run --verify PLAN.json           checks a plan without running it\n"
+    "\n"
+    "Tensor files are .safetensors, .npz or .npy. A report goes to standard output, problems to\n"
+    "standard error. Exit status: 0 success, 1 a bad input, 2 wrong usage.\n"
+    "\n";
+
+constexpr FlagValue kValue = FlagValue::Required;
+constexpr Flag kFlags[] = {
+    {"--backend", kValue, "cpu|cuda", "where to run (default: the plan's profile's, else cpu)"},
+    {"--device", kValue, "I", "the device's number on this machine (default 0)"},
+    {"--threads", kValue, "N", "threads of the host (default: all); never changes a result"},
+    {"--weights", kValue, "FILE", "parameters by OpenFold's names (default: random)"},
+    {"--weights-prefix", kValue, "P", "what stands before 'blocks.' in the weights' names"},
+    {"--inputs", kValue, "FILE", "m, z, msa_mask, pair_mask (default: random, masks of ones)"},
+    {"--outputs", kValue, "FILE", "write m and z here"},
+    {"--random-seed", kValue, "K", "of random weights and inputs (default 0)"},
+    {"--iterations", kValue, "N", "timed runs (default 1)"},
+    {"--warmup", kValue, "N", "runs before them that are not timed (default 1)"},
+    {"--check-finite", FlagValue::None, "", "refuse weights and inputs with an infinity or NaN"},
+    {"--json", kValue, "FILE", "write the report here too"},
+    {"--trace", kValue, "FILE", "write the last run's kernels for chrome://tracing"},
+    {"--quiet", FlagValue::None, "", "no progress line"},
+    {"--verify", FlagValue::Optional, "PLAN.json", "check the plan's invariants only"},
+    {"--cotangents", kValue, "FILE", "training: gradients of the loss by the outputs"},
+    {"--gradients", kValue, "FILE", "training: write gradients here"},
+    {"--targets", kValue, "FILE", "training: targets of the loss"},
+    {"--loss", kValue, "mse", "training: the loss"},
+    {"--steps", kValue, "N", "training: optimizer steps"},
+    {"--load-state", kValue, "FILE", "training: weights and optimizer state to begin with"},
+    {"--save-state", kValue, "FILE", "training: where to keep them"},
+    {"--dropout-seed", kValue, "K", "training: seed of the dropout masks"},
+    {"--calibrate", FlagValue::None, "", "measure a device profile (not in this version)"},
+    {"-o", kValue, "FILE", "where --calibrate writes"},
+    {"--help", FlagValue::None, "", "print this"},
+    {"--version", FlagValue::None, "", "print the version, the libraries and the backends"},
+};
+
+constexpr std::string_view kTrainingFlags[] = {"--cotangents", "--gradients",   "--targets",
+                                               "--loss",       "--steps",       "--load-state",
+                                               "--save-state", "--dropout-seed"};
+
+Status usage(const std::string &message) { return Status::error(ErrorCode::Usage, message); }
+
+int fail(const Status &status) {
+  std::fprintf(stderr, "evo-run: error: %s\n", status.message().c_str());
+  return status.code() == ErrorCode::Usage ? 2 : 1;
+}
+
+/// A report that could not be written is a failure.
+int print(const std::string &text) {
+  bool ok = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
+  if (std::fflush(stdout) == 0 && ok)
+    return 0;
+  return fail(Status::error(ErrorCode::Io, "cannot write to standard output"));
+}
+
+int printVersion() {
+  Result<std::unique_ptr<Backend>> cpu = createBackend("cpu", 0, 1);
+  std::string text("evo-run ");
+  text.append(versionNumber()).append("\nrevision ").append(versionRevision());
+  text.append("\ncuda     ").append(hasBackend("cuda") ? "built in" : "not in this build");
+  text.append("\nblas     ").append(cpu ? (*cpu)->description() : cpu.status().message());
+  text.append("\nbackends");
+  for (std::string_view name : builtBackends())
+    text.append(" ").append(name);
+  return print(text.append("\n"));
+}
+
+/// The plan's path: the one positional argument, or the value of --verify.
+Result<std::string> planPath(const CommandLine &line) {
+  std::vector<std::string> paths = line.positional();
+  if (std::string verify = line.textOr("--verify", ""); !verify.empty())
+    paths.push_back(verify);
+  if (paths.size() == 1)
+    return paths[0];
+  if (paths.empty())
+    return usage("expected a plan, got no file (see --help)");
+  return usage("expected one plan, got '" + paths[0] + "' and '" + paths[1] + "'");
+}
+
+struct Settings {
+  RunOptions run;
+  std::optional<std::string> backend;
+  int64_t device = 0;
+  bool quiet = false;
+};
+
+Result<Settings> readSettings(const CommandLine &line, const std::string &path) {
+  constexpr std::string_view kBackends[] = {"cpu", "cuda"};
+  constexpr std::string_view kLosses[] = {"mse"};
+  constexpr int64_t kMostRuns = 1'000'000'000;
+  int64_t threads = std::max(1u, std::thread::hardware_concurrency());
+  Settings settings;
+  RunOptions &run = settings.run;
+  EVO_ASSIGN(settings.backend, line.choice("--backend", kBackends));
+  EVO_ASSIGN(settings.device, line.integer("--device", 0, 1023, 0));
+  EVO_ASSIGN(threads, line.integer("--threads", 1, 4096, threads));
+  EVO_ASSIGN(run.iterations, line.integer("--iterations", 1, kMostRuns, 1));
+  EVO_ASSIGN(run.warmup, line.integer("--warmup", 0, kMostRuns, 1));
+  EVO_ASSIGN(run.randomSeed, line.seed("--random-seed", 0));
+  EVO_TRY(line.integer("--steps", 1, kMostRuns, 1).status());
+  EVO_TRY(line.seed("--dropout-seed", 0).status());
+  EVO_TRY(line.choice("--loss", kLosses).status());
+  if (line.has("-o"))
+    return usage("expected -o with --calibrate only (--outputs writes tensors)");
+  if (line.has("--weights-prefix") && !line.has("--weights"))
+    return usage("expected --weights with --weights-prefix, got none");
+  run.threads = static_cast<int>(threads);
+  run.planPath = path;
+  run.weights = line.textOr("--weights", "");
+  run.weightsPrefix = line.text("--weights-prefix");
+  run.inputs = line.textOr("--inputs", "");
+  run.outputs = line.textOr("--outputs", "");
+  run.json = line.textOr("--json", "");
+  run.trace = line.textOr("--trace", "");
+  run.checkFinite = line.has("--check-finite");
+  settings.quiet = line.has("--quiet");
+  return settings;
+}
+
+/// Training flags mean something with a plan in train mode only.
+Status checkTrainingFlags(const CommandLine &line, const plan::Plan &plan) {
+  bool train = plan.mode == plan::Mode::Train;
+  for (std::string_view flag : kTrainingFlags)
+    if (line.has(flag) && !train)
+      return usage("expected " + std::string(flag) +
+                   " with a plan in train mode, got one in infer mode (compile it with "
+                   "--mode=train)");
+  if (line.has("--gradients") && !line.has("--cotangents") && !line.has("--targets"))
+    return usage("expected --cotangents or --targets with --gradients, got neither");
+  return {};
+}
+
+int verify(const std::string &path) {
+  Result<plan::Plan> plan = plan::readPlan(path);
+  if (!plan)
+    return fail(plan.status());
+  if (Status status = plan::checkPlan(*plan); !status.ok())
+    return fail(status.withContext(path));
+  size_t steps = 0;
+  for (const plan::Procedure &procedure : plan->procedures)
+    steps += kernelSteps(procedure).size();
+  return print("ok: " + path + ": " + plan->model.stack + ", " +
+               std::to_string(plan->model.blocks) + " blocks, " +
+               std::to_string(plan->procedures.size()) + " procedures, " + std::to_string(steps) +
+               " kernel steps, arena " + bytesText(plan->arenaBytes) + "\n");
+}
+
+/// The backend asked for, else the plan's, else the cpu with a warning.
+Result<std::unique_ptr<Backend>> chooseBackend(const Settings &settings, const plan::Plan &plan) {
+  std::string name = settings.backend.value_or(plan.backend);
+  if (!settings.backend && !hasBackend(name)) {
+    std::fprintf(stderr,
+                 "evo-run: warning: the plan was priced for %s, which this build does not have; "
+                 "running on the cpu\n",
+                 name.empty() ? "an unnamed backend" : name.c_str());
+    name = "cpu";
+  }
+  return createBackend(name, settings.device, settings.run.threads);
+}
+
+int run(const CommandLine &line, const std::string &path) {
+  Result<Settings> settings = readSettings(line, path);
+  if (!settings)
+    return fail(settings.status());
+  Result<plan::Plan> plan = plan::readPlan(path);
+  if (!plan)
+    return fail(plan.status());
+  if (Status status = checkTrainingFlags(line, *plan); !status.ok())
+    return fail(status);
+  Result<std::unique_ptr<Backend>> backend = chooseBackend(*settings, *plan);
+  if (!backend)
+    return fail(backend.status());
+  Progress progress(
+      [](std::string_view text) {
+        std::fwrite(text.data(), 1, text.size(), stderr);
+        std::fflush(stderr);
+      },
+      ::isatty(STDERR_FILENO) != 0);
+  if (!settings->quiet)
+    settings->run.onBlock = [&](std::string_view what, int64_t block, int64_t blocks) {
+      auto now = std::chrono::steady_clock::now().time_since_epoch();
+      progress.report(what, block, blocks,
+                      std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+    };
+  Result<RunReport> report = runPlan(*plan, **backend, settings->run);
+  progress.finish();
+  return report ? print(reportTable(*report)) : fail(report.status());
+}
+
+int dispatch(const std::vector<std::string> &arguments) {
+  Result<CommandLine> line = CommandLine::parse(kFlags, arguments);
+  if (!line)
+    return fail(line.status());
+  if (line->has("--help"))
+    return print(std::string(kUsage) + flagHelp(kFlags));
+  if (line->has("--version"))
+    return printVersion();
+  if (line->has("--calibrate"))
+    return fail(usage("--calibrate is not in this version: plans are priced by the built-in "
+                      "profiles or by a file that evo-opt --profile names"));
+  Result<std::string> path = planPath(*line);
+  if (!path)
+    return fail(path.status());
+  return line->has("--verify") ? verify(*path) : run(*line, *path);
+}
+
+} // namespace
+} // namespace evo
+
+int main(int argc, char **argv) {
+  try {
+    return evo::dispatch(std::vector<std::string>(argv + 1, argv + argc));
+  } catch (const std::bad_alloc &) {
+    return evo::fail(
+        evo::Status::error(evo::ErrorCode::OutOfMemory, "the host has no memory left"));
+  } catch (const std::exception &error) {
+    return evo::fail(evo::Status::error(evo::ErrorCode::Internal, error.what()));
+  }
+}
