@@ -89,7 +89,7 @@ def Kern_YieldOp : Kern_Op<"yield", [Pure, Terminator,
     Example: `kern.yield %y : tensor<?x5x8xf32>`
   }];
   let arguments = (ins Variadic<Kern_Tensor>:$values);
-  let builders = [OpBuilder<(ins), [{}]>];
+  let builders = [OpBuilder<(ins), [{ build($_builder, $_state, ::mlir::ValueRange()); }]>];
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
 }
 
