@@ -10,6 +10,7 @@
 #include <numeric>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 
 namespace evo::memory {
@@ -78,18 +79,18 @@ std::vector<size_t> sortedOrder(std::span<const Lifetime> aligned, Order order) 
   };
   std::vector<size_t> indices(aligned.size());
   std::iota(indices.begin(), indices.end(), size_t{0});
-  // Stable: what the keys leave equal stays in the order of the input.
-  std::stable_sort(indices.begin(), indices.end(), [&](size_t a, size_t b) {
+  // The index last: a total order, so that ties fall the same way everywhere.
+  std::sort(indices.begin(), indices.end(), [&](size_t a, size_t b) {
     const Bytes sizeA = aligned[a].size, sizeB = aligned[b].size;
     switch (order) {
     case Order::Size:
-      return std::pair(sizeA, duration(a)) > std::pair(sizeB, duration(b));
+      return std::tuple(sizeB, duration(b), a) < std::tuple(sizeA, duration(a), b);
     case Order::Area:
-      return std::pair(area(a), sizeA) > std::pair(area(b), sizeB);
+      return std::tuple(area(b), sizeB, a) < std::tuple(area(a), sizeA, b);
     case Order::Duration:
-      return std::pair(duration(a), sizeA) > std::pair(duration(b), sizeB);
+      return std::tuple(duration(b), sizeB, a) < std::tuple(duration(a), sizeA, b);
     case Order::Start:
-      return std::pair(aligned[a].lower, sizeB) < std::pair(aligned[b].lower, sizeA);
+      return std::tuple(aligned[a].lower, sizeB, a) < std::tuple(aligned[b].lower, sizeA, b);
     }
     return false;
   });
