@@ -56,12 +56,12 @@ std::vector<FrameMoment> frameTimeline(const Procedure &procedure) {
 
 std::optional<FrameMoment> framePeak(const Procedure &procedure) {
   std::vector<FrameMoment> moments = frameTimeline(procedure);
-  auto highest = std::max_element(
+  auto fullest = std::max_element(
       moments.begin(), moments.end(),
-      [](const FrameMoment &a, const FrameMoment &b) { return a.height < b.height; });
-  if (highest == moments.end())
+      [](const FrameMoment &a, const FrameMoment &b) { return a.liveBytes < b.liveBytes; });
+  if (fullest == moments.end())
     return std::nullopt;
-  return *highest;
+  return *fullest;
 }
 
 std::string formatBytes(int64_t bytes) {

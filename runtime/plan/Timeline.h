@@ -26,7 +26,7 @@ struct FrameMoment {
 /// One moment a kernel step, loops' bodies once.
 std::vector<FrameMoment> frameTimeline(const Procedure &procedure);
 
-/// The first moment with the greatest height; nothing for a procedure without kernels.
+/// The first moment with the most live bytes; nothing for a procedure without kernels.
 std::optional<FrameMoment> framePeak(const Procedure &procedure);
 
 /// "12.3 MiB", with three significant digits; bytes below 1 KiB as they are.
