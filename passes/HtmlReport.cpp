@@ -30,7 +30,7 @@ svg text { fill: var(--text); font: 12px system-ui, -apple-system, "Segoe UI", R
 svg .end { text-anchor: end; } svg .middle { text-anchor: middle; } svg .axis { fill: var(--soft); }
 svg .module { text-anchor: end; fill: var(--text); } svg .strong { font-weight: 600; }
 svg .inBox { text-anchor: middle; fill: var(--ink); font-size: 11px; pointer-events: none; }
-svg .grid { stroke: var(--rule); stroke-width: 1; } svg .tick { stroke: var(--soft); }
+svg .grid { stroke: var(--rule); stroke-width: 1; } svg .tick { stroke: var(--soft); } svg .lead { stroke: var(--soft); fill: none; }
 svg .ground { fill: var(--ground); } svg .odd { fill: var(--odd); }
 svg .stream { fill: var(--stream); stroke: var(--page); stroke-width: 1; }
 svg .buffer { fill: var(--buffer); stroke: var(--page); stroke-width: 1; } svg .live { fill: var(--live); }
@@ -125,11 +125,10 @@ std::string modulesHtml(const ReportData &data) {
          formatMs(static_cast<double>(module.costNs) / 1e6),
          formatShare(static_cast<double>(module.costNs), static_cast<double>(data.blockCostNs))});
   return "<h2>Time by module, a block</h2>\n<div class=\"wide\">\n" + moduleBarsSvg(data) +
-         "</div>\n<h2>Modules</h2>\n<p class=\"soft\">The dominant term is the formula of the "
-         "largest tensor that the module "
-         "would materialise whole; the exact frame is what its buffers take after packing, which a "
-         "fused kernel or "
-         "a slice loop keeps below it.</p>\n" +
+         "</div>\n<h2>Modules</h2>\n<p class=\"soft\">The dominant term is the largest single "
+         "tensor of a module "
+         "that fuses and slices nothing; the exact frame is what its buffers take after "
+         "packing.</p>\n" +
          table(rows, "llllrrrr");
 }
 

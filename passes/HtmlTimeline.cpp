@@ -14,7 +14,7 @@ namespace evo {
 
 namespace {
 
-constexpr double kLeft = 84, kTop = 34, kWidth = 700, kHeight = 380, kPanel = 250, kFoot = 150;
+constexpr double kLeft = 84, kTop = 34, kWidth = 700, kHeight = 380, kPanel = 250, kFoot = 140;
 constexpr double kCharacter = 6.6; ///< width of a letter of the labels, about
 constexpr double kLine = 15;
 
@@ -72,7 +72,7 @@ public:
     std::string text = "<svg viewBox=\"0 0 " + number(kLeft + kWidth + kPanel) + " " +
                        number(kTop + kHeight + kFoot) +
                        "\" role=\"img\" aria-label=\"arena over time\">\n";
-    text += drawFrames() + drawGrid() + drawStreams() + drawBuffers();
+    text += drawFrames() + drawNames() + drawGrid() + drawStreams() + drawBuffers();
     if (showsBudget)
       text += line("budget", 0, kWidth, budget) +
               label("note budgetText", kLeft + 6, y(budget) - 5,
@@ -110,6 +110,7 @@ private:
   }
 
   std::string drawFrames() const;
+  std::string drawNames() const;
   std::string drawGrid() const;
   std::string drawStreams() const;
   std::string drawBuffers() const;
@@ -126,7 +127,7 @@ private:
   int64_t top = 1;
 };
 
-/// A pale ground a module up to the height of its frame, and its name below the axis.
+/// A pale ground a module up to the height of its frame.
 std::string Picture::drawFrames() const {
   std::string text;
   int64_t now = 0;
@@ -138,18 +139,41 @@ std::string Picture::drawFrames() const {
                 procedure.frameBytes, "",
                 procedure.module + ", " + procedure.choice + ": frame of " +
                     plan::formatBytes(procedure.frameBytes));
-    double middle = (left + right) / 2, below = kTop + kHeight + 30;
-    text += "<text class=\"module\" transform=\"translate(" + number(middle + 4) + "," +
-            number(below) + ") rotate(-32)\">" + escapeHtml(procedure.module) + "</text>\n";
     now += procedure.costNs;
   }
+  return text;
+}
+
+/// Each module's name below its middle, moved aside where its neighbours leave no room.
+std::string Picture::drawNames() const {
+  constexpr double kApart = 25;
+  std::vector<double> middles, places;
+  int64_t now = 0;
+  for (const plan::Call &call : run.calls) {
+    int64_t cost = plan.procedures[call.procedure].costNs;
+    middles.push_back(x(static_cast<double>(now) + static_cast<double>(cost) / 2));
+    places.push_back(places.empty() ? middles.back()
+                                    : std::max(middles.back(), places.back() + kApart));
+    now += cost;
+  }
+  double limit = kLeft + kWidth;
+  for (size_t i = places.size(); i-- > 0; limit = places[i] - kApart)
+    places[i] = std::min(places[i], limit);
+  std::string text;
+  double floor = kTop + kHeight + 20;
+  for (size_t i = 0; i < places.size(); ++i)
+    text += "<path class=\"lead\" d=\"M" + number(middles[i]) + " " + number(floor) + " L" +
+            number(places[i]) + " " + number(floor + 8) +
+            "\"/>\n<text class=\"module\" transform=\"translate(" + number(places[i] + 4) + "," +
+            number(floor + 18) + ") rotate(-32)\">" +
+            escapeHtml(plan.procedures[run.calls[i].procedure].module) + "</text>\n";
   return text;
 }
 
 std::string Picture::drawGrid() const {
   std::string text;
   int64_t step = 1;
-  while (top / step >= 6)
+  while (top / step >= 8)
     step *= 2;
   for (int64_t bytes = 0; bytes <= top; bytes += step)
     text += line("grid", 0, kWidth, bytes) +

@@ -165,12 +165,13 @@ std::string peakPlace(const PeakReport &peak, const plan::Plan &plan) {
   const plan::BlockRun &run = plan.programs[peak.place.program].runs[peak.place.run];
   const std::string &location = peak.place.moment.location;
   std::string text = peak.procedure->module + ", step " + std::to_string(peak.place.moment.step) +
-                     " (" + location.substr(location.rfind('/') + 1) + "), block " +
-                     std::to_string(peak.place.block);
+                     " (" + location.substr(location.rfind('/') + 1) + "), ";
   if (run.blockCount > 1)
-    text += " and alike in all of " + std::to_string(run.firstBlock) + "-" +
-            std::to_string(run.firstBlock + run.blockCount - 1);
-  return text + ", " + formatMs(static_cast<double>(peak.place.startNs) / 1e6) + " into the run";
+    text += "of every block " + std::to_string(run.firstBlock) + "-" +
+            std::to_string(run.firstBlock + run.blockCount - 1) + ", first ";
+  else
+    text += "of block " + std::to_string(peak.place.block) + ", ";
+  return text + formatMs(static_cast<double>(peak.place.startNs) / 1e6) + " into the run";
 }
 
 } // namespace evo

@@ -58,7 +58,7 @@ std::string formatMs(double ms);                    ///< "4.209 ms", "216.7 ms"
 std::string formatShare(double part, double whole); ///< "12.5 %"
 /// "6.16 U, U = r^2 c_z bytes of fp32 = 2.00 GiB"
 std::string unitText(const ReportData &data, const plan::Plan &plan);
-/// "msa_att_row, step 3 (linear), block 0 of 0-47, 0.063 ms into the run"
+/// "msa_att_row, step 3 (linear), of every block 0-47, first 0.063 ms into the run"
 std::string peakPlace(const PeakReport &peak, const plan::Plan &plan);
 
 } // namespace evo
