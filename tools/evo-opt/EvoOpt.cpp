@@ -12,7 +12,6 @@
 
 #include "llvm/Config/llvm-config.h"
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -162,7 +161,6 @@ Result<Settings> readSettings(const CommandLine &line) {
 struct Output {
   std::string_view flag;
   std::string path;
-  std::string text;
 };
 
 /// Checked before anything is compiled.
@@ -176,37 +174,39 @@ Result<std::vector<Output>> readOutputs(const CommandLine &line) {
       if (other.path == path)
         return usage("expected different files to write, got '" + path + "' twice");
     if (!path.empty() && path != "-")
-      outputs.push_back({flag, path, ""});
+      outputs.push_back({flag, path});
   }
   return outputs;
 }
 
+bool isDevice(const std::string &path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored);
+}
+
 /// Nothing gets its name before everything is written and the report is out.
 Status writeResults(const CommandLine &line, const Compilation &compilation,
-                    std::vector<Output> outputs, double compileMs) {
+                    const std::vector<Output> &outputs, double compileMs) {
   bool toStdout = line.textOr("-o", "") == "-";
-  // A device has no name to be given in the end: its errors come first.
-  std::stable_partition(outputs.begin(), outputs.end(), [](const Output &output) {
-    std::error_code ignored;
-    return std::filesystem::exists(output.path, ignored) &&
-           !std::filesystem::is_regular_file(output.path, ignored);
-  });
   std::vector<OutputFile> files;
-  for (Output &output : outputs) {
-    output.text = output.flag == "-o"       ? compilation.text
-                  : output.flag == "--json" ? reportJson(compilation, compileMs)
-                                            : reportHtml(compilation);
-    Result<OutputFile> file = OutputFile::create(output.path);
-    EVO_TRY(file.status());
-    EVO_TRY(file->write(output.text));
-    files.push_back(*std::move(file));
+  for (const Output &output : outputs) {
+    EVO_ASSIGN(OutputFile file, OutputFile::create(output.path));
+    EVO_TRY(file.write(output.flag == "-o"       ? compilation.text
+                       : output.flag == "--json" ? reportJson(compilation, compileMs)
+                                                 : reportHtml(compilation)));
+    files.push_back(std::move(file));
   }
+  // A device gets no name in the end: what is wrong with it shows before anything else is done.
+  for (OutputFile &file : files)
+    if (isDevice(file.path()))
+      EVO_TRY(file.commit());
   if (toStdout)
     EVO_TRY(print(stdout, compilation.text));
   if (!line.has("--quiet"))
     EVO_TRY(print(toStdout ? stderr : stdout, reportText(compilation)));
   for (OutputFile &file : files)
-    EVO_TRY(file.commit());
+    if (!isDevice(file.path()))
+      EVO_TRY(file.commit());
   return {};
 }
 
@@ -223,7 +223,7 @@ Status runCompiler(const CommandLine &line) {
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   EVO_ASSIGN(Compilation compilation, compile(spec, settings.compile, context));
   std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
-  return writeResults(line, compilation, std::move(outputs), elapsed.count());
+  return writeResults(line, compilation, outputs, elapsed.count());
 }
 
 /// Whether the command line asks for a specification to be compiled: its first positional argument

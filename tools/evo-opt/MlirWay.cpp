@@ -50,7 +50,8 @@ std::string problemOfPipeline(const mlir::MlirOptMainConfig &config) {
                             mlir::PassManager::Nesting::Implicit);
   if (mlir::succeeded(config.setupPassPipeline(manager)))
     return "";
-  return problem.empty() ? "expected a pass pipeline that parses" : problem;
+  return problem.empty() ? "expected a pass pipeline that parses"
+                         : problem.substr(0, problem.find_last_not_of(" \n") + 1);
 }
 
 mlir::LogicalResult writeWhole(const std::string &path, const std::string &text) {
