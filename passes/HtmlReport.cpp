@@ -3,6 +3,8 @@
 //===----------------------------------------------------------------------===//
 #include "passes/HtmlReport.h"
 
+#include <cstdio>
+
 namespace evo {
 
 namespace {
