@@ -87,8 +87,8 @@ std::string reportText(const Compilation &compilation) {
     text += peakTable(*data.peak, plan) + "\n";
   text += "predicted time  " + formatMs(plan.summary.predictedMs) + ", " +
           formatMs(static_cast<double>(data.blockCostNs) / 1e6) + " a block\n";
-  return text +
-         "lower bound     comes with the schedule search, which this version does not have\n";
+  return text + "lower bound     with the search time, comes with the schedule search: not in this "
+                "version\n";
 }
 
 std::string reportJson(const Compilation &compilation, double compileMs) {

@@ -299,6 +299,20 @@ def frame_peak(plan):
     return peaks
 
 
+def start_of(procedure, step):
+    """Nanoseconds of the kernel steps before the one with this id."""
+    costs = []
+
+    def walk(steps):
+        for each in steps:
+            if "kernel" in each:
+                costs.append(each["cost_ns"])
+            elif "body" in each:
+                walk(each["body"])
+    walk(procedure["steps"])
+    return sum(costs[:step])
+
+
 def check_report(folder, spec, *flags):
     evo_opt = Tool(PROGRAM, folder)
     text = evo_opt.works(spec, "-o", "plan.json", "--json=report.json", *flags)
@@ -314,6 +328,8 @@ def check_report(folder, spec, *flags):
     expect("the peak's frame", (heights[fullest], peaks[fullest][0]), (peak["frame_bytes"], peak["frame_live_bytes"]))
     expect("the peak's tensors", sorted([t["name"] for t in plan["tensors"]] + peaks[fullest][1]), sorted(peak["live_bytes"]))
     expect("live + fragmentation", plan["arena_bytes"], sum(peak["live_bytes"].values()) + peak["fragmentation_bytes"])
+    before = sum(p["cost_ns"] for p in plan["procedures"][:fullest])
+    expect("the peak's time", before + start_of(plan["procedures"][fullest], peak["step"]), round(peak["start_ms"] * 1e6))
     expect("fragmentation in the text", peak["fragmentation_bytes"] != 0, "fragmentation" in text)
     modules = [(m["module"], m["choice"]) for m in report["modules"]]
     expect("modules", [(n["name"], n["choice"]) for n in plan["schedule"]["children"][0]["children"]], modules)
@@ -350,7 +366,7 @@ def report_text(folder):
     live = lines[begin + 1:lines.index("", begin)]
     expect("ends of the bytes", 1, len({line.index(" bytes") for line in live}))
     expect("the live tensors", [*report["peak"]["live_bytes"], "together"], [line.split()[0] for line in live])
-    expect_in("what is not there", ["comes with the schedule search"], lines[-1])
+    expect_in("what is not there", ["lower bound", "search time", "comes with the schedule search"], lines[-1])
 
 
 @case("auto says what it stood for")
