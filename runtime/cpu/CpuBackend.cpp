@@ -151,8 +151,9 @@ CpuBackend::CpuBackend(int threads, CpuIsa isa)
 
 std::string CpuBackend::description() const {
   return "cpu, " + std::to_string(threads()) + (threads() == 1 ? " thread, " : " threads, ") +
-         std::string(cpuIsaName(isa)) + " kernels, " + cpu::blasDescription() + ", " +
-         std::to_string(scratchBytes()) + " bytes of scratch";
+         std::string(cpuIsaName(isa)) + " kernels, " +
+         cpu::blasDescription(cpuIsaAvailable(CpuIsa::V4)) + ", " + std::to_string(scratchBytes()) +
+         " bytes of scratch";
 }
 
 bool CpuBackend::supports(plan::Precision precision) const {
