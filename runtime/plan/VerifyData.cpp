@@ -12,8 +12,8 @@ namespace evo::plan {
 
 namespace {
 
-/// Boxes and versions looked at before a plan is refused as too large: about a second.
-constexpr int64_t kMaxWork = 200'000'000;
+/// Boxes and versions looked at before a plan is refused as too large: about half a second.
+constexpr int64_t kMaxWork = 100'000'000;
 
 /// The tensors that a procedure of this phase must leave as they are: inputs that are no outputs.
 std::vector<bool> readOnlyTensors(const Plan &plan, Phase phase) {
