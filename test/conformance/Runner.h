@@ -38,6 +38,7 @@ Result<std::vector<std::vector<std::byte>>> runCase(Backend &backend, const Kern
 /// What is wrong with the buffers after the call: the first few differences from the reference
 /// beyond the tolerance, and every operand with a changed byte outside its view. Empty: nothing.
 std::string compareCase(const KernelCase &testCase, const Placement &placement,
+                        const std::vector<DenseTensor> &expected,
                         const std::vector<std::vector<std::byte>> &after,
                         plan::Precision precision);
 
