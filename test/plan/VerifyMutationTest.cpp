@@ -240,6 +240,8 @@ const Mutation kData[] = {
      [](Plan &p) { view(pair(p), 0, "y").version = 0; }},
     {"WriteOfAnOldVersion", 1, "procedures[2].steps[6].operands.y.version",
      [](Plan &p) { view(pair(p), 3, "y").version = 0; }},
+    {"VersionsWithAGap", 1, "procedures[2].steps[6].operands.y.version",
+     [](Plan &p) { view(pair(p), 3, "y").version = 2; }},
     {"InputNotGiven", 1, "programs[0].runs[0].calls[0]",
      [](Plan &p) {
        p.programs[0].inputs = {"m", "msa_mask"};
