@@ -270,37 +270,42 @@ double timedProduct(const Product &p) {
 
 int main(int argc, char **argv) {
   int64_t s = argc == 3 ? std::atoll(argv[1]) : 64, r = argc == 3 ? std::atoll(argv[2]) : 128;
-  auto backend = evo::createCpuBackend(1);
-  if (!backend.ok() || s < 1 || r < 1) {
+  auto backend = evo::createCpuBackend(1), parallel = evo::createCpuBackend(0);
+  if (!backend.ok() || !parallel.ok() || s < 1 || r < 1) {
     std::fprintf(stderr, "usage: evo-bench-kernels [s r]\n");
     return 2;
   }
   std::printf("%s; s = %lld, r = %lld\n", (*backend)->description().c_str(), (long long)s,
               (long long)r);
-  std::printf("%-36s %5s %10s %10s %7s\n", "kernel", "calls", "ms a call", "products", "ratio");
+  std::printf("%-36s %5s %10s %10s %7s %11s\n", "kernel", "calls", "ms a call", "products", "ratio",
+              "all threads");
   Buffers buffers;
   std::vector<Row> rows;
   msaRows(buffers, s, r, rows);
   pairRows(buffers, r, rows);
-  double total = 0, products = 0;
+  double total = 0, products = 0, totalParallel = 0;
   for (const Row &row : rows) {
     bool ok = true;
-    double ms = timed([&] {
-      ok &= (*backend)
-                ->launch({row.kernel, evo::plan::Precision::Fp32, &row.attributes, row.operands})
-                .ok();
-    });
+    auto launch = [&](Backend &device) {
+      return timed([&] {
+        ok &=
+            device.launch({row.kernel, plan::Precision::Fp32, &row.attributes, row.operands}).ok();
+      });
+    };
+    double ms = launch(**backend), parallelMs = launch(**parallel), bare = 0;
     if (!ok) {
       std::fprintf(stderr, "%s: the backend refused\n", row.name.c_str());
       return 1;
     }
-    double bare = 0;
     for (const Product &product : row.products)
       bare += timedProduct(product);
-    total += double(row.count) * ms, products += double(row.count) * bare;
+    auto count = static_cast<double>(row.count);
+    total += count * ms, products += count * bare, totalParallel += count * parallelMs;
     std::printf("%-36s %5lld %10.3f %10.3f ", row.name.c_str(), (long long)row.count, ms, bare);
-    bare > 0 ? std::printf("%7.2f\n", ms / bare) : std::printf("%7s\n", "-");
+    bare > 0 ? std::printf("%7.2f", ms / bare) : std::printf("%7s", "-");
+    std::printf(" %11.3f\n", parallelMs);
   }
-  std::printf("%-36s %5s %10.3f %10.3f %7.2f\n", "block", "", total, products, total / products);
+  std::printf("%-36s %5s %10.3f %10.3f %7.2f %11.3f\n", "block", "", total, products,
+              total / products, totalParallel);
   return 0;
 }
