@@ -99,7 +99,7 @@ std::string reportTable(const RunReport &report) {
   rows.emplace_back("plan", report.summary.policy + ", " +
                                 std::string(plan::precisionName(report.precision)) +
                                 ", priced for " + report.profile);
-  rows.emplace_back("device", report.backend + ": " + report.description);
+  rows.emplace_back("device", report.description);
   std::string weights = sourceText(report.weights, report.randomSeed);
   if (report.weightsIgnored > 0)
     weights += ", " + std::to_string(report.weightsIgnored) + " tensors outside '" +

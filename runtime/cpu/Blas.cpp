@@ -36,7 +36,7 @@ void makeBlasSingleThreaded() {
     openblas_set_num_threads(1);
 }
 
-std::string blasDescription() {
+std::string blasDescription(bool machineHasAvx512) {
   if (!openblas_get_config)
     return "BLAS";
   // The configuration begins with name and version: "OpenBLAS 0.3.21 NO_LAPACKE ...".
@@ -44,9 +44,11 @@ std::string blasDescription() {
   size_t space = config.find(' ');
   space = space == std::string::npos ? space : config.find(' ', space + 1);
   std::string text = config.substr(0, space);
-  if (openblas_get_corename)
-    text += " (" + std::string(openblas_get_corename()) + ")";
-  return text;
+  std::string core = openblas_get_corename ? openblas_get_corename() : "";
+  if (core.empty())
+    return text;
+  bool slow = machineHasAvx512 && (core == "Haswell" || core == "Zen");
+  return text + " (" + core + (slow ? "; OPENBLAS_CORETYPE=SkylakeX is faster here)" : ")");
 }
 
 } // namespace evo::cpu

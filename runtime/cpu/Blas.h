@@ -19,7 +19,9 @@ void blasGemm(bool transA, bool transB, int m, int n, int k, double alpha, const
 /// Makes the library run each product on the calling thread (OpenBLAS; others are left as they
 /// are).
 void makeBlasSingleThreaded();
-/// Name, version and processor kernels where the library tells them.
-std::string blasDescription();
+/// Name, version and processor kernels where the library tells them. An OpenBLAS older than the
+/// processor takes AVX2 kernels where AVX-512 ones would run twice as fast; it reads its choice
+/// from the environment when it is loaded, so all that can be done here is to say so.
+std::string blasDescription(bool machineHasAvx512);
 
 } // namespace evo::cpu

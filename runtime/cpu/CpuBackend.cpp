@@ -5,6 +5,7 @@
 
 #include "runtime/cpu/Blas.h"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <system_error>
@@ -17,7 +18,8 @@ namespace evo {
 
 namespace {
 
-constexpr int kMaxThreads = 4096;
+/// OpenBLAS has buffers for some 600 threads at a time and ends the program beyond that.
+constexpr int kMaxThreads = 512;
 
 class HostMemory : public DeviceMemory {
 public:
@@ -149,8 +151,9 @@ CpuBackend::CpuBackend(int threads, CpuIsa isa)
 
 std::string CpuBackend::description() const {
   return "cpu, " + std::to_string(threads()) + (threads() == 1 ? " thread, " : " threads, ") +
-         std::string(cpuIsaName(isa)) + " kernels, " + cpu::blasDescription() + ", " +
-         std::to_string(scratchBytes()) + " bytes of scratch";
+         std::string(cpuIsaName(isa)) + " kernels, " +
+         cpu::blasDescription(cpuIsaAvailable(CpuIsa::V4)) + ", " + std::to_string(scratchBytes()) +
+         " bytes of scratch";
 }
 
 bool CpuBackend::supports(plan::Precision precision) const {
@@ -219,8 +222,8 @@ Result<std::unique_ptr<Backend>> createCpuBackend(int threads, CpuIsa isa) {
                                                      std::string(cpuIsaName(isa)) +
                                                      ", got one without it");
   try {
-    return std::unique_ptr<Backend>(
-        std::make_unique<CpuBackend>(threads ? threads : usableProcessors(), isa));
+    return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(
+        threads ? threads : std::min(usableProcessors(), kMaxThreads), isa));
   } catch (const std::bad_alloc &) {
     return Status::error(ErrorCode::OutOfMemory,
                          "expected memory for the workers' scratch, the system refused; use "

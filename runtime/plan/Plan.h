@@ -11,7 +11,8 @@
 // Versions. Every write of a buffer makes a version, numbered from 1 within the procedure; version 0 is
 // what a tensor or weight holds when the procedure is entered. A step names the version that it reads
 // and the one that it writes, region by region, so in-place updates, slice loops and reuse can be checked
-// without knowing what any kernel means.
+// without knowing what any kernel means. A buffer's versions have no gap, and an element's only grow; a
+// new alloc (a loop body's, in every iteration) may begin at 1 again.
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -75,7 +76,7 @@ struct View {
 };
 
 struct Buffer {
-  std::string name;
+  std::string name; ///< unique in the procedure; where base is Tensor or Weight that one's name
   Base base = Base::Frame;
   int32_t tensor = -1; ///< index into Plan::tensors where base is Tensor
   DType dtype = DType::F32;

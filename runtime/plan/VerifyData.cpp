@@ -12,8 +12,8 @@ namespace evo::plan {
 
 namespace {
 
-/// Boxes and versions looked at before a plan is refused as too large: about a second.
-constexpr int64_t kMaxWork = 200'000'000;
+/// Boxes and versions looked at before a plan is refused as too large: about half a second.
+constexpr int64_t kMaxWork = 100'000'000;
 
 /// The tensors that a procedure of this phase must leave as they are: inputs that are no outputs.
 std::vector<bool> readOnlyTensors(const Plan &plan, Phase phase) {
@@ -57,7 +57,7 @@ private:
   struct BufferState {
     bool live = false;
     size_t depth = 0; ///< loops around its alloc
-    bool written = false;
+    int32_t highest = 0; ///< version written in this procedure; 0: none
     Regions regions;
   };
   /// Elements [begin, end) of a loop's axis, treated as one slice whose views are `length` long.
@@ -139,7 +139,7 @@ Verdict Simulation::leave(const Path &path) {
     if (buffer.base == Base::Frame && state.live)
       return violates(3, bufferPath, "a free before the procedure ends", "none");
     bool kept = buffer.base == Base::Saved && procedure.phase == Phase::Forward;
-    if (!kept && !(state.written && buffer.base != Base::Frame))
+    if (!kept && !(state.highest > 0 && buffer.base != Base::Frame))
       continue;
     int32_t version = state.regions.newest(state.regions.whole());
     int32_t other = state.regions.otherVersion(state.regions.whole(), version);
@@ -341,8 +341,12 @@ Verdict Simulation::write(const View &view, const Box &box, const Path &path) {
                     makeText("a version after ", std::max(newest, 0)),
                     again ? makeText(view.version, " again") : makeText(view.version));
   }
+  if (view.version > state.highest + 1)
+    return violates(1, path.at("version"),
+                    makeText("versions without a gap, at most ", state.highest + 1),
+                    makeText(view.version));
   state.regions.write(box, view.version);
-  state.written = true;
+  state.highest = std::max(state.highest, view.version);
   if (buffer.base == Base::Tensor)
     facts.writes[buffer.tensor] = true;
   return {};

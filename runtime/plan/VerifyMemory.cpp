@@ -221,9 +221,9 @@ Verdict ArenaCheck::verifyProgram(const Program &program, const Path &path) {
     const BlockRun &run = program.runs[i];
     Path runPath = path.at("runs", i);
     int64_t keptBefore = keptArea.end;
-    EVO_VERIFY(verifyStack(program, run, runPath));
     for (size_t j = 0; j < run.calls.size(); ++j)
       EVO_VERIFY(verifyKept(program, run, run.calls[j], runPath.at("calls", j)));
+    EVO_VERIFY(verifyStack(program, run, runPath));
     EVO_VERIFY(verifyFrames(program, run, keptBefore, runPath));
   }
   return {};

@@ -98,7 +98,7 @@ TEST(CpuBackendTest, ErrorsSayWhatExpectedAndGot) {
 TEST(CpuBackendTest, FactoryChecksItsArguments) {
   auto negative = createCpuBackend(-1);
   ASSERT_FALSE(negative.ok());
-  EXPECT_EQ(negative.status().message(), "expected threads in [0, 4096], got -1");
+  EXPECT_EQ(negative.status().message(), "expected threads in [0, 512], got -1");
   auto all = createCpuBackend(0);
   ASSERT_TRUE(all.ok());
   EXPECT_EQ((*all)->name(), "cpu");

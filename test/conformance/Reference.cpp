@@ -18,7 +18,9 @@ double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 /// The leading axes `*` as one: [rows, last].
 DenseTensor asRows(const DenseTensor &tensor, int64_t last) {
   DenseTensor rows = tensor;
-  rows.shape = {last ? tensor.count() / last : 0, last};
+  rows.shape = {1, last};
+  for (size_t d = 0; d + 1 < tensor.shape.size(); ++d)
+    rows.shape[0] *= tensor.shape[d];
   return rows;
 }
 

@@ -22,7 +22,7 @@ struct Placement {
     TensorRef view;           ///< its data is null; the view begins at `start`
     int64_t start = 0;        ///< bytes
     size_t sharedWith = 0;    ///< index of the operand whose buffer this one uses; its own: none
-    std::vector<bool> inView; ///< by element of the buffer
+    std::vector<char> inView; ///< by element of the buffer
   };
   std::vector<Buffer> buffers;       ///< one an operand
   std::vector<DenseTensor> operands; ///< the inputs' values as they are stored
@@ -36,8 +36,10 @@ Result<std::vector<std::vector<std::byte>>> runCase(Backend &backend, const Kern
                                                     plan::Precision precision);
 
 /// What is wrong with the buffers after the call: the first few differences from the reference
-/// beyond the tolerance, and every operand with a changed byte outside its view. Empty: nothing.
+/// operands `expected` beyond the tolerance, and every operand with a changed byte outside its
+/// view. Empty: nothing.
 std::string compareCase(const KernelCase &testCase, const Placement &placement,
+                        const std::vector<DenseTensor> &expected,
                         const std::vector<std::vector<std::byte>> &after,
                         plan::Precision precision);
 

@@ -20,7 +20,8 @@ std::string header(const std::string &descr, const std::string &shape,
   return "{'descr': '" + descr + "', 'fortran_order': " + order + ", 'shape': " + shape + ", }\n";
 }
 Result<HostTensor> parse(const std::string &content) {
-  return parseNpy(bytesOf(content), "f", "x", nullptr);
+  auto owner = std::make_shared<std::string>(content);
+  return parseNpy(bytesOf(*owner), "f", "x", owner);
 }
 
 TEST(Npy, WritesTheseBytes) {

@@ -62,7 +62,8 @@ std::string array(const std::vector<uint8_t> &values) {
          std::string(values.begin(), values.end());
 }
 Result<std::vector<HostTensor>> parse(const std::string &content) {
-  return parseNpz(bytesOf(content), "f", nullptr);
+  auto owner = std::make_shared<std::string>(content);
+  return parseNpz(bytesOf(*owner), "f", owner);
 }
 
 TEST(Npz, ReadsStoredAndDeflatedEntries) {
@@ -72,7 +73,7 @@ TEST(Npz, ReadsStoredAndDeflatedEntries) {
   zip.add("sub/z.npy", array(long_), /*deflated=*/true);
   for (const std::string &comment : {std::string(), std::string("made by hand")}) {
     std::string content = zip.content(comment);
-    auto read = parse(content);
+    auto read = parseNpz(bytesOf(content), "f", nullptr);
     ASSERT_TRUE(read.ok()) << read.status().message();
     ASSERT_EQ(read->size(), 2u);
     EXPECT_EQ(read->at(0).name, "m");

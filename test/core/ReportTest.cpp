@@ -32,7 +32,7 @@ RunReport example() {
   report.summary.predictedPeakBytes = 5000;
   report.profile = "cpu";
   report.backend = "cpu";
-  report.description = "two threads";
+  report.description = "cpu, 2 threads";
   report.threads = 2;
   report.warmup = 1;
   report.weights = "w.safetensors";
@@ -67,7 +67,7 @@ TEST(Report, TableSaysTheSame) {
   EXPECT_EQ(reportTable(example()),
             "model              tiny: evoformer, 2 blocks, r = 5, s = 3\n"
             "plan               direct, fp32, priced for cpu\n"
-            "device             cpu: two threads\n"
+            "device             cpu, 2 threads\n"
             "weights            w.safetensors, 12 tensors outside 'evoformer.blocks.' ignored\n"
             "inputs             random, seed 0\n"
             "time, median of 3  2.000 ms\n"

@@ -16,7 +16,8 @@ std::string file(const std::string &header, const std::string &data = "") {
 }
 
 Result<std::vector<HostTensor>> parse(const std::string &content) {
-  return parseSafetensors(bytesOf(content), "f", nullptr);
+  auto owner = std::make_shared<std::string>(content);
+  return parseSafetensors(bytesOf(*owner), "f", owner);
 }
 
 TEST(Safetensors, WritesTheseBytes) {

@@ -42,6 +42,10 @@ public:
     return whole(bufferIndex(procedure, name), version);
   }
 
+  View saved(const std::string &name, const Shape &shape, int64_t offset, int32_t version) {
+    return whole(add(name, Base::Saved, shape, offset), version);
+  }
+
   AllocStep alloc(const std::string &name, const Shape &shape, int64_t offset) {
     return {add(name, Base::Frame, shape, offset)};
   }
@@ -375,6 +379,52 @@ Plan fixturePlan() {
   for (const Procedure &procedure : plan.procedures)
     plan.schedule.children.push_back({"module", procedure.module, "plain", 0, 0, {}});
   addSummary(plan);
+  return plan;
+}
+
+Plan trainingPlan() {
+  Plan plan;
+  plan.model = {"kept", "evoformer", 3, {{"s", 4}, {"r", 4}}, {}};
+  plan.mode = Mode::Train;
+  plan.profile = "analytic-h100";
+  plan.backend = "cuda";
+  addTensor(plan, "m", {4, 4});
+  addTensor(plan, "dm", {4, 4});
+
+  Builder forward(plan, "keep");
+  View kept = forward.saved("kept", {4, 4}, 0, 1);
+  forward.procedure.steps.push_back(
+      {forward.step(Kernel::Copy, {}, {{"x", forward.tensor(0, 0)}, {"y", kept}})});
+  forward.procedure.steps.push_back({forward.step(
+      Kernel::Softmax, {}, {{"x", forward.tensor(0, 0)}, {"y", forward.tensor(0, 1)}})});
+
+  Builder backward(plan, "recall");
+  backward.procedure.phase = Phase::Backward;
+  backward.procedure.frameBytes = 512;
+  std::vector<Step> &steps = backward.procedure.steps;
+  View recalled = backward.saved("kept", {4, 4}, 0, 0);
+  steps.push_back({backward.alloc("scratch", {4, 4}, 0)});
+  steps.push_back(
+      {backward.step(Kernel::Copy, {}, {{"x", recalled}, {"y", backward.frame("scratch", 1)}})});
+  steps.push_back({backward.free("scratch")});
+  steps.push_back({backward.step(Kernel::Softmax, {},
+                                 {{"x", backward.tensor(1, 0)}, {"y", backward.tensor(1, 1)}})});
+  plan.procedures = {forward.procedure, backward.procedure};
+
+  // m 512, dm 512, then for each block two kept tensors of 512, then the frame.
+  plan.programs.push_back(
+      {Phase::Forward, {"m"}, {"m"}, {{0, 3, {{0, 4096, 1024, 1024}, {0, 4096, 1536, 1024}}}}});
+  plan.programs.push_back(
+      {Phase::Backward, {"dm"}, {"dm"}, {{0, 3, {{1, 4096, 1536, 1024}, {1, 4096, 1024, 1024}}}}});
+  plan.schedule = {"stack", "evoformer", "", 0, 3, {}};
+  plan.arenaBytes = 4608;
+  Summary &summary = plan.summary;
+  summary.policy = "direct";
+  summary.budgetBytes = 8192;
+  summary.arenaBytes = 4608;
+  summary.predictedPeakBytes = 4608;
+  summary.keptBytes = 6 * 512;
+  summary.predictedMs = 0.036; // 3 us a call, 2 calls in each direction, 3 blocks
   return plan;
 }
 

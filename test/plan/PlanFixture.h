@@ -19,6 +19,10 @@ namespace evo::plan::test {
 /// A legal plan.
 Plan fixturePlan();
 
+/// A legal plan for training: two calls a block keep m before they change it (procedure 0), two in
+/// the backward program read it again (procedure 1). Three blocks; m [4,4], dm [4,4].
+Plan trainingPlan();
+
 // Where the fixture's parts stand.
 enum Procedures { kRow, kTransition, kPair };
 enum Tensors { kM, kZ, kMask };

@@ -2,9 +2,11 @@
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //===----------------------------------------------------------------------===//
 #include "runtime/plan/PlanJson.h"
+#include "runtime/plan/Verify.h"
 #include "test/plan/PlanFixture.h"
 
 #include <cmath>
+#include <fstream>
 #include <gtest/gtest.h>
 #include <limits>
 
@@ -169,6 +171,41 @@ TEST(PlanJson, DeepTreesAreNotPrinted) {
     plan.schedule = outer;
   }
   expectUnprintable(plan, "expected at most 16 nested schedule nodes, got more");
+}
+
+/// The fenced example of SCHEMA.md without its comments.
+std::string schemaExample() {
+  std::ifstream file(EVO_SCHEMA_FILE);
+  std::string line, text;
+  bool inside = false;
+  while (std::getline(file, line)) {
+    if (line == "```") {
+      if (inside)
+        break;
+      inside = true;
+    } else if (inside) {
+      text.append(line.substr(0, line.find("//"))).append("\n");
+    }
+  }
+  return text;
+}
+
+TEST(PlanJson, TheExampleOfTheSchemaIsALegalPlan) {
+  Result<Plan> plan = parsePlan(schemaExample(), "SCHEMA.md");
+  ASSERT_TRUE(plan.ok()) << plan.status().message();
+  Status status = checkPlan(*plan);
+  EXPECT_TRUE(status.ok()) << status.message();
+}
+
+TEST(PlanJson, TheSchemaNamesEveryInvariant) {
+  std::ifstream file(EVO_SCHEMA_FILE);
+  std::string text((std::istreambuf_iterator<char>(file)), {});
+  for (int invariant = 0; invariant < 20; ++invariant)
+    if (std::string_view name = invariantName(invariant); !name.empty()) {
+      std::string row = "| ";
+      row.append(std::to_string(invariant)).append(" | ").append(name).append(" |");
+      EXPECT_NE(text.find(row), std::string::npos) << row;
+    }
 }
 
 } // namespace
