@@ -373,8 +373,17 @@ void Assigner::assignReturn(kern::ReturnOp op) {
     const Place &place = placeOf(value);
     bool whole = place.buffer == slot.buffer && place.start == slot.start &&
                  place.extent == slot.extent && place.order == slot.order;
-    if (!whole)
+    if (whole)
+      continue;
+    if (place.buffer != slot.buffer) {
       copyTo(value, slot, op.getLoc());
+      continue;
+    }
+    // The slot's own elements in another order: a copy may not read what it writes.
+    Place detour = allocate(value, std::nullopt, "copy");
+    copyTo(value, detour, op.getLoc());
+    places[value] = detour;
+    copyTo(value, slot, op.getLoc());
   }
   builder.create<kern::ReturnOp>(op.getLoc(), builder.getArrayAttr({}), ValueRange());
 }

@@ -51,6 +51,8 @@ static LogicalResult verifyView(kern::ViewOp view) {
 }
 
 LogicalResult verifyBuffers(kern::ProcedureOp procedure) {
+  if (unsigned arguments = procedure.getBody().front().getNumArguments())
+    return procedure.emitOpError("expected no block arguments at the buffer level, got ") << arguments;
   llvm::DenseSet<int32_t> loops;
   WalkResult result = procedure.walk([&](Operation *op) -> WalkResult {
     if (op == procedure)
@@ -64,6 +66,8 @@ LogicalResult verifyBuffers(kern::ProcedureOp procedure) {
         return loop.emitOpError("has the id of another loop, ") << loop.getId();
       return WalkResult::advance();
     }
+    if (isa<kern::YieldOp, kern::ReturnOp>(op) && op->getNumOperands() != 0)
+      return op->emitOpError("expected no values at the buffer level, got ") << op->getNumOperands();
     if (isa<kern::FreeOp, kern::LaunchOp, kern::YieldOp, kern::ReturnOp, kern::TensorBufferOp,
             kern::WeightBufferOp>(op))
       return WalkResult::advance();

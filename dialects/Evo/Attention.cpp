@@ -71,9 +71,9 @@ Value headFirst(KernBuilder &builder, Value x, Value weight) {
   return builder.linear(x, weight, options);
 }
 
-LogicalResult verifyHeads(Operation *op, int64_t heads, int64_t headDim, double inf) {
-  return failure(failed(verifyPositive(op, "heads", static_cast<double>(heads))) ||
-                 failed(verifyPositive(op, "head_dim", static_cast<double>(headDim))) ||
+LogicalResult verifyHeads(Operation *op, int64_t heads, int64_t headDim, const APFloat &inf) {
+  return failure(failed(verifyPositive(op, "heads", heads)) ||
+                 failed(verifyPositive(op, "head_dim", headDim)) ||
                  failed(verifyPositive(op, "inf", inf)));
 }
 
@@ -89,7 +89,7 @@ LogicalResult MsaRowAttentionOp::verifyOwn() {
     return failure();
   if (z.size() != 3 || z[0] != z[1] || z[0] != shapeOf(getM())[1])
     return emitOpError("expected z of [r, r, c_z] (C1), got ") << getZ().getType();
-  return verifyHeads(*this, getHeads(), getHeadDim(), getInf().convertToDouble());
+  return verifyHeads(*this, getHeads(), getHeadDim(), getInf());
 }
 
 SmallVector<StringRef> MsaRowAttentionOp::getTensorNames() { return {"m", "z", "msa_mask"}; }
@@ -137,7 +137,7 @@ Value MsaRowAttentionOp::emitForward(KernBuilder &builder, ValueRange values, Ch
 
 LogicalResult MsaColumnAttentionOp::verifyOwn() {
   return failure(failed(verifyMsa(*this, getM(), getMask())) ||
-                 failed(verifyHeads(*this, getHeads(), getHeadDim(), getInf().convertToDouble())));
+                 failed(verifyHeads(*this, getHeads(), getHeadDim(), getInf())));
 }
 
 SmallVector<StringRef> MsaColumnAttentionOp::getTensorNames() { return {"m", "msa_mask"}; }
@@ -181,8 +181,8 @@ Value MsaColumnAttentionOp::emitForward(KernBuilder &builder, ValueRange values,
 LogicalResult MsaColumnGlobalAttentionOp::verifyOwn() {
   return failure(
       failed(verifyMsa(*this, getM(), getMask())) ||
-      failed(verifyHeads(*this, getHeads(), getHeadDim(), getInf().convertToDouble())) ||
-      failed(verifyPositive(*this, "mean_eps", getMeanEps().convertToDouble())));
+      failed(verifyHeads(*this, getHeads(), getHeadDim(), getInf())) ||
+      failed(verifyPositive(*this, "mean_eps", getMeanEps())));
 }
 
 SmallVector<StringRef> MsaColumnGlobalAttentionOp::getTensorNames() { return {"m", "msa_mask"}; }
@@ -236,7 +236,7 @@ Value MsaColumnGlobalAttentionOp::emitForward(KernBuilder &builder, ValueRange v
 
 LogicalResult TriangleAttentionOp::verifyOwn() {
   return failure(failed(verifyPair(*this, getZ(), getMask())) ||
-                 failed(verifyHeads(*this, getHeads(), getHeadDim(), getInf().convertToDouble())));
+                 failed(verifyHeads(*this, getHeads(), getHeadDim(), getInf())));
 }
 
 SmallVector<StringRef> TriangleAttentionOp::getTensorNames() { return {"z", "pair_mask"}; }

@@ -17,8 +17,8 @@ LogicalResult OuterProductMeanOp::verifyOwn() {
     return failure();
   if (z.size() != 3 || z[0] != z[1] || z[0] != shapeOf(getM())[1])
     return emitOpError("expected z of [r, r, c_z] (C1), got ") << getZ().getType();
-  return failure(failed(verifyPositive(*this, "hidden", static_cast<double>(getHidden()))) ||
-                 failed(verifyPositive(*this, "eps", getEps().convertToDouble())));
+  return failure(failed(verifyPositive(*this, "hidden", static_cast<int64_t>(getHidden()))) ||
+                 failed(verifyPositive(*this, "eps", getEps())));
 }
 
 SmallVector<StringRef> OuterProductMeanOp::getTensorNames() { return {"m", "z", "msa_mask"}; }

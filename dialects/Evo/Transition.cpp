@@ -15,7 +15,7 @@ LogicalResult TransitionOp::verifyOwn() {
     return emitOpError("expected x of [a, b, c] (C1), got ") << getX().getType();
   if (getMask() && shapeOf(getMask()) != shapeOf(getX()).take_front(2))
     return emitOpError("expected a mask of x's leading axes (C1), got ") << getMask().getType();
-  return verifyPositive(*this, "factor", static_cast<double>(getFactor()));
+  return verifyPositive(*this, "factor", static_cast<int64_t>(getFactor()));
 }
 
 SmallVector<StringRef> TransitionOp::getTensorNames() {

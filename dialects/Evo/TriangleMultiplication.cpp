@@ -72,7 +72,7 @@ struct Parameters {
 
 LogicalResult TriangleMultiplicationOp::verifyOwn() {
   return failure(failed(verifyPair(*this, getZ(), getMask())) ||
-                 failed(verifyPositive(*this, "hidden", static_cast<double>(getHidden()))));
+                 failed(verifyPositive(*this, "hidden", static_cast<int64_t>(getHidden()))));
 }
 
 SmallVector<StringRef> TriangleMultiplicationOp::getTensorNames() { return {"z", "pair_mask"}; }

@@ -62,6 +62,9 @@ mlir::ParseResult parseKernel(mlir::OpAsmParser &parser, mlir::OperationState &s
                               plan::Kernel kernel);
 void printKernel(mlir::OpAsmPrinter &printer, KernelOpInterface op);
 mlir::LogicalResult verifyKernel(KernelOpInterface op);
+/// Checks that `dictionary` has what the row names, each with a legal value; the errors are `op`'s.
+mlir::LogicalResult verifyKernelAttributes(mlir::Operation *op, mlir::DictionaryAttr dictionary,
+                                           plan::Kernel kernel);
 plan::KernelAttributes readKernelAttributes(mlir::Operation *op, plan::Kernel kernel);
 /// The inverse of readKernelAttributes: only what the kernel has.
 mlir::DictionaryAttr writeKernelAttributes(mlir::MLIRContext *context, plan::Kernel kernel,
