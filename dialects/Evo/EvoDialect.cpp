@@ -88,7 +88,7 @@ LogicalResult StackOp::verify() {
   if (getBody().front().getNumArguments() != getTensors().size())
     return emitOpError("expected a block argument a tensor (")
            << getTensors().size() << "), got " << getBody().front().getNumArguments();
-  if (getBody().front().empty() || !isa<YieldOp>(getBody().front().back()))
+  if (!isa<YieldOp>(getBody().front().back()))
     return emitOpError("expected to end in evo.yield");
   auto yielded = getBody().front().back().getOperandTypes();
   auto arguments = getBody().getArgumentTypes();
@@ -101,7 +101,7 @@ LogicalResult SegmentOp::verify() {
   if (static_cast<int64_t>(getFirst()) < 0 || static_cast<int64_t>(getCount()) < 1)
     return emitOpError("expected first of at least 0 and count of at least 1");
   Block &block = getBody().front();
-  auto yield = block.empty() ? YieldOp() : dyn_cast<YieldOp>(block.back());
+  auto yield = dyn_cast<YieldOp>(block.back());
   if (!yield)
     return emitOpError("expected to end in evo.yield");
   TypeRange streams = getStreams().getTypes();

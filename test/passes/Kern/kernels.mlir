@@ -47,8 +47,14 @@
   %l = kern.attention_logits(query = %q, key = %k) {heads = 2 : i64, inf = 1.0e9 : f64, scale = 0.5 : f64} : (tensor<3x5x8xf32>, tensor<3x5x8xf32>) -> (tensor<3x2x5x5xf32>)
   // CHECK-NEXT: %[[P:.*]] = kern.softmax(x = %[[L]]) : (tensor<3x2x5x5xf32>) -> tensor<3x2x5x5xf32>
   %p = kern.softmax(x = %l) : (tensor<3x2x5x5xf32>) -> (tensor<3x2x5x5xf32>)
+}) : () -> ()
+
+// CHECK-LABEL: "test.attention_values"
+"test.attention_values"() ({
+^bb0(%p: tensor<3x2x5x5xf32>, %v: tensor<3x5x8xf32>):
+  // CHECK: ^bb0(%[[P:.*]]: tensor<3x2x5x5xf32>, %[[V:.*]]: tensor<3x5x8xf32>):
   // CHECK-NEXT: kern.attention_values(weights = %[[P]], value = %[[V]]) {heads = 2 : i64}
-  %u = kern.attention_values(weights = %p, value = %v) {heads = 2 : i64} : (tensor<3x2x5x5xf32>, tensor<3x5x8xf32>) -> (tensor<3x5x8xf32>)
+  %o = kern.attention_values(weights = %p, value = %v) {heads = 2 : i64} : (tensor<3x2x5x5xf32>, tensor<3x5x8xf32>) -> (tensor<3x5x8xf32>)
 }) : () -> ()
 
 // CHECK-LABEL: "test.gate"

@@ -134,6 +134,9 @@ kern.program "forward" inputs [@z] outputs [@z] {
   kern.blocks first 0 count 48 {
     // CHECK-NEXT: kern.call @p0
     kern.call @p0
+  }
+  // CHECK: kern.blocks first 48 count 1 {
+  kern.blocks first 48 count 1 {
     // CHECK-NEXT: kern.call @launches frame 1536
     kern.call @launches frame 1536
   }
