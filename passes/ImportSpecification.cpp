@@ -183,6 +183,10 @@ namespace {
 struct EvoImportPass : impl::EvoImportBase<EvoImportPass> {
   using EvoImportBase::EvoImportBase;
   void runOnOperation() override {
+    if (spec.empty() || !getOperation().getBody()->empty()) {
+      getOperation().emitError() << "expected an empty module and spec=FILE.json";
+      return signalPassFailure();
+    }
     Result<ModelSpec> parsed = spec::readModelSpec(spec);
     if (!parsed) {
       getOperation().emitError() << parsed.status().message();
