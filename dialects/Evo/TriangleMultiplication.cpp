@@ -40,11 +40,12 @@ struct Parameters {
     Value bias = builder.vector(prefix + ".projections.bias", parts("bias"));
     int64_t rows = count * hidden, start = first * hidden;
     static constexpr int64_t order[] = {2, 0, 1};
-    Value y = builder.gatedLinear(x, builder.slice(weight, 0, start, rows),
-                                  builder.slice(bias, 0, start, rows),
-                                  builder.slice(weight, 0, start + 2 * hidden, rows),
-                                  builder.slice(bias, 0, start + 2 * hidden, rows), mask, order);
-    return y;
+    // One statement an op: the order of arguments' evaluation is the compiler's, that of ops is not.
+    Value linear = builder.slice(weight, 0, start, rows);
+    Value linearBias = builder.slice(bias, 0, start, rows);
+    Value gate = builder.slice(weight, 0, start + 2 * hidden, rows);
+    Value gateBias = builder.slice(bias, 0, start + 2 * hidden, rows);
+    return builder.gatedLinear(x, linear, linearBias, gate, gateBias, mask, order);
   }
 
   /// The logits of the output gate.
@@ -113,8 +114,8 @@ Value TriangleMultiplicationOp::emitForward(KernBuilder &builder, ValueRange val
   if (choice.getAxis() == Axis::None) {
     Value x = norm(z);
     Value both = builder.transpose(parameters.operands(x, mask, 0, 2), {2, 0, 1});
-    Value product = builder.batchMatmul(builder.slice(both, 0, 0, hidden),
-                                        builder.slice(both, 0, hidden, hidden));
+    Value u = builder.slice(both, 0, 0, hidden), w = builder.slice(both, 0, hidden, hidden);
+    Value product = builder.batchMatmul(u, w);
     updated = parameters.output(product, x, z, eps);
   } else {
     Value other = builder.sliceLoop(
