@@ -20,8 +20,10 @@ static LogicalResult verifyAlloc(kern::AllocOp alloc) {
     auto candidate = dyn_cast<kern::FreeOp>(user);
     if (!candidate)
       continue;
-    if (freeOp)
-      return candidate.emitOpError("frees a buffer that was freed already");
+    if (freeOp) {
+      bool earlier = candidate->getBlock() == freeOp->getBlock() && candidate->isBeforeInBlock(freeOp);
+      return (earlier ? freeOp : candidate).emitOpError("frees a buffer that was freed already");
+    }
     freeOp = candidate;
   }
   if (!freeOp)
@@ -66,8 +68,6 @@ LogicalResult verifyBuffers(kern::ProcedureOp procedure) {
         return loop.emitOpError("has the id of another loop, ") << loop.getId();
       return WalkResult::advance();
     }
-    if (isa<kern::YieldOp, kern::ReturnOp>(op) && op->getNumOperands() != 0)
-      return op->emitOpError("expected no values at the buffer level, got ") << op->getNumOperands();
     if (isa<kern::FreeOp, kern::LaunchOp, kern::YieldOp, kern::ReturnOp, kern::TensorBufferOp,
             kern::WeightBufferOp>(op))
       return WalkResult::advance();
