@@ -27,8 +27,8 @@ namespace {
 //===----------------------------------------------------------------------===//
 
 Status missing(StringRef attribute, StringRef name, StringRef what) {
-  return Status::error(ErrorCode::InvalidInput, "expected " + what.str() + " '" + name.str() + "' in " +
-                                                    attribute.str() + " of the module");
+  return Status::error(ErrorCode::InvalidInput, "expected " + what.str() + " '" + name.str() +
+                                                    "' in " + attribute.str() + " of the module");
 }
 
 Status readText(DictionaryAttr dictionary, StringRef attribute, StringRef name, std::string &text) {
@@ -39,7 +39,8 @@ Status readText(DictionaryAttr dictionary, StringRef attribute, StringRef name, 
   return {};
 }
 
-Status readInteger(DictionaryAttr dictionary, StringRef attribute, StringRef name, int64_t &integer) {
+Status readInteger(DictionaryAttr dictionary, StringRef attribute, StringRef name,
+                   int64_t &integer) {
   auto value = dictionary.getAs<IntegerAttr>(name);
   if (!value || !value.getType().isInteger(64))
     return missing(attribute, name, "a 64-bit integer");

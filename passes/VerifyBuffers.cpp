@@ -21,7 +21,8 @@ static LogicalResult verifyAlloc(kern::AllocOp alloc) {
     if (!candidate)
       continue;
     if (freeOp) {
-      bool earlier = candidate->getBlock() == freeOp->getBlock() && candidate->isBeforeInBlock(freeOp);
+      bool earlier =
+          candidate->getBlock() == freeOp->getBlock() && candidate->isBeforeInBlock(freeOp);
       return (earlier ? freeOp : candidate).emitOpError("frees a buffer that was freed already");
     }
     freeOp = candidate;
@@ -54,7 +55,8 @@ static LogicalResult verifyView(kern::ViewOp view) {
 
 LogicalResult verifyBuffers(kern::ProcedureOp procedure) {
   if (unsigned arguments = procedure.getBody().front().getNumArguments())
-    return procedure.emitOpError("expected no block arguments at the buffer level, got ") << arguments;
+    return procedure.emitOpError("expected no block arguments at the buffer level, got ")
+           << arguments;
   llvm::DenseSet<int32_t> loops;
   WalkResult result = procedure.walk([&](Operation *op) -> WalkResult {
     if (op == procedure)

@@ -1,8 +1,9 @@
 //===- VerifyChosen.cpp - fence behind the choice ---------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// The lowering names streams and masks where the stack has values. That is the same only where each module
-// reads the newest version of each stream, which SSA alone does not ask for: it is checked here.
+// The lowering names streams and masks where the stack has values. That is the same only where each
+// module reads the newest version of each stream, which SSA alone does not ask for: it is checked
+// here.
 //===----------------------------------------------------------------------===//
 #include "passes/Passes.h"
 #include "passes/Procedure.h"
@@ -20,14 +21,15 @@ namespace {
 
 struct ChosenVerifier {
   ir::StackOp stack;
-  SmallVector<StringRef> names;     ///< of the boundary tensors, the streams first
-  llvm::StringMap<Value> newest;    ///< by name
+  SmallVector<StringRef> names;  ///< of the boundary tensors, the streams first
+  llvm::StringMap<Value> newest; ///< by name
   int64_t nextBlock = 0;
 
   /// `values` are the newest streams, in order.
   LogicalResult expectStreams(Operation *op, ValueRange values) {
     if (values.size() > names.size())
-      return op->emitOpError("expected at most ") << names.size() << " streams, got " << values.size();
+      return op->emitOpError("expected at most ")
+             << names.size() << " streams, got " << values.size();
     for (auto [name, value] : llvm::zip(names, values))
       if (newest.lookup(name) != value)
         return op->emitOpError("expected the newest version of ") << name;
@@ -51,7 +53,8 @@ struct ChosenVerifier {
 
   LogicalResult verifySegment(ir::SegmentOp segment) {
     if (static_cast<int64_t>(segment.getFirst()) != nextBlock)
-      return segment.emitOpError("expected first block ") << nextBlock << ", got " << segment.getFirst();
+      return segment.emitOpError("expected first block ")
+             << nextBlock << ", got " << segment.getFirst();
     if (__builtin_add_overflow(nextBlock, static_cast<int64_t>(segment.getCount()), &nextBlock))
       return segment.emitOpError("expected fewer than 2^63 blocks");
     if (failed(expectStreams(segment, segment.getStreams())))
@@ -82,7 +85,8 @@ struct ChosenVerifier {
         return stack.emitOpError("expected tensors of ")
                << element << " for precision " << precision << ", got " << tensor.getType();
     if (blocks.getInt() != nextBlock)
-      return stack.emitOpError("expected segments of ") << blocks.getInt() << " blocks, got " << nextBlock;
+      return stack.emitOpError("expected segments of ")
+             << blocks.getInt() << " blocks, got " << nextBlock;
     return success();
   }
 

@@ -48,8 +48,8 @@ struct PlacedVerifier {
     for (const Slot &other : slots)
       if (slot.begin < other.end && other.begin < slot.end)
         return op->emitOpError("expected bytes apart from those of @")
-               << other.name << ", [" << other.begin << ", " << other.end << "), got [" << slot.begin << ", "
-               << slot.end << ")";
+               << other.name << ", [" << other.begin << ", " << other.end << "), got ["
+               << slot.begin << ", " << slot.end << ")";
     return success();
   }
 
@@ -91,7 +91,8 @@ struct PlacedVerifier {
       return op.emitOpError("expected a tensor, got ") << op.getTensorAttr();
     auto type = dyn_cast<RankedTensorType>(tensor.getType());
     kern::BufferType buffer = op.getResult().getType();
-    if (!type || type.getShape() != buffer.getShape() || type.getElementType() != buffer.getElementType())
+    if (!type || type.getShape() != buffer.getShape() ||
+        type.getElementType() != buffer.getElementType())
       return op.emitOpError("expected a buffer of ") << tensor.getType() << ", got " << buffer;
     return success();
   }

@@ -71,8 +71,9 @@ Result<WeightTable> collectWeights(ArrayRef<kern::ProcedureOp> procedures) {
       if (!inserted) {
         const plan::Weight &other = table.weights[entry->second];
         if (other.shape != weight.shape || other.dtype != weight.dtype || !sameParts(other, weight))
-          status = Status::error(ErrorCode::InvalidInput, "weight '" + weight.name +
-                                                              "' is used with different shapes or parts");
+          status =
+              Status::error(ErrorCode::InvalidInput,
+                            "weight '" + weight.name + "' is used with different shapes or parts");
         return;
       }
       std::optional<int64_t> bytes = plan::byteSize(weight.shape, weight.dtype);

@@ -92,7 +92,8 @@ LogicalResult StackOp::verify() {
     return emitOpError("expected to end in evo.yield");
   auto yielded = getBody().front().back().getOperandTypes();
   auto arguments = getBody().getArgumentTypes();
-  if (yielded.size() > arguments.size() || !std::equal(yielded.begin(), yielded.end(), arguments.begin()))
+  if (yielded.size() > arguments.size() ||
+      !std::equal(yielded.begin(), yielded.end(), arguments.begin()))
     return emitOpError("expected to yield streams of the types of its first tensors");
   return success();
 }

@@ -45,8 +45,8 @@ Value OuterProductMeanOp::emitForward(KernBuilder &builder, ValueRange values, C
   Value both = builder.sliceLoop(
       "s", sideSliceSize(choice, residues, shapeOf(m)[0]), {Sliced{m, 0}, Sliced{mask, 0}}, {}, 0,
       [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
-        Value x = builder.layerNorm(sliced[0], prefix + ".layer_norm",
-                                    getNormEps().convertToDouble());
+        Value x =
+            builder.layerNorm(sliced[0], prefix + ".layer_norm", getNormEps().convertToDouble());
         Part weights[] = {{prefix + ".linear_1.weight", hidden},
                           {prefix + ".linear_2.weight", hidden}};
         Part biases[] = {{prefix + ".linear_1.bias", hidden}, {prefix + ".linear_2.bias", hidden}};

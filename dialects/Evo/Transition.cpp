@@ -54,17 +54,19 @@ Value TransitionOp::emitForward(KernBuilder &builder, ValueRange values, ChoiceA
   return builder.sliceLoop(
       stringifyAxis(axis), choice.getSize(), sliced, {}, dim,
       [&](ArrayRef<Value> slice, ArrayRef<Value>) -> SmallVector<Value> {
-        Value x = builder.layerNorm(slice[0], prefix + ".layer_norm",
-                                    getNormEps().convertToDouble());
+        Value x =
+            builder.layerNorm(slice[0], prefix + ".layer_norm", getNormEps().convertToDouble());
         LinearOptions up;
         up.bias = builder.vector(prefix + ".linear_1.bias", hidden);
         up.activation = plan::Activation::Relu;
-        Value h = builder.linear(x, builder.weight(prefix + ".linear_1.weight", hidden, channels), up);
+        Value h =
+            builder.linear(x, builder.weight(prefix + ".linear_1.weight", hidden, channels), up);
         LinearOptions down;
         down.bias = builder.vector(prefix + ".linear_2.bias", channels);
         down.rowScale = slice.size() > 1 ? slice[1] : Value();
         down.residual = slice[0];
-        return {builder.linear(h, builder.weight(prefix + ".linear_2.weight", channels, hidden), down)};
+        return {
+            builder.linear(h, builder.weight(prefix + ".linear_2.weight", channels, hidden), down)};
       })[0];
 }
 

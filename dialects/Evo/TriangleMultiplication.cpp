@@ -34,13 +34,15 @@ struct Parameters {
             {prefix + ".linear_g." + suffix, channels}};
   }
 
-  /// Operands [first, first + count) of u, w from x [.., c], stored channel-first: [count * hidden, ..].
+  /// Operands [first, first + count) of u, w from x [.., c], stored channel-first: [count * hidden,
+  /// ..].
   Value operands(Value x, Value mask, int64_t first, int64_t count) const {
     Value weight = builder.weight(prefix + ".projections.weight", parts("weight"), channels);
     Value bias = builder.vector(prefix + ".projections.bias", parts("bias"));
     int64_t rows = count * hidden, start = first * hidden;
     static constexpr int64_t order[] = {2, 0, 1};
-    // One statement an op: the order of arguments' evaluation is the compiler's, that of ops is not.
+    // One statement an op: the order of arguments' evaluation is the compiler's, that of ops is
+    // not.
     Value linear = builder.slice(weight, 0, start, rows);
     Value linearBias = builder.slice(bias, 0, start, rows);
     Value gate = builder.slice(weight, 0, start + 2 * hidden, rows);
@@ -59,7 +61,8 @@ struct Parameters {
 
   /// residual + sigma(gate) * Linear_z(LN(p)), p [hidden, x, y].
   Value output(Value p, Value x, Value residual, double eps) const {
-    Value normed = builder.layerNorm(builder.transpose(p, {1, 2, 0}), prefix + ".layer_norm_out", eps);
+    Value normed =
+        builder.layerNorm(builder.transpose(p, {1, 2, 0}), prefix + ".layer_norm_out", eps);
     LinearOptions options;
     options.bias = builder.vector(prefix + ".linear_z.bias", channels);
     options.gate = gate(x);
@@ -101,12 +104,8 @@ Value TriangleMultiplicationOp::emitForward(KernBuilder &builder, ValueRange val
   StringRef axis = stringifyAxis(getLegalAxes()[0].axis);
   int64_t hidden = getHidden();
   double eps = getNormEps().convertToDouble();
-  Parameters parameters{builder,
-                        getPrefix().str(),
-                        incoming ? "b" : "a",
-                        incoming ? "a" : "b",
-                        hidden,
-                        shapeOf(z).back()};
+  Parameters parameters{builder, getPrefix().str(), incoming ? "b" : "a", incoming ? "a" : "b",
+                        hidden,  shapeOf(z).back()};
   auto norm = [&](Value x) {
     return builder.layerNorm(x, parameters.prefix + ".layer_norm_in", eps);
   };
@@ -118,11 +117,11 @@ Value TriangleMultiplicationOp::emitForward(KernBuilder &builder, ValueRange val
     Value product = builder.batchMatmul(u, w);
     updated = parameters.output(product, x, z, eps);
   } else {
-    Value other = builder.sliceLoop(
-        axis, choice.getSize(), {Sliced{z, 0}, Sliced{mask, 0}}, {}, 0,
-        [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
-          return {parameters.operands(norm(sliced[0]), sliced[1], 1, 1)};
-        })[0];
+    Value other =
+        builder.sliceLoop(axis, choice.getSize(), {Sliced{z, 0}, Sliced{mask, 0}}, {}, 0,
+                          [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
+                            return {parameters.operands(norm(sliced[0]), sliced[1], 1, 1)};
+                          })[0];
     updated = builder.sliceLoop(
         axis, choice.getSize(), {Sliced{z, 0}, Sliced{mask, 0}},
         builder.transpose(other, {2, 0, 1}), 0,

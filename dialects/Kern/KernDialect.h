@@ -72,8 +72,7 @@ mlir::DictionaryAttr writeKernelAttributes(mlir::MLIRContext *context, plan::Ker
 plan::KernelAttributes readKernelAttributes(mlir::DictionaryAttr dictionary, plan::Kernel kernel);
 mlir::Value tiedOperand(KernelOpInterface op);
 
-template <class Op>
-llvm::SmallVector<mlir::Value> collectInputs(Op op, plan::Kernel kernel) {
+template <class Op> llvm::SmallVector<mlir::Value> collectInputs(Op op, plan::Kernel kernel) {
   llvm::SmallVector<mlir::Value> inputs;
   for (const plan::OperandInfo &operand : plan::kernelInfo(kernel).operands) {
     if (operand.isOutput())
@@ -84,8 +83,7 @@ llvm::SmallVector<mlir::Value> collectInputs(Op op, plan::Kernel kernel) {
   return inputs;
 }
 
-template <class Op>
-llvm::SmallVector<mlir::Value> collectOutputs(Op op, plan::Kernel kernel) {
+template <class Op> llvm::SmallVector<mlir::Value> collectOutputs(Op op, plan::Kernel kernel) {
   llvm::SmallVector<mlir::Value> outputs;
   for (const plan::OperandInfo &operand : plan::kernelInfo(kernel).operands) {
     if (!operand.isOutput())

@@ -16,7 +16,8 @@ namespace evo::kern {
 // Work
 //===----------------------------------------------------------------------===//
 
-// Extents are read by the letters of Kernels.def. Vector work counts its additions and multiplications.
+// Extents are read by the letters of Kernels.def. Vector work counts its additions and
+// multiplications.
 #define EVO_KERNEL_WORK(Op, MATMUL, FLOPS, EXPS)                                                   \
   bool Op::isMatmul() { return MATMUL; }                                                           \
   double Op::getFlops(const AxisExtents &axes) { return FLOPS; }                                   \
@@ -199,8 +200,8 @@ ParseResult parseKernel(OpAsmParser &parser, OperationState &state, plan::Kernel
   // Operands are positions from here on: one that is left out would shift those behind it.
   for (auto [operand, given] : llvm::zip_equal(info.operands, present))
     if (operand.role == plan::OperandRole::In && !given)
-      return parser.emitError(location) << "expected operand '" << StringRef(operand.name) << "' of '"
-                                        << StringRef(info.mnemonic) << "', got none";
+      return parser.emitError(location) << "expected operand '" << StringRef(operand.name)
+                                        << "' of '" << StringRef(info.mnemonic) << "', got none";
   state.addTypes(type.getResults());
   // ODS wants segment sizes only where more than one operand, or result, is optional.
   Builder &builder = parser.getBuilder();
@@ -234,10 +235,12 @@ void printKernel(OpAsmPrinter &printer, KernelOpInterface op) {
   }
   printer << ')';
   printer.printOptionalAttrDict(op->getAttrs(), {"operandSegmentSizes", "resultSegmentSizes"});
-  printer << " : " << FunctionType::get(op->getContext(), op->getOperandTypes(), op->getResultTypes());
+  printer << " : "
+          << FunctionType::get(op->getContext(), op->getOperandTypes(), op->getResultTypes());
 }
 
-LogicalResult verifyKernelAttributes(Operation *op, DictionaryAttr dictionary, plan::Kernel kernel) {
+LogicalResult verifyKernelAttributes(Operation *op, DictionaryAttr dictionary,
+                                     plan::Kernel kernel) {
   for (plan::KernelAttribute attribute : plan::kernelInfo(kernel).attributes) {
     StringRef name = plan::attributeName(attribute);
     Attribute value = dictionary.get(name);
@@ -288,7 +291,9 @@ static LogicalResult verifyLayout(KernelOpInterface op) {
 /// Element types by the row: the first storage operand says what the storage type is.
 static LogicalResult verifyElementTypes(KernelOpInterface op, ArrayRef<Value> values) {
   const plan::KernelInfo &info = plan::kernelInfo(op.getKernel());
-  auto element = [](Value value) { return cast<RankedTensorType>(value.getType()).getElementType(); };
+  auto element = [](Value value) {
+    return cast<RankedTensorType>(value.getType()).getElementType();
+  };
   Type storage;
   for (auto [operand, value] : llvm::zip_equal(info.operands, values))
     if (value && !storage && operand.type == plan::OperandType::Storage)
@@ -301,8 +306,8 @@ static LogicalResult verifyElementTypes(KernelOpInterface op, ArrayRef<Value> va
     Type expected = operand.type == plan::OperandType::Storage ? storage : statistic;
     if (!value || element(value) == expected || (either && element(value) == storage))
       continue;
-    return op->emitOpError("operand '") << StringRef(operand.name) << "' expected " << expected
-                                        << ", got " << element(value);
+    return op->emitOpError("operand '")
+           << StringRef(operand.name) << "' expected " << expected << ", got " << element(value);
   }
   return success();
 }
@@ -317,11 +322,12 @@ LogicalResult verifyKernel(KernelOpInterface op) {
       continue;
     auto type = cast<RankedTensorType>(value.getType());
     if (!toDType(type.getElementType()))
-      return op->emitOpError("operand '") << StringRef(operand.name)
-                                          << "' expected f64, f32, f16 or bf16, got "
-                                          << type.getElementType();
+      return op->emitOpError("operand '")
+             << StringRef(operand.name) << "' expected f64, f32, f16 or bf16, got "
+             << type.getElementType();
     if (type.getRank() < 1)
-      return op->emitOpError("operand '") << StringRef(operand.name) << "' expected an axis, got " << type;
+      return op->emitOpError("operand '")
+             << StringRef(operand.name) << "' expected an axis, got " << type;
     if (llvm::count_if(type.getShape(), ShapedType::isDynamic) > 1)
       return op->emitOpError("operand '")
              << StringRef(operand.name) << "' expected at most one sliced axis, got " << type;

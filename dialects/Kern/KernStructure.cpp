@@ -19,7 +19,8 @@ LogicalResult WeightOp::verify() {
   }
   if (getParts().size() != getRows().size() || type.getRank() < 1 || total != type.getDimSize(0))
     return emitOpError("expected rows of ")
-           << getParts().size() << " parts to sum to the first axis of " << type << ", got " << total;
+           << getParts().size() << " parts to sum to the first axis of " << type << ", got "
+           << total;
   return success();
 }
 
@@ -65,7 +66,8 @@ static RankedTensorType slicedType(RankedTensorType type, int64_t axis) {
 
 static LogicalResult verifySliceable(SliceLoopOp op, Type type, int64_t axis) {
   auto tensor = cast<RankedTensorType>(type);
-  if (axis < 0 || axis >= tensor.getRank() || tensor.getDimSize(axis) != static_cast<int64_t>(op.getExtent()))
+  if (axis < 0 || axis >= tensor.getRank() ||
+      tensor.getDimSize(axis) != static_cast<int64_t>(op.getExtent()))
     return op.emitOpError("expected axis ")
            << axis << " of " << tensor << " to have extent " << op.getExtent();
   return success();
@@ -80,8 +82,8 @@ LogicalResult SliceLoopOp::verifyRegions() {
     return emitOpError("expected one axis a sliced operand and at most one a result");
   Block &block = getBody().front();
   if (block.getNumArguments() != getNumOperands())
-    return emitOpError("expected ") << getNumOperands() << " block arguments, got "
-                                    << block.getNumArguments();
+    return emitOpError("expected ")
+           << getNumOperands() << " block arguments, got " << block.getNumArguments();
   for (auto [index, operand] : llvm::enumerate(getOperands())) {
     auto type = cast<RankedTensorType>(operand.getType());
     if (index < getSlicedAxes().size()) {
@@ -99,8 +101,8 @@ LogicalResult SliceLoopOp::verifyRegions() {
     if (llvm::is_contained(yield->getOperands().take_front(index), value))
       return emitOpError("expected different yielded values, got value ") << index << " twice";
   if (yield->getNumOperands() != getNumResults())
-    return emitOpError("expected ") << getNumResults() << " yielded values, got "
-                                    << yield->getNumOperands();
+    return emitOpError("expected ")
+           << getNumResults() << " yielded values, got " << yield->getNumOperands();
   for (auto [index, result] : llvm::enumerate(getResults())) {
     auto type = cast<RankedTensorType>(result.getType());
     if (index < getResultAxes().size()) {
@@ -142,14 +144,14 @@ LogicalResult ViewOp::verify() {
 }
 
 LogicalResult LaunchOp::verify() {
-  std::optional<plan::Kernel> kernel = plan::parseKernel(
-      {getKernel().data(), getKernel().size()});
+  std::optional<plan::Kernel> kernel = plan::parseKernel({getKernel().data(), getKernel().size()});
   if (!kernel)
     return emitOpError("expected a kernel of Kernels.def, got ") << getKernelAttr();
   const plan::KernelInfo &info = plan::kernelInfo(*kernel);
   size_t given = llvm::count(getPresent(), true);
   if (getPresent().size() != info.operands.size() || given != getInputs().size())
-    return emitOpError("expected ") << info.operands.size() << " presence flags and an operand a true one";
+    return emitOpError("expected ")
+           << info.operands.size() << " presence flags and an operand a true one";
   if (failed(verifyKernelAttributes(*this, getSettings(), *kernel)))
     return failure();
   std::vector<std::optional<std::vector<int64_t>>> shapes;
@@ -162,8 +164,8 @@ LogicalResult LaunchOp::verify() {
     ArrayRef<int64_t> shape = cast<ViewType>((*next++).getType()).getShape();
     shapes.emplace_back(std::vector<int64_t>(shape.begin(), shape.end()));
   }
-  Status status = plan::checkKernelShapes(
-      *kernel, readKernelAttributes(getSettings(), *kernel), shapes);
+  Status status =
+      plan::checkKernelShapes(*kernel, readKernelAttributes(getSettings(), *kernel), shapes);
   if (!status.ok())
     return emitOpError() << status.message();
   return success();
@@ -191,7 +193,8 @@ LogicalResult WeightBufferOp::verify() {
   if (getParts().size() != getRows().size() || type.getShape().empty() ||
       total != type.getShape().front())
     return emitOpError("expected rows of ")
-           << getParts().size() << " parts to sum to the first axis of " << type << ", got " << total;
+           << getParts().size() << " parts to sum to the first axis of " << type << ", got "
+           << total;
   return verifyDense(*this);
 }
 
