@@ -56,15 +56,13 @@ struct PlacedVerifier {
   LogicalResult verifyTensor(kern::TensorOp op) {
     if (!op.getOffset())
       return op.emitOpError("expected an offset; run kern-place first");
-    auto type = dyn_cast<RankedTensorType>(op.getType());
-    std::optional<plan::DType> dtype = type ? kern::toDType(type.getElementType()) : std::nullopt;
-    std::optional<int64_t> bytes;
-    if (dtype)
-      bytes = plan::byteSize({type.getShape().data(), type.getShape().size()}, *dtype);
+    Result<int64_t> bytes = tensorBytes({op.getType()});
+    if (!bytes)
+      return emitStatus(op, bytes.status());
     int64_t offset = *op.getOffset();
-    if (!bytes || offset < 0 || offset % plan::kAlignment != 0 || *bytes > INT64_MAX - offset)
-      return op.emitOpError("expected a tensor of floats at a multiple of ")
-             << plan::kAlignment << " bytes, got " << op.getType() << " at " << offset;
+    if (offset < 0 || offset % plan::kAlignment != 0 || *bytes > INT64_MAX - offset)
+      return op.emitOpError("expected an offset that is a multiple of ")
+             << plan::kAlignment << ", got " << offset;
     Slot slot{op.getSymName(), offset, offset + *bytes};
     if (failed(expectApart(op, slot)))
       return failure();
@@ -89,10 +87,9 @@ struct PlacedVerifier {
     auto tensor = module.lookupSymbol<kern::TensorOp>(op.getTensor());
     if (!tensor)
       return op.emitOpError("expected a tensor, got ") << op.getTensorAttr();
-    auto type = dyn_cast<RankedTensorType>(tensor.getType());
+    auto type = cast<RankedTensorType>(tensor.getType());
     kern::BufferType buffer = op.getResult().getType();
-    if (!type || type.getShape() != buffer.getShape() ||
-        type.getElementType() != buffer.getElementType())
+    if (type.getShape() != buffer.getShape() || type.getElementType() != buffer.getElementType())
       return op.emitOpError("expected a buffer of ") << tensor.getType() << ", got " << buffer;
     return success();
   }

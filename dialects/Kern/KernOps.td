@@ -207,6 +207,7 @@ def Kern_TensorOp : Kern_Op<"tensor", [Symbol]> {
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, OptionalAttr<I64Attr>:$offset);
   let assemblyFormat = "$sym_name (`offset` $offset^)? attr-dict `:` $type";
+  let hasVerifier = 1;
 }
 
 def Kern_ProcedureOp : Kern_Op<"procedure", [IsolatedFromAbove, Symbol]> {

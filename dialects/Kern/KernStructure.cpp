@@ -180,6 +180,16 @@ template <class Op> static LogicalResult verifyDense(Op op) {
   return success();
 }
 
+LogicalResult TensorOp::verify() {
+  auto type = dyn_cast<RankedTensorType>(getType());
+  if (!type || !toDType(type.getElementType()) || type.getRank() < 1 ||
+      llvm::any_of(type.getShape(), [](int64_t size) { return size < 1; }))
+    return emitOpError(
+               "expected a tensor of f64, f32, f16 or bf16 with known extents of at least 1, got ")
+           << getType();
+  return success();
+}
+
 LogicalResult TensorBufferOp::verify() { return verifyDense(*this); }
 
 LogicalResult WeightBufferOp::verify() {

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Every op, type and attribute of the dialects has an example in its description, and the round trips parse it as written.
+"""Every op, type and attribute of the dialects has an example in its description, and the round trips parse it as written;
+every kernel op names its operands, results and attributes as the kernel's row in Kernels.def does.
 
   descriptions_test.py
 
@@ -12,6 +13,7 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 DIALECTS = HERE.parents[1] / "dialects"
+ROWS = HERE.parents[1] / "runtime" / "plan" / "Kernels.def"
 
 # Definitions that a user can write down: ops (by their base classes), types, attributes.
 DEFINITION = re.compile(r"^def (\w+)\s+:\s+(?:Kern_Op|Kern_Kernel|Kern_Type|Evo_Op|Evo_Module|AttrDef)<", re.MULTILINE)
@@ -61,6 +63,42 @@ class Descriptions(unittest.TestCase):
 
     def test_evo(self):
         self.check("Evo", 11)
+
+
+ROW = re.compile(r"^EVO_KERNEL\((\w+), (\w+), ATTRIBUTES\(([^)]*)\),(.*?)\)\n\n", re.MULTILINE | re.DOTALL)
+ROW_OPERAND = re.compile(r"\b(IN|OPT_IN|OUT|OPT_OUT)\((\w+),")
+KERNEL_OP = re.compile(r'^def Kern_(\w+)Op\s+: Kern_Kernel<"(\w+)", "(\w+)".*?let arguments = \(ins (.*?)\);\s+let results = \(outs (.*?)\);',
+                       re.MULTILINE | re.DOTALL)
+ODS_ENTRY = re.compile(r"(Optional<Kern_Tensor>|Kern_Tensor|\w+Attr(?:<\w+>)?):\$(\w+)")
+
+
+class KernelRows(unittest.TestCase):
+    """[(optional, name)] of inputs and outputs and {attribute}, by kernel and mnemonic: of the rows and of the ops."""
+
+    def rows(self):
+        found = {}
+        for name, mnemonic, attributes, operands in ROW.findall(ROWS.read_text(encoding="utf-8")):
+            named = [(role, operand) for role, operand in ROW_OPERAND.findall(operands)]
+            found[name, mnemonic] = ([(role == "OPT_IN", n) for role, n in named if role.endswith("IN")],
+                                     [(role == "OPT_OUT", n) for role, n in named if role.endswith("OUT")],
+                                     {word.lower() for word in re.findall(r"\w+", attributes)})
+        return found
+
+    def ops(self):
+        found = {}
+        text = (DIALECTS / "Kern" / "KernKernels.td").read_text(encoding="utf-8")
+        for name, mnemonic, row, arguments, results in KERNEL_OP.findall(text):
+            self.assertEqual(name, row, "expected an op of its row's name")
+            entries = ODS_ENTRY.findall(arguments)
+            tensors = [(kind.startswith("Optional<Kern"), n) for kind, n in entries if "Kern_Tensor" in kind]
+            found[name, mnemonic] = (tensors, [(kind.startswith("Optional<"), n) for kind, n in ODS_ENTRY.findall(results)],
+                                     {n for kind, n in entries if "Kern_Tensor" not in kind} - {"layout"})
+        return found
+
+    def test_ops_are_the_rows(self):
+        rows, ops = self.rows(), self.ops()
+        self.assertEqual(len(rows), 14)
+        self.assertEqual(ops, rows)
 
 
 if __name__ == "__main__":

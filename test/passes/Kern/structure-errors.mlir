@@ -104,3 +104,13 @@ kern.program "forward" inputs [] outputs [] {
   kern.blocks first 0 count 0 {
   }
 }
+
+// -----
+
+// expected-error @below {{expected a tensor of f64, f32, f16 or bf16 with known extents of at least 1, got 'i32'}}
+kern.tensor @z : i32
+
+// -----
+
+// expected-error @below {{expected a tensor of f64, f32, f16 or bf16 with known extents of at least 1, got 'tensor<?x5xf32>'}}
+kern.tensor @z : tensor<?x5xf32>

@@ -51,3 +51,43 @@ kern.program "forward" inputs [@z] outputs [@z] {
   }
 }
 }
+
+// -----
+
+// 2^63 bytes of arena in a frame that begins behind z.
+// expected-error @below {{the arena has more than 2^63 bytes}}
+module attributes {kern.model = {name = "t", stack = "template_pair", blocks = 1 : i64, precision = "fp32", sizes = {r = 5 : i64}, channels = {c_t = 6 : i64}}} {
+kern.tensor @z offset 0 : tensor<5x5x6xf32>
+kern.procedure @p module "p" phase "forward" choice "" tensors [@z] frame 9223372036854775296 {
+  kern.return []
+}
+kern.program "forward" inputs [@z] outputs [@z] {
+  kern.blocks first 0 count 1 {
+    kern.call @p frame 1024
+  }
+}
+}
+
+// -----
+
+// expected-error @below {{the weights have more than 2^63 bytes}}
+module attributes {kern.model = {name = "t", stack = "template_pair", blocks = 1 : i64, precision = "fp32", sizes = {r = 5 : i64}, channels = {c_t = 6 : i64}}} {
+kern.procedure @p module "p" phase "forward" choice "" tensors [] frame 0 {
+  %a = kern.weight_buffer "a" parts ["a"] rows [1073741824] : !kern.buffer<1073741824x1073741824xf32, 1073741824>
+  %b = kern.weight_buffer "b" parts ["b"] rows [1073741824] : !kern.buffer<1073741824x1073741824xf32, 1073741824>
+  kern.return []
+}
+}
+
+// -----
+
+// One block's weights fit, three blocks' do not.
+// expected-error @below {{the plan has more than 2^63 bytes}}
+module attributes {kern.model = {name = "t", stack = "template_pair", blocks = 3 : i64, precision = "fp32", sizes = {r = 5 : i64}, channels = {c_t = 6 : i64}}, kern.target = {policy = "p", profile = "toy", backend = "cpu", budget_bytes = 20000 : i64, library_bytes = 0 : i64}} {
+kern.procedure @p module "p" phase "forward" choice "" tensors [] frame 0 {
+  %a = kern.weight_buffer "a" parts ["a"] rows [1073741824] : !kern.buffer<1073741824x1073741824xf32, 1073741824>
+  kern.return []
+}
+kern.program "forward" inputs [] outputs [] {
+}
+}

@@ -75,3 +75,31 @@ evo.stack @s tensors ["m", "msa_mask"] model {blocks = 1 : i64, precision = "fp6
   }
   evo.yield %0 : tensor<4x5x8xf32>
 }
+
+// -----
+
+evo.stack @s tensors ["m"] model {blocks = 1 : i64, precision = "fp32"} {
+^bb0(%m: tensor<4x5x8xf32>):
+  // expected-error @below {{expected at most 1 streams, got 2}}
+  %0:2 = evo.segment first 0 count 1 (%m, %m) : (tensor<4x5x8xf32>, tensor<4x5x8xf32>) -> (tensor<4x5x8xf32>, tensor<4x5x8xf32>) {
+  ^bb0(%x: tensor<4x5x8xf32>, %y: tensor<4x5x8xf32>):
+    evo.yield %x, %y : tensor<4x5x8xf32>, tensor<4x5x8xf32>
+  }
+  evo.yield %0#0 : tensor<4x5x8xf32>
+}
+
+// -----
+
+evo.stack @s tensors ["m"] model {blocks = 1 : i64, precision = "fp32"} {
+^bb0(%m: tensor<4x5x8xf32>):
+  %0 = evo.segment first 0 count 9223372036854775807 (%m) : (tensor<4x5x8xf32>) -> tensor<4x5x8xf32> {
+  ^bb0(%x: tensor<4x5x8xf32>):
+    evo.yield %x : tensor<4x5x8xf32>
+  }
+  // expected-error @below {{expected fewer than 2^63 blocks}}
+  %1 = evo.segment first 9223372036854775807 count 1 (%0) : (tensor<4x5x8xf32>) -> tensor<4x5x8xf32> {
+  ^bb0(%x: tensor<4x5x8xf32>):
+    evo.yield %x : tensor<4x5x8xf32>
+  }
+  evo.yield %1 : tensor<4x5x8xf32>
+}

@@ -46,7 +46,7 @@ kern.procedure @p module "" phase "forward" choice "" tensors [@z] frame 1536 {
 }
 kern.program "forward" inputs [] outputs [@z] {
   kern.blocks first 0 count 1 {
-    // expected-error @below {{expected bytes apart from those of @z, [0, 800), got [512, 2048)}}
+    // expected-error @below {{expected bytes apart from those of @z, [0, 1024), got [512, 2048)}}
     kern.call @p frame 512
   }
 }
