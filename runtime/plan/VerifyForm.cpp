@@ -135,6 +135,7 @@ private:
   std::vector<bool> used; ///< by a kernel step
   std::vector<const LoopStep *> loops;
   std::set<int32_t> loopIds;
+  std::set<int32_t> moved; ///< loops with which some view's start moves
 };
 
 Verdict ProcedureForm::verifyBase(const Buffer &buffer, const Path &path) {
@@ -225,6 +226,9 @@ Verdict ProcedureForm::verifyLoop(const LoopStep &loop, const Path &path) {
   loops.push_back(&loop);
   EVO_VERIFY(verifySteps(loop.body, path, "body"));
   loops.pop_back();
+  if (!moved.count(loop.loop))
+    return violates(2, path.at("body"), makeText("a view that moves with loop ", loop.loop),
+                    "none");
   return {};
 }
 
@@ -313,6 +317,7 @@ Verdict ProcedureForm::verifyView(const View &view, const Path &path) {
   std::set<int32_t> moving;
   for (size_t axis = 0; axis < rank; ++axis) {
     EVO_VERIFY(verifyAxis(view, axis, path));
+    moved.insert(view.start[axis].loop);
     int32_t loop = view.extent[axis].loop;
     if (loop >= 0 && !moving.insert(loop).second)
       return violates(2, path.at("extent", axis), makeText("loop ", loop, " on one axis"),
