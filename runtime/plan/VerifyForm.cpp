@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -233,18 +234,22 @@ Verdict ProcedureForm::verifyLoop(const LoopStep &loop, const Path &path) {
 }
 
 Verdict ProcedureForm::verifyAttributes(const KernelStep &step, const Path &path) {
+  // Numbers are used in the type of statistics, where they must be neither 0 nor infinite.
+  bool isDouble = statisticType(plan.precision) == DType::F64;
+  double least = isDouble ? std::numeric_limits<double>::min() : std::numeric_limits<float>::min();
+  double most = isDouble ? std::numeric_limits<double>::max() : std::numeric_limits<float>::max();
   for (KernelAttribute attribute : kernelInfo(step.kernel).attributes) {
     const KernelAttributes &values = step.attributes;
     bool legal = true;
     switch (attribute) {
     case KernelAttribute::Eps:
-      legal = std::isfinite(values.eps) && values.eps > 0;
+      legal = values.eps >= least && values.eps <= most;
       break;
     case KernelAttribute::Inf:
-      legal = std::isfinite(values.inf) && values.inf > 0;
+      legal = values.inf >= least && values.inf <= most;
       break;
     case KernelAttribute::Scale:
-      legal = std::isfinite(values.scale);
+      legal = std::abs(values.scale) <= most;
       break;
     case KernelAttribute::Heads:
       legal = values.heads >= 1;
@@ -254,8 +259,11 @@ Verdict ProcedureForm::verifyAttributes(const KernelStep &step, const Path &path
     }
     if (!legal)
       return violates(0, path.at(attributeName(attribute)),
-                      attribute == KernelAttribute::Scale ? "a finite number"
-                                                          : "a finite number above 0",
+                      attribute == KernelAttribute::Heads
+                          ? "at least 1"
+                          : makeText("a finite number",
+                                     attribute == KernelAttribute::Scale ? "" : " above 0", " in ",
+                                     dtypeName(statisticType(plan.precision))),
                       "another");
   }
   return {};
