@@ -9,6 +9,8 @@
 #include "compiler/spec/SizeCheck.h"
 
 #include <array>
+#include <limits>
+#include <sstream>
 
 namespace evo::spec {
 
@@ -131,6 +133,25 @@ void readPrecision(json::FieldReader &reader, ModelSpec &spec) {
   spec.precision = static_cast<plan::Precision>(index);
 }
 
+/// Epsilons and `inf` are used in the type of statistics, where they must stay what they are:
+/// neither 0 nor infinite.
+Status checkStatistics(const ModelSpec &spec) {
+  if (plan::statisticType(spec.precision) == plan::DType::F64)
+    return {};
+  using Limits = std::numeric_limits<float>;
+  for (auto [key, value] :
+       {std::pair("opm_eps", spec.opmEps),
+        std::pair("global_attention_eps", spec.globalAttentionEps), std::pair("inf", spec.inf)})
+    if (value < Limits::min() || value > Limits::max()) {
+      std::ostringstream text;
+      text << key << ": expected a number from " << Limits::min() << " to " << Limits::max()
+           << ", the range of f32, in which dtype " << plan::precisionName(spec.precision)
+           << " computes it, got " << value;
+      return Status::error(ErrorCode::InvalidInput, text.str());
+    }
+  return {};
+}
+
 /// Reads what `checkAllKeys` has found to be there and known.
 Result<ModelSpec> readFields(const json::Json &root, StackKind stack) {
   ModelSpec spec;
@@ -159,6 +180,7 @@ Result<ModelSpec> readFields(const json::Json &root, StackKind stack) {
   reader.boolean("master_weights", spec.masterWeights);
   readLossScale(reader, spec);
   EVO_TRY(reader.status());
+  EVO_TRY(checkStatistics(spec));
   EVO_TRY(checkByteCounts(spec));
   return spec;
 }

@@ -56,19 +56,26 @@ public:
 private:
   struct BufferState {
     bool live = false;
-    size_t depth = 0; ///< loops around its alloc
+    size_t depth = 0;    ///< loops around its alloc
     int32_t highest = 0; ///< version written in this procedure; 0: none
     Regions regions;
-  };
-  /// Elements [begin, end) of a loop's axis, treated as one slice whose views are `length` long.
-  struct Slice {
-    int32_t loop;
-    int64_t begin, end, length;
   };
   struct Access {
     int32_t buffer;
     Box box;
     bool write;
+  };
+  /// What iterations that are treated as one touch together, and the axis that moves with the loop;
+  /// -1: none.
+  struct Touch {
+    Access access;
+    int axis;
+  };
+  /// Elements [begin, end) of a loop's axis, treated as one slice whose views are `length` long.
+  struct Slice {
+    int32_t loop;
+    int64_t begin, end, length;
+    std::vector<Touch> touched = {}; ///< where it is several iterations
   };
   /// An asynchronous step that nobody has waited for yet.
   struct Flight {
@@ -86,6 +93,10 @@ private:
   Verdict kernel(const KernelStep &step, const Path &path, size_t id);
   Verdict waitFor(const std::vector<int32_t> &waits, const Path &path, size_t id);
   Verdict clashes(const Access &access, const Path &path);
+  Verdict iterationsMeet(const View &view, const Access &access, const Path &path);
+  bool isLocal(int32_t buffer, size_t depth) const {
+    return procedure.buffers[buffer].base == Base::Frame && buffers[buffer].depth >= depth;
+  }
   Verdict overlaps(const KernelStep &step, const std::vector<Access> &accesses, size_t output,
                    const Path &path);
   Verdict read(const View &view, const Box &box, const Path &path);
@@ -278,6 +289,30 @@ Verdict Simulation::clashes(const Access &access, const Path &path) {
   return {};
 }
 
+/// Iterations that are treated as one have no order among each other, so none may touch what
+/// another writes. They do not where both views move with the loop on the same axis.
+Verdict Simulation::iterationsMeet(const View &view, const Access &access, const Path &path) {
+  for (size_t i = 0; i < slices.size(); ++i) {
+    Slice &slice = slices[i];
+    if (slice.end - slice.begin <= slice.length || isLocal(access.buffer, i + 1))
+      continue;
+    int axis = -1;
+    for (size_t j = 0; j < view.start.size(); ++j)
+      if (view.start[j].loop == slice.loop)
+        axis = static_cast<int>(j);
+    EVO_VERIFY(spend(slice.touched.size(), path));
+    for (const Touch &other : slice.touched)
+      if (other.access.buffer == access.buffer && (other.access.write || access.write) &&
+          (axis < 0 || axis != other.axis) && other.access.box.intersects(access.box))
+        return violates(4, path,
+                        makeText("elements that no other iteration of loop ", slice.loop,
+                                 access.write ? " reads or writes" : " writes"),
+                        makeText("some of them in ", quoted(access.buffer)));
+    slice.touched.push_back({access, axis});
+  }
+  return {};
+}
+
 Verdict Simulation::resolve(const View &view, const Path &path, Box &box) {
   box.rank = static_cast<int>(view.start.size());
   for (int axis = 0; axis < box.rank; ++axis) {
@@ -290,9 +325,7 @@ Verdict Simulation::resolve(const View &view, const Path &path, Box &box) {
       length = moves ? slice.end - slice.begin : slice.length;
       // A view of the first elements only is a buffer of one slice, new in every iteration.
       size_t depth = static_cast<size_t>(&slice - slices.data()) + 1;
-      const BufferState &state = buffers[view.buffer];
-      bool local = procedure.buffers[view.buffer].base == Base::Frame && state.depth >= depth;
-      if (!moves && !local)
+      if (!moves && !isLocal(view.buffer, depth))
         return violates(2, path.at("start"), makeText("a start that moves with loop ", slice.loop),
                         makeText("a fixed one in ", quoted(view.buffer),
                                  ", which has its memory from outside"));
@@ -401,6 +434,10 @@ Verdict Simulation::kernel(const KernelStep &step, const Path &path, size_t id) 
   for (size_t i = 0; i < info.operands.size(); ++i)
     if (step.operands[i] && info.operands[i].isOutput())
       EVO_VERIFY(write(*step.operands[i], accesses[i].box, operands.at(info.operands[i].name)));
+  for (size_t i = 0; i < info.operands.size(); ++i)
+    if (step.operands[i])
+      EVO_VERIFY(
+          iterationsMeet(*step.operands[i], accesses[i], operands.at(info.operands[i].name)));
   if (step.lane == Lane::Communication) {
     std::erase_if(accesses, [](const Access &access) { return access.buffer < 0; });
     flights.push_back({id, slices.size(), std::move(accesses)});

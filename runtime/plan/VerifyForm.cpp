@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -135,6 +136,7 @@ private:
   std::vector<bool> used; ///< by a kernel step
   std::vector<const LoopStep *> loops;
   std::set<int32_t> loopIds;
+  std::set<int32_t> moved; ///< loops with which some view's start moves
 };
 
 Verdict ProcedureForm::verifyBase(const Buffer &buffer, const Path &path) {
@@ -225,22 +227,29 @@ Verdict ProcedureForm::verifyLoop(const LoopStep &loop, const Path &path) {
   loops.push_back(&loop);
   EVO_VERIFY(verifySteps(loop.body, path, "body"));
   loops.pop_back();
+  if (!moved.count(loop.loop))
+    return violates(2, path.at("body"), makeText("a view that moves with loop ", loop.loop),
+                    "none");
   return {};
 }
 
 Verdict ProcedureForm::verifyAttributes(const KernelStep &step, const Path &path) {
+  // Numbers are used in the type of statistics, where they must be neither 0 nor infinite.
+  bool isDouble = statisticType(plan.precision) == DType::F64;
+  double least = isDouble ? std::numeric_limits<double>::min() : std::numeric_limits<float>::min();
+  double most = isDouble ? std::numeric_limits<double>::max() : std::numeric_limits<float>::max();
   for (KernelAttribute attribute : kernelInfo(step.kernel).attributes) {
     const KernelAttributes &values = step.attributes;
     bool legal = true;
     switch (attribute) {
     case KernelAttribute::Eps:
-      legal = std::isfinite(values.eps) && values.eps > 0;
+      legal = values.eps >= least && values.eps <= most;
       break;
     case KernelAttribute::Inf:
-      legal = std::isfinite(values.inf) && values.inf > 0;
+      legal = values.inf >= least && values.inf <= most;
       break;
     case KernelAttribute::Scale:
-      legal = std::isfinite(values.scale);
+      legal = std::abs(values.scale) <= most;
       break;
     case KernelAttribute::Heads:
       legal = values.heads >= 1;
@@ -250,8 +259,11 @@ Verdict ProcedureForm::verifyAttributes(const KernelStep &step, const Path &path
     }
     if (!legal)
       return violates(0, path.at(attributeName(attribute)),
-                      attribute == KernelAttribute::Scale ? "a finite number"
-                                                          : "a finite number above 0",
+                      attribute == KernelAttribute::Heads
+                          ? "at least 1"
+                          : makeText("a finite number",
+                                     attribute == KernelAttribute::Scale ? "" : " above 0", " in ",
+                                     dtypeName(statisticType(plan.precision))),
                       "another");
   }
   return {};
@@ -313,6 +325,7 @@ Verdict ProcedureForm::verifyView(const View &view, const Path &path) {
   std::set<int32_t> moving;
   for (size_t axis = 0; axis < rank; ++axis) {
     EVO_VERIFY(verifyAxis(view, axis, path));
+    moved.insert(view.start[axis].loop);
     int32_t loop = view.extent[axis].loop;
     if (loop >= 0 && !moving.insert(loop).second)
       return violates(2, path.at("extent", axis), makeText("loop ", loop, " on one axis"),

@@ -232,6 +232,19 @@ TEST(ModelSpec, CountsAreIntegersInRange) {
   EXPECT_EQ(errorOf(with(evoformer(), "/sizes/s", "1")), "no error");
 }
 
+TEST(ModelSpec, StatisticsFitTheirType) {
+  EXPECT_EQ(
+      errorOf(with(evoformer(), "/inf", "1e39")),
+      "f.json: inf: expected a number from 1.17549e-38 to 3.40282e+38, the range of f32, in which "
+      "dtype fp32 computes it, got 1e+39");
+  EXPECT_EQ(errorOf(with(evoformer(), "/inf", "3.4e38")), "no error");
+  EXPECT_EQ(
+      errorOf(with(with(evoformer(), "/dtype", "\"bf16\""), "/opm_eps", "1e-39")),
+      "f.json: opm_eps: expected a number from 1.17549e-38 to 3.40282e+38, the range of f32, in "
+      "which dtype bf16 computes it, got 1e-39");
+  EXPECT_EQ(errorOf(with(with(evoformer(), "/dtype", "\"fp64\""), "/inf", "1e300")), "no error");
+}
+
 TEST(ModelSpec, OtherTypesAreChecked) {
   struct Case {
     const char *pointer, *value, *message;

@@ -54,6 +54,47 @@ void move(std::vector<Step> &steps, int from, int to) {
   erase(steps, from);
   steps.insert(steps.begin() + to, step);
 }
+KernelStep copyOf(View from, View to) {
+  KernelStep step;
+  step.kernel = Kernel::Copy;
+  step.operands = {from, to};
+  return step;
+}
+/// Behind the row procedure's steps: a [7,7,4] is z, then iteration k of 7 reads a[2,k], or writes
+/// it, and writes a[k,1:6]. The first and the last iteration stay clear of all others (a[2,0] and
+/// a[2,6] are not in a[2,1:6]), but iterations 3 to 5 come after the write of a[2,1:6].
+void addCrossingLoop(Plan &plan, bool write) {
+  Procedure &procedure = row(plan);
+  auto add = [&](const char *name) {
+    procedure.buffers.push_back(
+        {name, Base::Frame, -1, DType::F32, {7, 7, 4}, {28, 4, 1}, procedure.frameBytes, 784});
+    procedure.frameBytes += 1024;
+    View view = operand(kernelStep(procedure, 0), "x");
+    view.buffer = bufferIndex(procedure, name);
+    view.version = 1;
+    procedure.steps.push_back({AllocStep{view.buffer}});
+    return view;
+  };
+  View z = view(procedure, 0, "x"), a = add("a");
+  procedure.steps.push_back({copyOf(z, a)});
+  auto row2 = [](View view, int32_t version) {
+    view.start = {{2, -1}, {0, 9}, {0, -1}};
+    view.extent = {{1, -1}, {1, 9}, {4, -1}};
+    view.version = version;
+    return view;
+  };
+  auto rowK = [](View view, int32_t version) {
+    view.start = {{0, 9}, {1, -1}, {0, -1}};
+    view.extent = {{1, 9}, {5, -1}, {4, -1}};
+    view.version = version;
+    return view;
+  };
+  LoopStep loop{9, "i", 7, 1, {}};
+  loop.body.push_back(
+      {write ? copyOf(row2(z, 0), row2(a, 2)) : copyOf(row2(a, 1), row2(add("out"), 1))});
+  loop.body.push_back({copyOf(rowK(z, 0), rowK(a, write ? 3 : 2))});
+  procedure.steps.push_back({loop});
+}
 /// A softmax of a whole buffer over itself.
 Step inPlace(Procedure &procedure, const std::string &name, int32_t version) {
   KernelStep step;
@@ -83,10 +124,7 @@ const Mutation kForm[] = {
      [](Plan &p) { p.weights[0].dtype = DType::BF16; }},
     {"TwoWeightsOfOneName", 0, "weights[1].name",
      [](Plan &p) { p.weights[1].name = p.weights[0].name; }},
-    {"WeightOfThreeAxes", 0, "weights[0].shape",
-     [](Plan &p) {
-       p.weights[0].shape = {1, 1, 8};
-     }},
+    {"WeightOfThreeAxes", 0, "weights[0].shape", [](Plan &p) { p.weights[0].shape = {1, 1, 8}; }},
     {"PartsWithAGap", 0, "weights[5].parts[2].first_row",
      [](Plan &p) { p.weights[5].parts[2].firstRow = 17; }},
     {"PartsThatOverlap", 0, "weights[5].parts[2].first_row",
@@ -151,9 +189,7 @@ const Mutation kForm[] = {
     {"StartOfTwoAxes", 0, "procedures[2].steps[1].operands.x",
      [](Plan &p) { view(pair(p), 0, "x").start.pop_back(); }},
     {"AxisTwiceInOrder", 0, "procedures[2].steps[1].operands.x.order[1]",
-     [](Plan &p) {
-       view(pair(p), 0, "x").order = {0, 0, 2};
-     }},
+     [](Plan &p) { view(pair(p), 0, "x").order = {0, 0, 2}; }},
     {"NegativeVersion", 0, "procedures[2].steps[1].operands.x.version",
      [](Plan &p) { view(pair(p), 0, "x").version = -1; }},
     {"StartBehindTheBuffer", 0, "procedures[2].steps[1].operands.x.start[0]",
@@ -165,9 +201,7 @@ const Mutation kForm[] = {
     {"LoopThatIsNotAround", 0, "procedures[2].steps[1].operands.x.start[0]",
      [](Plan &p) { view(pair(p), 0, "x").start[0].loop = 0; }},
     {"KernelShapes", 0, "procedures[2].steps[1]",
-     [](Plan &p) {
-       view(pair(p), 0, "x").order = {0, 2, 1};
-     }},
+     [](Plan &p) { view(pair(p), 0, "x").order = {0, 2, 1}; }},
     {"KernelShapesInTheLastSlice", 0, "procedures[1].steps[0].body[1]",
      [](Plan &p) { view(transition(p), 0, "y").extent[0].loop = -1; }},
     {"Heads", 0, "procedures[0].steps[5].body[6]",
@@ -178,6 +212,12 @@ const Mutation kForm[] = {
      [](Plan &p) { kernelStep(pair(p), 0).attributes.eps = 0; }},
     {"ScaleNotANumber", 0, "procedures[0].steps[5].body[6].scale",
      [](Plan &p) { kernelStep(row(p), 4).attributes.scale = std::nan(""); }},
+    {"ScaleBeyondF32", 0, "procedures[0].steps[5].body[6].scale",
+     [](Plan &p) { kernelStep(row(p), 4).attributes.scale = -3.5e38; }},
+    {"InfBeyondF32", 0, "procedures[0].steps[5].body[6].inf",
+     [](Plan &p) { kernelStep(row(p), 4).attributes.inf = 3.5e38; }},
+    {"EpsOfZeroInF32", 0, "procedures[2].steps[1].eps",
+     [](Plan &p) { kernelStep(pair(p), 0).attributes.eps = 1e-39; }},
     {"InfOfInfinity", 0, "procedures[0].steps[5].body[6].inf",
      [](Plan &p) { kernelStep(row(p), 4).attributes.inf = HUGE_VAL; }},
     {"BufferOfAnotherType", 0, "procedures[2].steps[1].operands.y",
@@ -243,9 +283,7 @@ const Mutation kData[] = {
     {"VersionsWithAGap", 1, "procedures[2].steps[6].operands.y.version",
      [](Plan &p) { view(pair(p), 3, "y").version = 2; }},
     {"InputNotGiven", 1, "programs[0].runs[0].calls[0]",
-     [](Plan &p) {
-       p.programs[0].inputs = {"m", "msa_mask"};
-     }},
+     [](Plan &p) { p.programs[0].inputs = {"m", "msa_mask"}; }},
     {"OutputNotWritten", 1, "programs[0].outputs[2]",
      [](Plan &p) {
        p.tensors.push_back({"y", DType::F32, {4}, 8704, 16});
@@ -275,15 +313,27 @@ const Mutation kData[] = {
     {"MaskThatStandsStill", 2, "procedures[0].steps[5].body[6].operands.mask.start",
      [](Plan &p) { view(row(p), 4, "mask").start[0].loop = -1; }},
     {"OneLoopOnTwoAxes", 2, "procedures[1].steps[0].body[1].operands.y.extent[1]",
-     [](Plan &p) {
-       view(transition(p), 0, "y").extent[1] = {3, 0};
-     }},
+     [](Plan &p) { view(transition(p), 0, "y").extent[1] = {3, 0}; }},
     {"HalfOfTheTensorWritten", 2, "procedures[2].buffers[1]",
      [](Plan &p) { // the copy of half of z over itself
        for (const char *name : {"x", "gate", "residual", "y"})
          view(pair(p), 3, name).extent[0].value = 3;
      }},
-    {"SameVersionInEveryIteration", 2, "procedures[2].steps[3].body[0].operands.y.version",
+    {"SameVersionInEveryIteration", 2, "procedures[0].steps[3].body[0].operands.y.version",
+     [](Plan &p) { // the pair bias inside the loop over s
+       std::vector<Step> &steps = row(p).steps;
+       buffer(row(p), "z_norm").offset = row(p).frameBytes;
+       row(p).frameBytes += 1024;
+       move(steps, 4, 5);
+       std::vector<Step> &body = firstLoop(row(p)).body;
+       body.insert(body.begin(), steps[3]);
+       erase(steps, 3);
+     }},
+    {"ReadOfWhatAnotherIterationWrites", 4, "procedures[0].steps[10].body[1].operands.y",
+     [](Plan &p) { addCrossingLoop(p, false); }},
+    {"WriteOfWhatAnotherIterationWrites", 4, "procedures[0].steps[9].body[1].operands.y",
+     [](Plan &p) { addCrossingLoop(p, true); }},
+    {"LoopWithoutSlices", 2, "procedures[2].steps[3].body",
      [](Plan &p) {
        kernelStep(pair(p), 1).lane = Lane::Compute;
        kernelStep(pair(p), 3).waits.clear();
@@ -418,18 +468,10 @@ const Mutation kMemory[] = {
 const Mutation kOthers[] = {
     {"RankMissing", 15, "ranks", [](Plan &p) { p.devices = 2; }},
     {"RankOutOfOrder", 15, "ranks[0].rank", [](Plan &p) { p.ranks[0].rank = 1; }},
-    {"ShardTooShort", 15, "ranks[0].extents.s",
-     [](Plan &p) {
-       p.ranks[0].extents["s"] = {0, 4};
-     }},
-    {"ShardTooLong", 15, "ranks[0].extents.s",
-     [](Plan &p) {
-       p.ranks[0].extents["s"] = {0, 6};
-     }},
+    {"ShardTooShort", 15, "ranks[0].extents.s", [](Plan &p) { p.ranks[0].extents["s"] = {0, 4}; }},
+    {"ShardTooLong", 15, "ranks[0].extents.s", [](Plan &p) { p.ranks[0].extents["s"] = {0, 6}; }},
     {"ShardOfAnUnknownAxis", 15, "ranks[0].extents.t",
-     [](Plan &p) {
-       p.ranks[0].extents["t"] = {0, 4};
-     }},
+     [](Plan &p) { p.ranks[0].extents["t"] = {0, 4}; }},
     {"ShardsWithAGap", 15, "ranks[1].extents.s",
      [](Plan &p) {
        p.devices = 2;
@@ -452,9 +494,7 @@ const Mutation kOthers[] = {
     {"WaitForALaterStep", 16, "procedures[2].steps[1].waits[0]",
      [](Plan &p) { kernelStep(pair(p), 0).waits = {1}; }},
     {"WaitTwice", 16, "procedures[2].steps[6].waits[1]",
-     [](Plan &p) {
-       kernelStep(pair(p), 3).waits = {1, 1};
-     }},
+     [](Plan &p) { kernelStep(pair(p), 3).waits = {1, 1}; }},
     {"WaitForANegativeStep", 16, "procedures[2].steps[6].waits[0]",
      [](Plan &p) { kernelStep(pair(p), 3).waits = {-1}; }},
     {"FreeBeforeTheWait", 16, "procedures[2].steps[4].free",
