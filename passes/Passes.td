@@ -71,6 +71,9 @@ def KernAnnotateCost : Pass<"kern-annotate-cost", "::mlir::ModuleOp"> {
   let description = [{
     Sets `cost_ns` on each kernel op: all its runs in one call of the procedure, the ragged last slice priced
     by its own length.
+
+    Before: `%1 = kern.softmax(x = %0) : ...`
+    After:  `%1 = kern.softmax(x = %0) {cost_ns = 2150 : i64} : ...`
   }];
   let options = [Option<"profile", "profile", "std::string", "\"h100\"", "a built-in profile's name or a file">];
 }
@@ -91,10 +94,20 @@ def KernAssignBuffers : Pass<"kern-assign-buffers", "::mlir::ModuleOp"> {
 
 def KernFreeBuffers : Pass<"kern-free-buffers", "::mlir::ModuleOp"> {
   let summary = "free each buffer as soon as it was last read";
+  let description = [{
+    Behind the last launch or loop of the alloc's block that uses a view of it. A buffer that a loop's body makes is freed
+    in that body.
+
+    Before: `%b = kern.alloc "a"`, `kern.launch "copy"(%x, %vb)`, `kern.launch "copy"(%vb, %y)`
+    After:  the same, then `kern.free %b`
+  }];
 }
 
 def KernVerifyBuffers : Pass<"kern-verify-buffers", "::mlir::ModuleOp"> {
   let summary = "fence: only buffers are left, each freed once behind its last use";
+  let description = [{
+    Also: a free stands in the block of its alloc, loops have ids of their own, and a view names loops around it only.
+  }];
 }
 
 def KernPlace : Pass<"kern-place", "::mlir::ModuleOp"> {
@@ -102,6 +115,9 @@ def KernPlace : Pass<"kern-place", "::mlir::ModuleOp"> {
   let description = [{
     Packs each procedure's frame, lays the boundary tensors one after the other at the arena's start and the
     frames behind them.
+
+    Before: `%b = kern.alloc "qkvg" : ...`, `kern.call @p0`
+    After:  `%b = kern.alloc "qkvg" offset 512 : ...`, `kern.call @p0 frame 1536`, the procedure with `frame 4096`
   }];
 }
 

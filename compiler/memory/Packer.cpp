@@ -5,6 +5,9 @@
 
 #include "runtime/plan/DType.h"
 
+#include <boost/graph/adjacency_list.hpp>
+#include <boost/graph/connected_components.hpp>
+
 #include <algorithm>
 #include <limits>
 #include <numeric>
@@ -177,11 +180,8 @@ Result<Bytes> maxLoad(std::span<const Lifetime> buffers, Bytes alignment) {
   return *load;
 }
 
-Result<Packing> pack(std::span<const Lifetime> buffers, Bytes alignment) {
-  EVO_ASSIGN(const std::vector<Lifetime> aligned, alignedBuffers(buffers, alignment));
-  std::optional<Bytes> bound = largestLoad(aligned);
-  if (!bound)
-    return loadOverflow();
+/// The portfolio on buffers with aligned sizes; nothing where no packing stays below 2^63 bytes.
+static std::optional<Packing> packPortfolio(std::span<const Lifetime> aligned, Bytes bound) {
   std::optional<Packing> lowest;
   for (Order order : {Order::Size, Order::Area, Order::Duration, Order::Start}) {
     const std::vector<size_t> indices = sortedOrder(aligned, order);
@@ -189,16 +189,57 @@ Result<Packing> pack(std::span<const Lifetime> buffers, Bytes alignment) {
       std::optional<Packing> candidate = packInOrder(aligned, indices, fit);
       if (candidate && (!lowest || candidate->height < lowest->height))
         lowest = std::move(candidate);
-      if (lowest && lowest->height == *bound)
-        break;
+      if (lowest && lowest->height == bound)
+        return lowest;
     }
-    if (lowest && lowest->height == *bound)
-      break;
   }
-  if (!lowest)
-    return invalid("buffers: expected a packing below 2^63 bytes, got none");
-  lowest->lowerBound = *bound;
-  return *std::move(lowest);
+  return lowest;
+}
+
+/// Groups of buffers that overlap in time, directly or through others: nothing is live between two groups,
+/// so each is packed alone. Groups and their members are in ascending order.
+static std::vector<std::vector<size_t>> overlapGroups(std::span<const Lifetime> buffers) {
+  std::vector<size_t> byStart(buffers.size());
+  std::iota(byStart.begin(), byStart.end(), size_t{0});
+  std::sort(byStart.begin(), byStart.end(), [&](size_t a, size_t b) {
+    return std::tie(buffers[a].lower, a) < std::tie(buffers[b].lower, b);
+  });
+  boost::adjacency_list<boost::vecS, boost::vecS, boost::undirectedS> overlaps(buffers.size());
+  size_t longest = 0; // the buffer that has lived longest so far: later ones overlap it or nothing
+  for (size_t i = 1; i < byStart.size(); ++i) {
+    if (buffers[byStart[i]].lower < buffers[byStart[longest]].upper)
+      boost::add_edge(byStart[longest], byStart[i], overlaps);
+    if (buffers[byStart[i]].upper > buffers[byStart[longest]].upper)
+      longest = i;
+  }
+  std::vector<size_t> group(buffers.size());
+  size_t count = buffers.empty() ? 0 : boost::connected_components(overlaps, group.data());
+  std::vector<std::vector<size_t>> groups(count);
+  for (size_t i = 0; i < buffers.size(); ++i)
+    groups[group[i]].push_back(i);
+  return groups;
+}
+
+Result<Packing> pack(std::span<const Lifetime> buffers, Bytes alignment) {
+  EVO_ASSIGN(const std::vector<Lifetime> aligned, alignedBuffers(buffers, alignment));
+  std::optional<Bytes> bound = largestLoad(aligned);
+  if (!bound)
+    return loadOverflow();
+  Packing packing;
+  packing.offsets.resize(aligned.size());
+  packing.lowerBound = *bound;
+  for (const std::vector<size_t> &group : overlapGroups(aligned)) {
+    std::vector<Lifetime> members;
+    for (size_t index : group)
+      members.push_back(aligned[index]);
+    std::optional<Packing> part = packPortfolio(members, *largestLoad(members));
+    if (!part)
+      return invalid("buffers: expected a packing below 2^63 bytes, got none");
+    for (size_t i = 0; i < group.size(); ++i)
+      packing.offsets[group[i]] = part->offsets[i];
+    packing.height = std::max(packing.height, part->height);
+  }
+  return packing;
 }
 
 } // namespace evo::memory

@@ -33,7 +33,7 @@ struct Packing {
 /// The largest sum of live sizes, each rounded up to `alignment`; overflow is an error.
 Result<Bytes> maxLoad(std::span<const Lifetime> buffers, Bytes alignment);
 
-/// A portfolio of greedy orders (size, area, duration, start; first fit and best gap), the lowest kept, ties
+/// Split in time where nothing is live; each part by a portfolio of greedy orders (size, area, duration, start; first fit and best gap), the lowest kept, ties
 /// to the first. Errors: a negative size, an empty lifetime, an alignment below 1, overflow.
 Result<Packing> pack(std::span<const Lifetime> buffers, Bytes alignment);
 

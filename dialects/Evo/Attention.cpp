@@ -105,7 +105,7 @@ SmallVector<KernelVariant> MsaRowAttentionOp::getLegalVariants() {
   return {KernelVariant::Fused, KernelVariant::Plain};
 }
 
-SmallVector<SliceAxis> MsaRowAttentionOp::getLegalAxes() { return {{Axis::S, shapeOf(getM())[0]}}; }
+SmallVector<SliceAxis> MsaRowAttentionOp::getLegalAxes() { return {{Axis::S, shapeOf(getM())[0], "pair bias"}}; }
 
 Value MsaRowAttentionOp::emitForward(KernBuilder &builder, ValueRange values, ChoiceAttr choice) {
   Value m = values[0], z = values[1], mask = values[2];
@@ -250,7 +250,7 @@ SmallVector<KernelVariant> TriangleAttentionOp::getLegalVariants() {
 
 SmallVector<SliceAxis> TriangleAttentionOp::getLegalAxes() {
   Axis axis = getNode() == TriangleNode::Starting ? Axis::Ri : Axis::Rj;
-  return {{axis, shapeOf(getZ())[0]}};
+  return {{axis, shapeOf(getZ())[0], "pair bias"}};
 }
 
 Value TriangleAttentionOp::emitForward(KernBuilder &builder, ValueRange values, ChoiceAttr choice) {

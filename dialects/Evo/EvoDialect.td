@@ -25,41 +25,76 @@ class Evo_Enum<string name, string text, list<I32EnumAttrCase> cases> : I32EnumA
   let cppNamespace = "::evo::ir";
 }
 
-// fused: online softmax, the outer product is never stored; plain: the seed's, logits and outer product stored.
 def Evo_KernelVariant : Evo_Enum<"KernelVariant", "which kernels a module is lowered to", [
-  I32EnumAttrCase<"Fused", 0, "fused">, I32EnumAttrCase<"Plain", 1, "plain">]>;
+  I32EnumAttrCase<"Fused", 0, "fused">, I32EnumAttrCase<"Plain", 1, "plain">]> {
+  let description = [{
+    `fused`: attention by online softmax, the outer product never stored. `plain`: the seed's, with stored logits and outer product. Modules where both are the same know only `fused`. Example: `variant = plain`.
+  }];
+}
 
 def Evo_Axis : Evo_Enum<"Axis", "an axis that a slice loop may run over", [
   I32EnumAttrCase<"None", 0, "none">, I32EnumAttrCase<"S", 1, "s">, I32EnumAttrCase<"R", 2, "r">,
-  I32EnumAttrCase<"Ri", 3, "r_i">, I32EnumAttrCase<"Rj", 4, "r_j">]>;
+  I32EnumAttrCase<"Ri", 3, "r_i">, I32EnumAttrCase<"Rj", 4, "r_j">]> {
+  let description = [{
+    `s`: MSA rows; `r`: residues of m; `r_i`, `r_j`: first and second residue axis of z; `none`: no loop. Example: `axis = r_i`.
+  }];
+}
 
 def Evo_Keep : Evo_Enum<"Keep", "what a module keeps from forward to backward", [
   I32EnumAttrCase<"Nothing", 0, "nothing">, I32EnumAttrCase<"Input", 1, "input">,
-  I32EnumAttrCase<"All", 2, "all">]>;
+  I32EnumAttrCase<"All", 2, "all">]> {
+  let description = [{
+    `nothing`: inference. `input`: the streams that the module reads; the rest is computed again. `all`: whatever its backward reads. Example: `keep = input`.
+  }];
+}
 
 def Evo_MsaLayout : Evo_Enum<"MsaLayout", "how m lies over the devices", [
-  I32EnumAttrCase<"Whole", 0, "whole">, I32EnumAttrCase<"S", 1, "s">, I32EnumAttrCase<"R", 2, "r">]>;
+  I32EnumAttrCase<"Whole", 0, "whole">, I32EnumAttrCase<"S", 1, "s">, I32EnumAttrCase<"R", 2, "r">]> {
+  let description = [{
+    `whole` on every device, or sharded by MSA rows (`s`) or residues (`r`). Example: `layout_m = s`.
+  }];
+}
 
 def Evo_PairLayout : Evo_Enum<"PairLayout", "how z lies over the devices", [
   I32EnumAttrCase<"Whole", 0, "whole">, I32EnumAttrCase<"I", 1, "i">, I32EnumAttrCase<"J", 2, "j">,
-  I32EnumAttrCase<"Grid", 3, "grid">]>;
+  I32EnumAttrCase<"Grid", 3, "grid">]> {
+  let description = [{
+    `whole` on every device, or sharded by rows (`i`), columns (`j`) or both (`grid`). Example: `layout_z = i`.
+  }];
+}
 
 def Evo_TriangleDirection : Evo_Enum<"TriangleDirection", "which edges a triangle product sums over", [
-  I32EnumAttrCase<"Outgoing", 0, "outgoing">, I32EnumAttrCase<"Incoming", 1, "incoming">]>;
+  I32EnumAttrCase<"Outgoing", 0, "outgoing">, I32EnumAttrCase<"Incoming", 1, "incoming">]> {
+  let description = [{
+    `outgoing`: p[i,j] = sum_k a[i,k] b[j,k]; `incoming`: sum_k a[k,i] b[k,j]. Example: `evo.triangle_multiplication outgoing`.
+  }];
+}
 
 def Evo_TriangleNode : Evo_Enum<"TriangleNode", "which node of a triangle attends", [
-  I32EnumAttrCase<"Starting", 0, "starting">, I32EnumAttrCase<"Ending", 1, "ending">]>;
+  I32EnumAttrCase<"Starting", 0, "starting">, I32EnumAttrCase<"Ending", 1, "ending">]> {
+  let description = [{
+    `starting`: queries (i,j) attend to keys (i,k); `ending`: the same on the transposed z and mask. Example: `evo.triangle_attention ending`.
+  }];
+}
 
 def Evo_Stream : Evo_Enum<"Stream", "a residual stream", [
-  I32EnumAttrCase<"Msa", 0, "m">, I32EnumAttrCase<"Pair", 1, "z">]>;
+  I32EnumAttrCase<"Msa", 0, "m">, I32EnumAttrCase<"Pair", 1, "z">]> {
+  let description = [{
+    `m`: the MSA representation [s, r, c_m]; `z`: the pair representation [r, r, c_z]. Example: `evo.transition z`.
+  }];
+}
 
 def Evo_ChoiceAttr : AttrDef<Evo_Dialect, "Choice"> {
   let mnemonic = "choice";
   let summary = "how a module is carried out";
   let description = [{
-    Forward: the kernel variant and a slice loop of `size` elements over `axis` (`none`: no loop). Backward:
-    what is kept for it, its variant, axis and size. Layouts: how the streams lie over the devices while the
-    module runs. All of it is chosen; none of it changes what is computed.
+    Forward: `variant` (default `fused`) and a slice loop of `size` elements over `axis` (default `none` and 0: no
+    loop; the last slice may be shorter). Backward: `keep` (default `nothing`), `backward_variant`, `backward_axis` and
+    `backward_size`, with the same defaults. `layout_m` and `layout_z` (default `whole`): how the streams lie over the
+    devices while the module runs. All of it is chosen; none of it changes what is computed.
+
+    Constraints: a size is at least 1 on an axis and 0 on none; on a module, variant and axis are among those that it
+    says are legal (C6).
 
     Example: `#evo.choice<variant = fused, axis = s, size = 4>`
   }];

@@ -27,7 +27,7 @@ def ModuleOpInterface : OpInterface<"ModuleOpInterface"> {
                     "::evo::ir::DominantTerm", "getDominantTerm">,
     InterfaceMethod<"The variants that differ for this module; the first is the default.",
                     "::llvm::SmallVector<::evo::ir::KernelVariant>", "getLegalVariants">,
-    InterfaceMethod<[{The axes along which slices are independent, with their extents. What must be whole
+    InterfaceMethod<[{The axes along which slices are independent, with their extents and what must be whole. That
                       (pair bias, the other operand of a triangle product) is computed before the loop; that
                       is why updating the stream slice by slice, in place, is legal.}],
                     "::llvm::SmallVector<::evo::ir::SliceAxis>", "getLegalAxes">,

@@ -2,7 +2,10 @@
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
 // m is [s, r, c_m], z is [r, r, c_z], msa_mask [s, r], pair_mask [r, r]. LN is layer norm over channels with
-// `norm_eps`, sigma the sigmoid. Constraints are labelled (C1), ... in descriptions and verifiers alike.
+// `norm_eps`, sigma the sigmoid. Attributes of every module: `prefix`, what its parameters' names begin with behind
+// `blocks.{i}.` (OpenFold's); `norm_eps` > 0 (default 1e-5), the epsilon of its layer norms; `choice`, how it is lowered (absent
+// before a policy has chosen). `heads` and `head_dim` are those of an attention, `hidden` the width of a projection, `factor`
+// the hidden width of a transition in channels, `inf` the fill of masked keys, `eps` and `mean_eps` what denominators gain. Constraints are labelled (C1), ... in descriptions and verifiers alike.
 // Those of every module: (C2) extents are known and at least 1; (C3) the result has the type of the stream
 // that it updates; (C4) all tensors have one element type; (C5) norm_eps > 0; (C6) the choice is legal: a
 // variant that the module has, an axis along which its slices are independent.

@@ -34,7 +34,7 @@ SmallVector<KernelVariant> OuterProductMeanOp::getLegalVariants() {
 }
 
 SmallVector<SliceAxis> OuterProductMeanOp::getLegalAxes() {
-  return {{Axis::Ri, shapeOf(getZ())[0]}};
+  return {{Axis::Ri, shapeOf(getZ())[0], "operands a and b"}};
 }
 
 Value OuterProductMeanOp::emitForward(KernBuilder &builder, ValueRange values, ChoiceAttr choice) {

@@ -92,8 +92,9 @@ SmallVector<KernelVariant> TriangleMultiplicationOp::getLegalVariants() {
 }
 
 SmallVector<SliceAxis> TriangleMultiplicationOp::getLegalAxes() {
-  Axis axis = getDirection() == TriangleDirection::Outgoing ? Axis::Ri : Axis::Rj;
-  return {{axis, shapeOf(getZ())[0]}};
+  bool outgoing = getDirection() == TriangleDirection::Outgoing;
+  Axis axis = outgoing ? Axis::Ri : Axis::Rj;
+  return {{axis, shapeOf(getZ())[0], outgoing ? "operand b" : "operand a"}};
 }
 
 Value TriangleMultiplicationOp::emitForward(KernBuilder &builder, ValueRange values,

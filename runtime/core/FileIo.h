@@ -45,12 +45,13 @@ public:
   Status patch(int64_t offset, std::span<const std::byte> bytes);
   int64_t size() const { return written; }
   const std::string &path() const { return userPath; }
-  /// Gives the file its name.
+  /// Hands everything to the system: a full disk or device shows here, before any file of a run has a name.
+  Status flush();
+  /// Flushes and gives the file its name.
   Status commit();
 
 private:
   OutputFile() = default;
-  Status flush();
   Status writeAt(int64_t offset, const std::byte *data, size_t count);
   Status linkTemporary();
 

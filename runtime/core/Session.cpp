@@ -274,6 +274,9 @@ Status Session::writeFiles() {
     EVO_TRY(writeTrace(*traceFile, plan, trace));
   for (std::optional<OutputFile> *file : {&outputFile, &traceFile, &jsonFile})
     if (*file)
+      EVO_TRY((*file)->flush());
+  for (std::optional<OutputFile> *file : {&outputFile, &traceFile, &jsonFile})
+    if (*file)
       EVO_TRY((*file)->commit());
   return {};
 }

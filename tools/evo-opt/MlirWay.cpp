@@ -6,6 +6,11 @@
 #include "passes/Passes.h"
 #include "runtime/core/FileIo.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Pass/PassManager.h"
@@ -82,7 +87,11 @@ int runMlirOpt(int argc, char **argv) {
   mlir::registerTransformsPasses();
   registerEvoPipelines();
   mlir::DialectRegistry registry;
-  registry.insert<ir::EvoDialect, kern::KernDialect>();
+  // The builtin neighbours that a hand-written test or a later lowering meets; not all of MLIR, whose
+  // registration alone takes longer than compiling a specification.
+  registry.insert<ir::EvoDialect, kern::KernDialect, mlir::arith::ArithDialect,
+                  mlir::func::FuncDialect, mlir::memref::MemRefDialect, mlir::scf::SCFDialect,
+                  mlir::tensor::TensorDialect>();
 
   cl::opt<std::string> input(cl::Positional, cl::desc("<input file>"), cl::init("-"));
   cl::opt<std::string> output("o", cl::desc("Output file"), cl::value_desc("filename"),

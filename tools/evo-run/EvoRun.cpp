@@ -84,7 +84,9 @@ int printVersion() {
   Result<std::unique_ptr<Backend>> cpu = createBackend("cpu", 0, 1);
   std::string text("evo-run ");
   text.append(versionNumber()).append("\nrevision ").append(versionRevision());
-  text.append("\ncuda     ").append(hasBackend("cuda") ? "built in" : "not in this build");
+  text.append("\ncuda     ").append(buildCuda());
+  text.append(hasBackend("cuda") ? ", backend built in" : ", no cuda backend in this version");
+  text.append("\nmpi      ").append(buildMpi()).append(", one process in this version");
   text.append("\nblas     ").append(cpu ? (*cpu)->description() : cpu.status().message());
   text.append("\nbackends");
   for (std::string_view name : builtBackends())
