@@ -19,7 +19,7 @@ std::vector<KernelInfo> buildTable() {
 #define IN(name, axes, type) OperandInfo{#name, OperandRole::In, axes, type, {}}
 #define OPT_IN(name, axes, type) OperandInfo{#name, OperandRole::OptIn, axes, type, {}}
 #define OUT(name, axes, type, alias) OperandInfo{#name, OperandRole::Out, axes, type, alias}
-#define OPT_OUT(name, axes, type) OperandInfo{#name, OperandRole::OptOut, axes, type, {}}
+#define OPT_OUT(name, axes, type, alias) OperandInfo{#name, OperandRole::OptOut, axes, type, alias}
 #define MAY_ALIAS(operand) #operand
 #define NO_ALIAS std::string_view()
 #include "runtime/plan/Kernels.def"
@@ -83,7 +83,10 @@ Status checkOwnRules(const KernelInfo &info, const KernelAttributes &attributes,
   switch (info.kernel) {
   case Kernel::Attention:
   case Kernel::AttentionLogits:
-  case Kernel::AttentionValues: {
+  case Kernel::AttentionValues:
+  case Kernel::AttentionGrad:
+  case Kernel::AttentionLogitsGrad:
+  case Kernel::AttentionValuesGrad: {
     EVO_TRY(rule(axes['x'] % attributes.heads == 0, info,
                  "query channels " + std::to_string(axes['x']) + " to be a multiple of heads " +
                      std::to_string(attributes.heads)));
@@ -96,12 +99,15 @@ Status checkOwnRules(const KernelInfo &info, const KernelAttributes &attributes,
                     std::to_string(attributes.heads));
   }
   case Kernel::Gate:
+  case Kernel::GateGrad:
     return rule(axes['u'] == 1 || axes['u'] == axes['q'], info,
                 "axis 'u' to be 1 or " + std::to_string(axes['q']) + ", got " +
                     std::to_string(axes['u']));
   case Kernel::MaskedMean:
+  case Kernel::MaskedMeanGrad:
     return rule(axes['u'] == 1, info, "axis 'u' to be 1, got " + std::to_string(axes['u']));
   case Kernel::OuterProduct:
+  case Kernel::OuterProductGrad:
   case Kernel::OuterProductMean: {
     int64_t product = 0;
     bool fits = !__builtin_mul_overflow(axes['c'], axes['d'], &product) && axes['x'] == product;
