@@ -212,7 +212,7 @@ std::optional<unsigned> Assigner::findLoopTie(kern::SliceLoopOp loop, unsigned r
   while (auto kernel = current.getDefiningOp<kern::KernelOpInterface>()) {
     if (kernel.getKernelOutputs().front() != current)
       return std::nullopt;
-    current = kernel.getTiedOperand();
+    current = kernel.getTiedOperand(0);
     if (!current || !isLastReader(current, kernel))
       return std::nullopt;
   }
@@ -275,7 +275,7 @@ void Assigner::assignKernel(kern::KernelOpInterface op) {
       operands.push_back(std::nullopt);
       continue;
     }
-    Value tied = index == 0 ? op.getTiedOperand() : Value();
+    Value tied = op.getTiedOperand(index);
     auto destination = destinations.find(output);
     Place place;
     if (destination != destinations.end())

@@ -52,6 +52,41 @@ def Kern_SliceOp : Kern_Op<"slice", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Kern_ConcatOp : Kern_Op<"concat", [Pure]> {
+  let summary = "parts put together along an axis; moves nothing where their kernels can write to their places";
+  let description = [{
+    The reverse of slices that tile an axis: the gradient of what they were taken from.
+
+    Example: `%d = kern.concat %a, %b axis 1 : tensor<4x7xf32>, tensor<4x9xf32> -> tensor<4x16xf32>`
+  }];
+  let arguments = (ins Variadic<Kern_Tensor>:$parts, I64Attr:$axis);
+  let results = (outs Kern_Tensor:$result);
+  let assemblyFormat = "$parts `axis` $axis attr-dict `:` type($parts) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Kern_SaveOp : Kern_Op<"save"> {
+  let summary = "keeps a value for the backward program";
+  let description = [{
+    Copies it to the block's slot `slot`, a `kern.saved`.
+
+    Example: `kern.save %m @m.0 : tensor<4x5x8xf32>`
+  }];
+  let arguments = (ins Kern_Tensor:$value, FlatSymbolRefAttr:$slot);
+  let assemblyFormat = "$value $slot attr-dict `:` type($value)";
+}
+
+def Kern_StoreGradientOp : Kern_Op<"store_gradient"> {
+  let summary = "the gradient of a weight, to its place in the static part";
+  let description = [{
+    Once a weight and procedure. `weight` is the name of a `kern.weight` of the same shape.
+
+    Example: `kern.store_gradient %dw "layer_norm.weight" : tensor<8xf32>`
+  }];
+  let arguments = (ins Kern_Tensor:$value, StrAttr:$weight);
+  let assemblyFormat = "$value $weight attr-dict `:` type($value)";
+}
+
 def Kern_SliceLoopOp : Kern_Op<"slice_loop",
     [IsolatedFromAbove, AttrSizedOperandSegments, SingleBlockImplicitTerminator<"YieldOp">]> {
   let summary = "the body, once for each slice of an axis";
@@ -117,6 +152,26 @@ def Kern_WeightBufferOp : Kern_Op<"weight_buffer", [Pure]> {
   let arguments = (ins StrAttr:$name, StrArrayAttr:$parts, DenseI64ArrayAttr:$rows);
   let results = (outs Kern_BufferType:$result);
   let assemblyFormat = "$name `parts` $parts `rows` $rows attr-dict `:` type($result)";
+}
+
+def Kern_SavedBufferOp : Kern_Op<"saved_buffer", [Pure]> {
+  let summary = "a block's slot for a kept tensor";
+  let description = [{
+    Example: `%b = kern.saved_buffer @m.0 : !kern.buffer<4x5x8xf32, 8>`
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$slot);
+  let results = (outs Kern_BufferType:$result);
+  let assemblyFormat = "$slot attr-dict `:` type($result)";
+}
+
+def Kern_GradientBufferOp : Kern_Op<"gradient_buffer", [Pure]> {
+  let summary = "the memory of the gradient of a weight of the block";
+  let description = [{
+    Example: `%b = kern.gradient_buffer "layer_norm.weight" : !kern.buffer<8xf32, 8>`
+  }];
+  let arguments = (ins StrAttr:$weight);
+  let results = (outs Kern_BufferType:$result);
+  let assemblyFormat = "$weight attr-dict `:` type($result)";
 }
 
 def Kern_AllocOp : Kern_Op<"alloc"> {
@@ -205,6 +260,17 @@ def Kern_TensorOp : Kern_Op<"tensor", [Symbol]> {
   let assemblyFormat = "$sym_name (`offset` $offset^)? attr-dict `:` $type";
 }
 
+def Kern_SavedOp : Kern_Op<"saved", [Symbol]> {
+  let summary = "a slot that every block has for a tensor kept from forward to backward";
+  let description = [{
+    `offset`, in bytes from the block's saved part, comes from `kern-place`.
+
+    Example: `kern.saved @m.0 : tensor<4x5x8xf32>`
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, OptionalAttr<I64Attr>:$offset);
+  let assemblyFormat = "$sym_name (`offset` $offset^)? attr-dict `:` $type";
+}
+
 def Kern_ProcedureOp : Kern_Op<"procedure", [IsolatedFromAbove, Symbol]> {
   let summary = "one module, or run of modules, with one choice in one phase";
   let description = [{
@@ -260,11 +326,13 @@ def Kern_BlocksOp : Kern_Op<"blocks", [SingleBlock, NoTerminator, NoRegionArgume
 def Kern_CallOp : Kern_Op<"call", [HasParent<"BlocksOp">]> {
   let summary = "runs a procedure for the current block";
   let description = [{
-    `frame_offset`, in bytes from the arena's start, comes from `kern-place`.
+    `frame_offset` and `saved_offset` (of block 0), in bytes from the arena's start, and `saved_stride`, by which the
+    latter moves a block, come from `kern-place`.
 
     Example: `kern.call @p0`
   }];
-  let arguments = (ins FlatSymbolRefAttr:$procedure, OptionalAttr<I64Attr>:$frame_offset);
+  let arguments = (ins FlatSymbolRefAttr:$procedure, OptionalAttr<I64Attr>:$frame_offset,
+                       DefaultValuedAttr<I64Attr, "0">:$saved_offset, DefaultValuedAttr<I64Attr, "0">:$saved_stride);
   let assemblyFormat = "$procedure (`frame` $frame_offset^)? attr-dict";
 }
 

@@ -53,6 +53,26 @@ LogicalResult SliceOp::verify() {
   return success();
 }
 
+LogicalResult ConcatOp::verify() {
+  auto type = cast<RankedTensorType>(getType());
+  int64_t axis = getAxis(), total = 0;
+  if (getParts().empty() || axis < 0 || axis >= type.getRank())
+    return emitOpError("expected parts and an axis below ") << type.getRank() << ", got " << axis;
+  for (Value part : getParts()) {
+    auto partType = cast<RankedTensorType>(part.getType());
+    SmallVector<int64_t> shape(partType.getShape());
+    if (partType.getRank() != type.getRank() || partType.isDynamicDim(axis))
+      return emitOpError("expected parts of rank ") << type.getRank() << ", got " << partType;
+    total += shape[axis];
+    shape[axis] = type.getDimSize(axis);
+    if (RankedTensorType::get(shape, partType.getElementType()) != type)
+      return emitOpError("expected a part of ") << type << " but for axis " << axis << ", got " << partType;
+  }
+  if (total != type.getDimSize(axis))
+    return emitOpError("expected parts to sum to ") << type.getDimSize(axis) << ", got " << total;
+  return success();
+}
+
 /// A tensor type with `axis` replaced by the current slice.
 static RankedTensorType slicedType(RankedTensorType type, int64_t axis) {
   SmallVector<int64_t> shape(type.getShape());
