@@ -32,6 +32,12 @@ struct Place {
 /// Rows of frame buffers start at multiples of this many bytes.
 constexpr int64_t kRowBytes = 16;
 
+/// A value that is one part of a concat, and where its part begins.
+struct PartOf {
+  kern::ConcatOp concat;
+  int64_t start;
+};
+
 class Assigner {
 public:
   explicit Assigner(kern::ProcedureOp procedure)
@@ -43,6 +49,9 @@ private:
   // Places.
   Place wholePlace(Value buffer) const;
   Value getTensorBuffer(FlatSymbolRefAttr tensor, Type type);
+  Value getSavedBuffer(StringRef slot, Type type);
+  Value getGradientBuffer(StringRef weight, Type type);
+  Value makeBuffer(Value &buffer, Type type, llvm::function_ref<Value(kern::BufferType)> create);
   Value getWeightBuffer(kern::WeightOp op);
   kern::BufferType frameType(Value value, ArrayRef<int64_t> layout, int64_t sliceLength) const;
   Place allocate(Value value, std::optional<ArrayRef<int64_t>> layout, StringRef name);
@@ -58,7 +67,12 @@ private:
   void assignKernel(kern::KernelOpInterface op);
   LogicalResult assignLoop(kern::SliceLoopOp loop);
   void assignReturn(kern::ReturnOp op);
-  void copyTo(Value value, Place &target, Location location);
+  void assignConcat(kern::ConcatOp op);
+  void sink(Value value, Value buffer, Location location);
+  void planDestinations(Block &block);
+  Place &concatPlace(kern::ConcatOp op);
+  Place partPlace(const PartOf &part, Value value);
+  void copyTo(Value value, const Place &target, Location location);
   Value makeView(const Place &place, Location location);
   void launch(kern::KernelOpInterface op, ArrayRef<std::optional<Place>> places);
 
@@ -69,8 +83,10 @@ private:
   llvm::DenseMap<Value, Place> places;
   llvm::DenseMap<Value, int64_t> lastVersion;
   llvm::DenseMap<Value, Place> destinations; ///< where a loop wants a yielded value
+  llvm::DenseMap<Value, PartOf> parts;
+  llvm::DenseMap<Operation *, Place> concats; ///< places of the concats begun so far
   llvm::DenseSet<Value> writable;            ///< block arguments whose memory may be taken over
-  llvm::StringMap<Value> tensorBuffers, weightBuffers;
+  llvm::StringMap<Value> tensorBuffers, weightBuffers, savedBuffers, gradientBuffers;
   int32_t loops = 0, names = 0;
   int32_t currentLoop = -1;
   int64_t currentSlice = 0;
@@ -92,34 +108,43 @@ Place Assigner::wholePlace(Value buffer) const {
   return place;
 }
 
-Value Assigner::getTensorBuffer(FlatSymbolRefAttr tensor, Type type) {
-  Value &buffer = tensorBuffers[tensor.getValue()];
+/// A dense buffer outside of the frame, made once and at the procedure's beginning.
+Value Assigner::makeBuffer(Value &buffer, Type type,
+                           llvm::function_ref<Value(kern::BufferType)> create) {
   if (buffer)
     return buffer;
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPoint(anchor);
   auto ranked = cast<RankedTensorType>(type);
-  buffer = builder.create<kern::TensorBufferOp>(
-      procedure.getLoc(),
-      kern::BufferType::get(builder.getContext(), ranked.getShape(), ranked.getElementType(),
-                            ranked.getShape().back()),
-      tensor);
-  return buffer;
+  return buffer = create(kern::BufferType::get(builder.getContext(), ranked.getShape(),
+                                               ranked.getElementType(), ranked.getShape().back()));
+}
+
+Value Assigner::getTensorBuffer(FlatSymbolRefAttr tensor, Type type) {
+  return makeBuffer(tensorBuffers[tensor.getValue()], type, [&](kern::BufferType buffer) {
+    return builder.create<kern::TensorBufferOp>(procedure.getLoc(), buffer, tensor);
+  });
+}
+
+Value Assigner::getSavedBuffer(StringRef slot, Type type) {
+  return makeBuffer(savedBuffers[slot], type, [&](kern::BufferType buffer) {
+    return builder.create<kern::SavedBufferOp>(procedure.getLoc(), buffer,
+                                               builder.getStringAttr(slot), IntegerAttr());
+  });
+}
+
+Value Assigner::getGradientBuffer(StringRef weight, Type type) {
+  return makeBuffer(gradientBuffers[weight], type, [&](kern::BufferType buffer) {
+    return builder.create<kern::GradientBufferOp>(procedure.getLoc(), buffer,
+                                                  builder.getStringAttr(weight));
+  });
 }
 
 Value Assigner::getWeightBuffer(kern::WeightOp op) {
-  Value &buffer = weightBuffers[op.getName()];
-  if (buffer)
-    return buffer;
-  OpBuilder::InsertionGuard guard(builder);
-  builder.setInsertionPoint(anchor);
-  auto type = cast<RankedTensorType>(op.getType());
-  buffer = builder.create<kern::WeightBufferOp>(
-      op.getLoc(),
-      kern::BufferType::get(builder.getContext(), type.getShape(), type.getElementType(),
-                            type.getShape().back()),
-      op.getNameAttr(), op.getPartsAttr(), op.getRowsAttr());
-  return buffer;
+  return makeBuffer(weightBuffers[op.getName()], op.getType(), [&](kern::BufferType buffer) {
+    return builder.create<kern::WeightBufferOp>(op.getLoc(), buffer, op.getNameAttr(),
+                                                op.getPartsAttr(), op.getRowsAttr());
+  });
 }
 
 kern::BufferType Assigner::frameType(Value value, ArrayRef<int64_t> layout,
@@ -277,28 +302,106 @@ void Assigner::assignKernel(kern::KernelOpInterface op) {
     }
     Value tied = op.getTiedOperand(index);
     auto destination = destinations.find(output);
+    auto part = parts.find(output);
     Place place;
-    if (destination != destinations.end())
-      place = destination->second;
-    else if (tied && canOverwrite(tied, op))
-      place = placeOf(tied);
-    else
-      place = allocate(output, index == 0 ? op.getStoreOrder() : std::nullopt, name);
-    place.version = ++lastVersion[place.buffer];
+    if (part != parts.end()) {
+      // All parts make one version of the whole.
+      place = partPlace(part->second, output);
+    } else {
+      if (destination != destinations.end())
+        place = destination->second;
+      else if (tied && canOverwrite(tied, op))
+        place = placeOf(tied);
+      else
+        place = allocate(output, index == 0 ? op.getStoreOrder() : std::nullopt, name);
+      place.version = ++lastVersion[place.buffer];
+    }
     operands.push_back(place);
     places[output] = place;
   }
   launch(op, operands);
 }
 
-/// Writes `value` to `target` by a copy kernel and makes `target` the new version.
-void Assigner::copyTo(Value value, Place &target, Location location) {
-  Place source = placeOf(value);
-  target.version = ++lastVersion[target.buffer];
-  Value views[] = {makeView(source, location), makeView(target, location)};
+/// Writes `value` to `target` by a copy kernel.
+void Assigner::copyTo(Value value, const Place &target, Location location) {
+  Value views[] = {makeView(placeOf(value), location), makeView(target, location)};
   builder.create<kern::LaunchOp>(location, builder.getStringAttr("copy"), views,
                                  builder.getDenseBoolArrayAttr({true, true}),
                                  builder.getDictionaryAttr({}), IntegerAttr());
+}
+
+//===----------------------------------------------------------------------===//
+// Parts and sinks
+//===----------------------------------------------------------------------===//
+
+/// Settles where values go whose reader wants them in a certain place: kept tensors, gradients of weights
+/// and parts of a concat. Their kernels write them there.
+void Assigner::planDestinations(Block &block) {
+  for (auto op : block.getOps<kern::ConcatOp>()) {
+    int64_t start = 0;
+    for (Value part : op.getParts()) {
+      if (part.getDefiningOp<kern::KernelOpInterface>())
+        parts.try_emplace(part, PartOf{op, start});
+      start += cast<RankedTensorType>(part.getType()).getDimSize(op.getAxis());
+    }
+  }
+  auto want = [&](Value value, Value buffer) {
+    Place place = wholePlace(buffer);
+    if (auto concat = value.getDefiningOp<kern::ConcatOp>()) {
+      place.version = ++lastVersion[buffer];
+      concats.try_emplace(concat, place);
+    } else if (value.getDefiningOp<kern::KernelOpInterface>() && !parts.contains(value)) {
+      destinations.try_emplace(value, place);
+    }
+  };
+  for (Operation &op : block) {
+    if (auto save = dyn_cast<kern::SaveOp>(op))
+      want(save.getValue(), getSavedBuffer(save.getSlot(), save.getValue().getType()));
+    else if (auto store = dyn_cast<kern::StoreGradientOp>(op))
+      want(store.getValue(), getGradientBuffer(store.getWeight(), store.getValue().getType()));
+  }
+}
+
+Place &Assigner::concatPlace(kern::ConcatOp op) {
+  auto found = concats.find(op);
+  if (found != concats.end())
+    return found->second;
+  Place place = allocate(op.getResult(), std::nullopt, "concat");
+  place.version = ++lastVersion[place.buffer];
+  return concats.try_emplace(op, place).first->second;
+}
+
+Place Assigner::partPlace(const PartOf &part, Value value) {
+  kern::ConcatOp concat = part.concat;
+  Place place = concatPlace(concat);
+  int32_t axis = place.order[concat.getAxis()];
+  place.start[axis].value += part.start;
+  place.extent[axis].value =
+      cast<RankedTensorType>(value.getType()).getDimSize(concat.getAxis());
+  return place;
+}
+
+/// The value belongs in `buffer`: nothing to do where its kernel has written it there.
+void Assigner::sink(Value value, Value buffer, Location location) {
+  if (placeOf(value).buffer == buffer)
+    return;
+  Place target = wholePlace(buffer);
+  target.version = ++lastVersion[buffer];
+  copyTo(value, target, location);
+}
+
+void Assigner::assignConcat(kern::ConcatOp op) {
+  int64_t start = 0;
+  for (Value value : op.getParts()) {
+    PartOf part{op, start};
+    start += cast<RankedTensorType>(value.getType()).getDimSize(op.getAxis());
+    auto known = parts.find(value);
+    bool written = known != parts.end() && known->second.concat == op &&
+                   known->second.start == part.start;
+    if (!written)
+      copyTo(value, partPlace(part, value), op.getLoc());
+  }
+  places[op.getResult()] = concatPlace(op);
 }
 
 //===----------------------------------------------------------------------===//
@@ -352,9 +455,8 @@ LogicalResult Assigner::assignLoop(kern::SliceLoopOp loop) {
     Value yielded = body.getTerminator()->getOperand(i);
     Place whole = *wholes[i];
     if (!ties[i] && !destinations.contains(yielded)) {
-      Place slice = slicePlace(whole, loop.getResultAxes()[i], id, size);
-      copyTo(yielded, slice, loop.getLoc());
-      whole.version = slice.version;
+      whole.version = ++lastVersion[whole.buffer];
+      copyTo(yielded, slicePlace(whole, loop.getResultAxes()[i], id, size), loop.getLoc());
     } else {
       whole.version = placeOf(yielded).version;
     }
@@ -373,8 +475,10 @@ void Assigner::assignReturn(kern::ReturnOp op) {
     const Place &place = placeOf(value);
     bool whole = place.buffer == slot.buffer && place.start == slot.start &&
                  place.extent == slot.extent && place.order == slot.order;
-    if (!whole)
+    if (!whole) {
+      slot.version = ++lastVersion[slot.buffer];
       copyTo(value, slot, op.getLoc());
+    }
   }
   builder.create<kern::ReturnOp>(op.getLoc(), builder.getArrayAttr({}), ValueRange());
 }
@@ -398,6 +502,13 @@ LogicalResult Assigner::assign(Operation *op) {
     assignKernel(kernel);
   } else if (auto loop = dyn_cast<kern::SliceLoopOp>(op)) {
     return assignLoop(loop);
+  } else if (auto concat = dyn_cast<kern::ConcatOp>(op)) {
+    assignConcat(concat);
+  } else if (auto save = dyn_cast<kern::SaveOp>(op)) {
+    sink(save.getValue(), getSavedBuffer(save.getSlot(), save.getValue().getType()), op->getLoc());
+  } else if (auto store = dyn_cast<kern::StoreGradientOp>(op)) {
+    sink(store.getValue(), getGradientBuffer(store.getWeight(), store.getValue().getType()),
+         op->getLoc());
   } else if (auto end = dyn_cast<kern::ReturnOp>(op)) {
     assignReturn(end);
   } else {
@@ -415,11 +526,15 @@ LogicalResult Assigner::run() {
   builder.setInsertionPointToEnd(entry);
   auto end = cast<kern::ReturnOp>(old->getTerminator());
   for (auto [tensor, argument] : llvm::zip_equal(procedure.getTensors(), old->getArguments())) {
+    auto name = cast<SymbolRefAttr>(tensor);
+    auto flat = dyn_cast<FlatSymbolRefAttr>(tensor);
     places[argument] =
-        wholePlace(getTensorBuffer(cast<FlatSymbolRefAttr>(tensor), argument.getType()));
+        wholePlace(flat ? getTensorBuffer(flat, argument.getType())
+                        : getSavedBuffer(name.getLeafReference(), argument.getType()));
     if (llvm::is_contained(end.getTensors(), tensor))
       writable.insert(argument);
   }
+  planDestinations(*old);
   for (Operation &op : *old)
     if (failed(assign(&op))) {
       delete entry;

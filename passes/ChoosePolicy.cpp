@@ -100,7 +100,7 @@ Result<int64_t> totalBytes(ir::StackOp stack, int64_t frame, const Target &targe
           emitProcedure(builder, module,
                         ir::ChoiceAttr::get(op.getContext(), module.getLegalVariants().front()),
                         "weights", precision));
-  EVO_ASSIGN(WeightTable table, collectWeights(procedures));
+  EVO_ASSIGN(WeightTable table, collectWeights(procedures, plan::statisticType(precision)));
   int64_t blocks = 0, staticBytes = 0;
   for (auto each : stack.getBody().front().getOps<ir::SegmentOp>())
     blocks += each.getCount();

@@ -27,7 +27,7 @@ struct Emitter {
   ModuleOp module;
   plan::Plan plan;
   llvm::StringMap<int32_t> tensorIndex, procedureIndex;
-  llvm::StringMap<int64_t> weightOffset;
+  llvm::StringMap<int64_t> weightOffset, gradientOffset;
 
   Status emitTensors();
   Status emitWeights();
@@ -59,11 +59,15 @@ Status Emitter::emitTensors() {
 
 Status Emitter::emitWeights() {
   SmallVector<kern::ProcedureOp> procedures(module.getOps<kern::ProcedureOp>());
-  EVO_ASSIGN(WeightTable table, collectWeights(procedures));
+  EVO_ASSIGN(WeightTable table, collectWeights(procedures, plan::statisticType(plan.precision)));
   plan.weights = std::move(table.weights);
   plan.weightBlockBytes = table.blockBytes;
-  for (const plan::Weight &weight : plan.weights)
+  if (plan.mode == plan::Mode::Train)
+    plan.gradientBlockBytes = table.gradientBytes;
+  for (auto [weight, gradient] : llvm::zip_equal(plan.weights, table.gradientOffsets)) {
     weightOffset[weight.name] = weight.offset;
+    gradientOffset[weight.name] = gradient;
+  }
   return {};
 }
 
@@ -95,6 +99,14 @@ struct ProcedureEmitter {
       buffer.name = weight.getName().str();
       buffer.base = plan::Base::Weight;
       buffer.offset = emitter.weightOffset.lookup(buffer.name);
+    } else if (auto saved = dyn_cast<kern::SavedBufferOp>(op)) {
+      buffer.name = "saved." + saved.getSlot().str();
+      buffer.base = plan::Base::Saved;
+      buffer.offset = saved.getOffset().value_or(0);
+    } else if (auto gradient = dyn_cast<kern::GradientBufferOp>(op)) {
+      buffer.name = "gradient." + gradient.getWeight().str();
+      buffer.base = plan::Base::Gradient;
+      buffer.offset = emitter.gradientOffset.lookup(gradient.getWeight());
     } else {
       auto alloc = cast<kern::AllocOp>(op);
       buffer.name = alloc.getName().str();
@@ -137,7 +149,8 @@ struct ProcedureEmitter {
   std::vector<plan::Step> emitBlock(Block &block) {
     std::vector<plan::Step> steps;
     for (Operation &op : block) {
-      if (isa<kern::TensorBufferOp, kern::WeightBufferOp>(op)) {
+      if (isa<kern::TensorBufferOp, kern::WeightBufferOp, kern::SavedBufferOp,
+              kern::GradientBufferOp>(op)) {
         addBuffer(&op);
       } else if (isa<kern::AllocOp>(op)) {
         addBuffer(&op);
@@ -165,6 +178,9 @@ Status Emitter::emitProcedure(kern::ProcedureOp op) {
   procedure.result.name = op.getSymName().str();
   procedure.result.module = op.getModule().str();
   procedure.result.choice = op.getChoice().str();
+  for (plan::Phase phase : {plan::Phase::Forward, plan::Phase::Backward, plan::Phase::Optimizer})
+    if (op.getPhase() == StringRef(plan::phaseName(phase)))
+      procedure.result.phase = phase;
   procedure.result.frameBytes = op.getFrameBytes().value_or(0);
   procedure.result.steps = procedure.emitBlock(op.getBody().front());
   procedureIndex[procedure.result.name] = static_cast<int32_t>(plan.procedures.size());
@@ -175,6 +191,8 @@ Status Emitter::emitProcedure(kern::ProcedureOp op) {
 Status Emitter::emitPrograms() {
   for (auto op : module.getOps<kern::ProgramOp>()) {
     plan::Program program;
+    if (op.getPhase() == StringRef(plan::phaseName(plan::Phase::Backward)))
+      program.phase = plan::Phase::Backward;
     for (Attribute name : op.getInputs())
       program.inputs.push_back(cast<FlatSymbolRefAttr>(name).getValue().str());
     for (Attribute name : op.getOutputs())
@@ -187,6 +205,8 @@ Status Emitter::emitPrograms() {
         plan::Call call;
         call.procedure = procedureIndex.lookup(callOp.getProcedure());
         call.frameOffset = callOp.getFrameOffset().value_or(0);
+        call.savedOffset = callOp.getSavedOffset();
+        call.savedStride = callOp.getSavedStride();
         int64_t end = 0;
         if (__builtin_add_overflow(call.frameOffset, plan.procedures[call.procedure].frameBytes,
                                    &end))
@@ -213,11 +233,18 @@ Status Emitter::emitSummary() {
   summary.budgetBytes = target.getAs<IntegerAttr>("budget_bytes").getInt();
   summary.libraryBytes = target.getAs<IntegerAttr>("library_bytes").getInt();
   summary.arenaBytes = plan.arenaBytes;
-  if (__builtin_mul_overflow(plan.weightBlockBytes, plan.model.blocks, &summary.staticBytes) ||
+  int64_t blockBytes = plan.weightBlockBytes;
+  if (__builtin_add_overflow(blockBytes, plan.gradientBlockBytes, &blockBytes) ||
+      __builtin_mul_overflow(blockBytes, plan.model.blocks, &summary.staticBytes) ||
       __builtin_add_overflow(plan.arenaBytes, summary.staticBytes, &summary.predictedPeakBytes) ||
       __builtin_add_overflow(summary.predictedPeakBytes, summary.libraryBytes,
                              &summary.predictedPeakBytes))
     return Status::error(ErrorCode::InvalidInput, "the plan has more than 2^63 bytes");
+  // Between the boundary tensors and the frames, which all begin at one place, lie the kept tensors.
+  int64_t tensorEnd = 0;
+  for (const plan::Tensor &tensor : plan.tensors)
+    tensorEnd = std::max(tensorEnd, tensor.offset + plan::alignTo(tensor.bytes));
+  summary.keptBytes = plan.programs.front().runs.front().calls.front().frameOffset - tensorEnd;
   int64_t costNs = 0;
   for (const plan::Program &program : plan.programs)
     for (const plan::BlockRun &run : program.runs)
@@ -262,6 +289,8 @@ Status emitModel(ModuleOp module, plan::Plan &plan) {
   for (NamedAttribute entry : model.getAs<DictionaryAttr>("channels"))
     plan.model.channels[entry.getName().str()] = cast<IntegerAttr>(entry.getValue()).getInt();
   plan.precision = getPrecision(model);
+  if (model.getAs<StringAttr>("mode").getValue() == StringRef(plan::modeName(plan::Mode::Train)))
+    plan.mode = plan::Mode::Train;
   plan::RankExtents rank;
   for (const auto &[axis, size] : plan.model.sizes)
     rank.extents[axis] = {0, size};

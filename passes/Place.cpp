@@ -5,6 +5,7 @@
 #include "passes/Procedure.h"
 
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
 
@@ -51,6 +52,22 @@ LogicalResult placeFrame(kern::ProcedureOp procedure) {
   return success();
 }
 
+Result<int64_t> placeSaved(kern::ProcedureOp procedure) {
+  Builder builder(procedure.getContext());
+  int64_t total = 0;
+  // By name, since forward and backward procedure of a module must agree.
+  SmallVector<kern::SavedBufferOp> buffers(procedure.getBody().front().getOps<kern::SavedBufferOp>());
+  llvm::sort(buffers, [](kern::SavedBufferOp a, kern::SavedBufferOp b) { return a.getSlot() < b.getSlot(); });
+  for (kern::SavedBufferOp buffer : buffers) {
+    std::optional<int64_t> bytes = buffer.getResult().getType().getByteSize();
+    buffer.setOffsetAttr(builder.getI64IntegerAttr(total));
+    if (!bytes || *bytes > INT64_MAX - plan::kAlignment ||
+        __builtin_add_overflow(total, plan::alignTo(*bytes), &total))
+      return Status::error(ErrorCode::InvalidInput, "the kept tensors have more than 2^63 bytes");
+  }
+  return total;
+}
+
 Result<int64_t> tensorBytes(ArrayRef<Type> types) {
   int64_t total = 0;
   for (Type type : types) {
@@ -64,6 +81,50 @@ Result<int64_t> tensorBytes(ArrayRef<Type> types) {
       return Status::error(ErrorCode::InvalidInput, "the boundary tensors have more than 2^63 bytes");
   }
   return total;
+}
+
+/// Kept tensors of all calls of the forward program, then the frames: where each call finds its own.
+static Status placeCalls(ModuleOp module, int64_t base) {
+  Builder builder(module.getContext());
+  llvm::StringMap<int64_t> saved;
+  for (auto procedure : module.getOps<kern::ProcedureOp>()) {
+    EVO_ASSIGN(saved[procedure.getSymName()], placeSaved(procedure));
+  }
+  int64_t frame = base;
+  SmallVector<SmallVector<std::pair<int64_t, int64_t>>> areas; // a segment's calls: offset, stride
+  for (auto program : module.getOps<kern::ProgramOp>()) {
+    bool forward = program.getPhase() == StringRef(plan::phaseName(plan::Phase::Forward));
+    SmallVector<kern::BlocksOp> segments(program.getBody().getOps<kern::BlocksOp>());
+    for (auto [index, blocks] : llvm::enumerate(segments)) {
+      SmallVector<kern::CallOp> calls(blocks.getBody().getOps<kern::CallOp>());
+      if (forward) {
+        int64_t stride = 0, total = 0;
+        for (kern::CallOp call : calls)
+          if (__builtin_add_overflow(stride, saved.lookup(call.getProcedure()), &stride))
+            return Status::error(ErrorCode::InvalidInput, "the kept tensors have more than 2^63 bytes");
+        areas.emplace_back();
+        // The last block that this segment runs ends `count` strides behind its first.
+        int64_t offset = frame - stride * static_cast<int64_t>(blocks.getFirst());
+        for (kern::CallOp call : calls) {
+          int64_t bytes = saved.lookup(call.getProcedure());
+          areas.back().emplace_back(bytes ? offset : 0, bytes ? stride : 0);
+          offset += bytes;
+        }
+        if (__builtin_mul_overflow(stride, static_cast<int64_t>(blocks.getCount()), &total) ||
+            __builtin_add_overflow(frame, total, &frame))
+          return Status::error(ErrorCode::InvalidInput, "the kept tensors have more than 2^63 bytes");
+      }
+      // A backward program has the segments, and their calls, in reverse.
+      const auto &area = forward ? areas.back() : areas[areas.size() - 1 - index];
+      for (auto [position, call] : llvm::enumerate(calls)) {
+        auto [offset, stride] = area[forward ? position : calls.size() - 1 - position];
+        call.setSavedOffsetAttr(builder.getI64IntegerAttr(offset));
+        call.setSavedStrideAttr(builder.getI64IntegerAttr(stride));
+      }
+    }
+  }
+  module.walk([&](kern::CallOp call) { call.setFrameOffsetAttr(builder.getI64IntegerAttr(frame)); });
+  return {};
 }
 
 namespace {
@@ -83,9 +144,9 @@ struct KernPlacePass : impl::KernPlaceBase<KernPlacePass> {
       types.push_back(tensor.getType());
     }
     Result<int64_t> frame = tensorBytes(types);
-    if (failed(emitStatus(module, frame.status())))
+    if (failed(emitStatus(module, frame.status())) ||
+        failed(emitStatus(module, placeCalls(module, *frame))))
       return signalPassFailure();
-    module.walk([&](kern::CallOp call) { call.setFrameOffsetAttr(builder.getI64IntegerAttr(*frame)); });
   }
 };
 } // namespace

@@ -27,6 +27,8 @@ public:
 
   /// Marks a value that gradients flow to; weights need no mark.
   void setActive(mlir::Value value) { active[value] = true; }
+  /// Marks a value that none flow to.
+  void setMask(mlir::Value value) { active[value] = false; }
   bool isActive(mlir::Value value);
 
   /// The gradient gathered so far, or null.

@@ -68,11 +68,12 @@ def Kern_ConcatOp : Kern_Op<"concat", [Pure]> {
 def Kern_SaveOp : Kern_Op<"save"> {
   let summary = "keeps a value for the backward program";
   let description = [{
-    Copies it to the block's slot `slot`, a `kern.saved`.
+    `slot` names it among the kept tensors of the call; the backward procedure of the same module reads it by that
+    name. The kernel that makes the value writes it there.
 
-    Example: `kern.save %m @m.0 : tensor<4x5x8xf32>`
+    Example: `kern.save %copy "m" : tensor<4x5x8xf32>`
   }];
-  let arguments = (ins Kern_Tensor:$value, FlatSymbolRefAttr:$slot);
+  let arguments = (ins Kern_Tensor:$value, StrAttr:$slot);
   let assemblyFormat = "$value $slot attr-dict `:` type($value)";
 }
 
@@ -155,13 +156,15 @@ def Kern_WeightBufferOp : Kern_Op<"weight_buffer", [Pure]> {
 }
 
 def Kern_SavedBufferOp : Kern_Op<"saved_buffer", [Pure]> {
-  let summary = "a block's slot for a kept tensor";
+  let summary = "the memory of a kept tensor of the call";
   let description = [{
-    Example: `%b = kern.saved_buffer @m.0 : !kern.buffer<4x5x8xf32, 8>`
+    `offset`, in bytes from the call's kept tensors, comes from `kern-place`.
+
+    Example: `%b = kern.saved_buffer "m" : !kern.buffer<4x5x8xf32, 8>`
   }];
-  let arguments = (ins FlatSymbolRefAttr:$slot);
+  let arguments = (ins StrAttr:$slot, OptionalAttr<I64Attr>:$offset);
   let results = (outs Kern_BufferType:$result);
-  let assemblyFormat = "$slot attr-dict `:` type($result)";
+  let assemblyFormat = "$slot (`offset` $offset^)? attr-dict `:` type($result)";
 }
 
 def Kern_GradientBufferOp : Kern_Op<"gradient_buffer", [Pure]> {
@@ -260,22 +263,11 @@ def Kern_TensorOp : Kern_Op<"tensor", [Symbol]> {
   let assemblyFormat = "$sym_name (`offset` $offset^)? attr-dict `:` $type";
 }
 
-def Kern_SavedOp : Kern_Op<"saved", [Symbol]> {
-  let summary = "a slot that every block has for a tensor kept from forward to backward";
-  let description = [{
-    `offset`, in bytes from the block's saved part, comes from `kern-place`.
-
-    Example: `kern.saved @m.0 : tensor<4x5x8xf32>`
-  }];
-  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, OptionalAttr<I64Attr>:$offset);
-  let assemblyFormat = "$sym_name (`offset` $offset^)? attr-dict `:` $type";
-}
-
 def Kern_ProcedureOp : Kern_Op<"procedure", [IsolatedFromAbove, Symbol]> {
   let summary = "one module, or run of modules, with one choice in one phase";
   let description = [{
-    At the value level its block arguments are the boundary tensors `tensors`, and `kern.return` names the
-    streams that it updates; at the buffer level it has neither. `module` is the parameter prefix.
+    At the value level its block arguments are `tensors`: boundary tensors (`@z`) or what the forward procedure of
+    the same module kept (`@saved::@z`), and `kern.return` names the streams that it updates; at the buffer level it has neither. `module` is the parameter prefix.
     `frame_bytes` comes from `kern-place`.
 
     Example: `kern.procedure @p0 module "pair_transition" phase "forward" choice "fused" tensors [@z] { ... }`

@@ -224,6 +224,9 @@ struct Plan {
   std::string backend; ///< the profile's: "cuda" | "cpu"
   int64_t arenaBytes = 0;
   int64_t weightBlockBytes = 0; ///< bytes of one block's weights
+  /// Bytes of one block's weight gradients, 0 in inference. In the static part all blocks' weights come
+  /// first, then all blocks' gradients.
+  int64_t gradientBlockBytes = 0;
   Summary summary;
   std::vector<Tensor> tensors;
   std::vector<Weight> weights;
