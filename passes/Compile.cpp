@@ -60,9 +60,10 @@ static std::vector<ModuleReport> collectReports(ModuleOp module) {
 
 Result<Compilation> compile(const spec::ModelSpec &spec, const CompileOptions &options,
                             MLIRContext &context) {
-  if (spec.mode == plan::Mode::Train)
+  if (spec.mode == plan::Mode::Train && (spec.dropout || spec.optimizer))
     return Status::error(ErrorCode::Unsupported,
-                         "this version plans inference only; pass --mode=infer");
+                         "this version trains without dropout and optimizer: programs forward and "
+                         "backward; remove them from the specification");
   OwningOpRef<ModuleOp> module = importSpecification(spec, &context);
   EVO_ASSIGN([[maybe_unused]] Policy policy,
              choosePolicy(*module, options.policy, options.target));

@@ -289,8 +289,7 @@ Status emitModel(ModuleOp module, plan::Plan &plan) {
   for (NamedAttribute entry : model.getAs<DictionaryAttr>("channels"))
     plan.model.channels[entry.getName().str()] = cast<IntegerAttr>(entry.getValue()).getInt();
   plan.precision = getPrecision(model);
-  if (model.getAs<StringAttr>("mode").getValue() == StringRef(plan::modeName(plan::Mode::Train)))
-    plan.mode = plan::Mode::Train;
+  plan.mode = getMode(model);
   plan::RankExtents rank;
   for (const auto &[axis, size] : plan.model.sizes)
     rank.extents[axis] = {0, size};

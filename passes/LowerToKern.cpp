@@ -23,6 +23,13 @@ std::string choiceText(ir::ChoiceAttr choice) {
   if (choice.getAxis() != ir::Axis::None)
     text += ", " + ir::stringifyAxis(choice.getAxis()).str() + " by " +
             std::to_string(choice.getSize());
+  if (choice.getKeep() != ir::Keep::Nothing) {
+    text += "; keeps " + ir::stringifyKeep(choice.getKeep()).str() + ", backward " +
+            ir::stringifyKernelVariant(choice.getBackwardVariant()).str();
+    if (choice.getBackwardAxis() != ir::Axis::None)
+      text += ", " + ir::stringifyAxis(choice.getBackwardAxis()).str() + " by " +
+              std::to_string(choice.getBackwardSize());
+  }
   return text;
 }
 
@@ -30,6 +37,12 @@ plan::Precision getPrecision(DictionaryAttr model) {
   auto name = model ? model.getAs<StringAttr>("precision") : StringAttr();
   return plan::parsePrecision(name ? std::string_view(name.getValue()) : "fp32")
       .value_or(plan::Precision::Fp32);
+}
+
+plan::Mode getMode(DictionaryAttr model) {
+  auto name = model ? model.getAs<StringAttr>("mode") : StringAttr();
+  bool train = name && name.getValue() == StringRef(plan::modeName(plan::Mode::Train));
+  return train ? plan::Mode::Train : plan::Mode::Infer;
 }
 
 std::string gradientName(StringRef stream) { return "d" + stream.str(); }
@@ -274,8 +287,7 @@ static void addBlocks(OpBuilder &builder, const SegmentCalls &calls, plan::Phase
 
 /// Procedures first, then the programs that call them.
 static LogicalResult lowerStack(ir::StackOp stack) {
-  auto mode = stack.getModel().getAs<StringAttr>("mode");
-  bool train = mode && mode.getValue() == StringRef(plan::modeName(plan::Mode::Train));
+  bool train = getMode(stack.getModel()) == plan::Mode::Train;
   StackLowering lowering{OpBuilder(stack), getPrecision(stack.getModel()), train, {}, {}};
   OpBuilder &builder = lowering.builder;
   makeTensors(stack, builder, train);

@@ -59,8 +59,9 @@ Result<int64_t> placeSaved(kern::ProcedureOp procedure);
 /// The text that plans and reports use for a choice: "fused, s by 4".
 std::string choiceText(ir::ChoiceAttr choice);
 
-/// Precision of the model that a module or stack holds.
+/// Precision and mode of the model that a module or stack holds.
 plan::Precision getPrecision(mlir::DictionaryAttr model);
+plan::Mode getMode(mlir::DictionaryAttr model);
 
 /// All weights of the procedures, in order of first use, placed in a block's static part.
 struct WeightTable {
@@ -81,7 +82,8 @@ struct Candidate {
 };
 /// Lowers the module alone and packs its real buffers. `scratch` is a module for the throw-away procedure.
 Result<Candidate> priceCandidate(ir::ModuleOpInterface op, ir::ChoiceAttr choice,
-                                 const cost::DeviceProfile &profile, plan::Precision precision);
+                                 const cost::DeviceProfile &profile, plan::Precision precision,
+                                 plan::Mode mode);
 
 /// Arena bytes of the boundary tensors, each aligned.
 Result<int64_t> tensorBytes(llvm::ArrayRef<mlir::Type> types);
