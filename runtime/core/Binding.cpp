@@ -161,6 +161,7 @@ Result<WeightBinding> bindWeights(std::span<const WeightSlot> slots,
                          "expected one prefix before 'blocks.' to fit the plan, got none" +
                              reasons);
   std::vector<std::string> names;
+  names.reserve(fitting.size());
   for (const WeightBinding &binding : fitting)
     names.push_back(binding.prefix);
   return invalid(fileName, "expected one prefix before 'blocks.' to fit the plan, got " +

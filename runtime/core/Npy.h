@@ -18,7 +18,7 @@ Result<HostTensor> parseNpy(std::span<const std::byte> content, std::string_view
 /// Stored entries stay in `content`; deflated ones are inflated into memory of their own.
 Result<std::vector<HostTensor>> parseNpz(std::span<const std::byte> content,
                                          std::string_view fileName,
-                                         std::shared_ptr<const void> owner);
+                                         const std::shared_ptr<const void> &owner);
 
 /// The header of a version 1 file, magic included. `dtype` has a numpy name: not BF16 or F8.
 Result<std::string> npyHeader(HostType dtype, std::span<const int64_t> shape);

@@ -322,7 +322,7 @@ Status writeEntry(OutputFile &file, const TensorToWrite &tensor, WrittenEntry &e
 
 Result<std::vector<HostTensor>> parseNpz(std::span<const std::byte> content,
                                          std::string_view fileName,
-                                         std::shared_ptr<const void> owner) {
+                                         const std::shared_ptr<const void> &owner) {
   EVO_ASSIGN(std::vector<ZipEntry> entries, readDirectory(content, fileName));
   std::vector<HostTensor> tensors;
   std::set<std::string> names;

@@ -164,7 +164,7 @@ Result<uint64_t> headerLength(std::span<const std::byte> content, std::string_vi
 
 Result<std::vector<HostTensor>> parseSafetensors(std::span<const std::byte> content,
                                                  std::string_view fileName,
-                                                 std::shared_ptr<const void> owner) {
+                                                 const std::shared_ptr<const void> &owner) {
   EVO_ASSIGN(uint64_t length, headerLength(content, fileName));
   std::string_view text(reinterpret_cast<const char *>(content.data()) + kLengthBytes, length);
   if (text.empty() || text.front() != '{')

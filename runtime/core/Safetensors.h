@@ -15,7 +15,7 @@ namespace evo {
 /// bytes.
 Result<std::vector<HostTensor>> parseSafetensors(std::span<const std::byte> content,
                                                  std::string_view fileName,
-                                                 std::shared_ptr<const void> owner);
+                                                 const std::shared_ptr<const void> &owner);
 Status writeSafetensors(OutputFile &file, std::span<const TensorToWrite> tensors);
 
 } // namespace evo

@@ -57,7 +57,7 @@ public:
 
   Result<RunReport> run() {
     double start = nowMs();
-    EVO_TRY(plan::checkPlan(plan));
+    EVO_TRY(plan::checkPlan(plan).withContext(options.planPath));
     EVO_TRY(checkRunnable(plan, backend));
     EVO_TRY(bind());
     EVO_TRY(openFiles());

@@ -24,7 +24,7 @@ WEIGHT, BIAS = "pair_transition.linear_1.weight", "pair_transition.linear_1.bias
 
 
 def make_plan(dtype="fp32"):
-    store, size = ("f64", 8) if dtype == "fp64" else ("f32", 4)
+    store, size = {"fp64": ("f64", 8), "bf16": ("bf16", 2)}.get(dtype, ("f32", 4))
     z_bytes, mask_bytes = ROWS * ROWS * CHANNELS * size, ROWS * ROWS * size
     mask_at, frame_at = -(-z_bytes // 512) * 512, -(-z_bytes // 512) * 512 + 512
     slice_of = {"start": [{"value": 0, "loop": 0}, 0, 0], "extent": [{"value": 2, "loop": 0}, ROWS, CHANNELS]}
@@ -273,7 +273,7 @@ class BadInput(Case):
         for args in (["--verify", "plan.json"], ["plan.json", "--outputs=o.safetensors"]):
             rc, out, err = self.evo_run(*args)
             self.assertEqual((rc, out), (1, ""))
-            self.assertIn("procedures[0].steps[0].body[2].operands.x", err)
+            self.assertIn("evo-run: error: plan.json: procedures[0].steps[0].body[2].operands.x", err)
             self.assertIn("invariant 4", err)
         self.path("plan.json").write_text("{")
         self.assertEqual(self.evo_run("plan.json")[0], 1)
@@ -288,6 +288,31 @@ class BadInput(Case):
         self.assertEqual(rc, 0)
         self.assertTrue(err.startswith("evo-run: warning: the plan was priced for cuda"), err)
         self.fails(1, "expected a backend of this build (cpu), got cuda", "plan.json", "--backend=cuda")
+
+    def test_plans_that_this_version_does_not_run(self):
+        self.write_plan(make_plan("bf16"))
+        self.all_fail(1, "backend cpu: expected a plan in fp64, fp32, tf32, got bf16 (compile the plan with --dtype)")
+        self.write_plan({**make_plan(), "mode": "train"})
+        self.all_fail(1, "expected a plan in infer mode, got train: this version runs inference only")
+        self.fails(2, "expected --cotangents or --targets with --gradients, got neither", "plan.json", "--gradients=g.npz")
+        plan = make_plan()
+        plan["devices"] = 2
+        plan["ranks"] = [{"rank": 0, "extents": {"r": [0, 3]}}, {"rank": 1, "extents": {"r": [3, ROWS]}}]
+        self.write_plan(plan)
+        self.all_fail(1, "expected a plan for 1 device, got 2: this version runs on one device")
+
+    def test_an_arena_that_no_machine_has(self):
+        plan = make_plan()
+        need = 1 << 60
+        plan["arena_bytes"] = plan["summary"]["arena_bytes"] = need
+        plan["summary"]["predicted_peak_bytes"] = need + 2048
+        plan["summary"]["budget_bytes"] = 1 << 61
+        plan["programs"][0]["runs"][0]["calls"][0]["frame_offset"] = need - 512
+        self.write_plan(plan)
+        rc, out, err = self.full("--outputs=o.safetensors")
+        self.assertEqual((rc, out), (1, ""))
+        self.assertTrue(err.startswith(f"evo-run: error: arena of {need} bytes: "), err)
+        self.assertEqual(self.names(), self.files)
 
     def test_files_that_cannot_be_written(self):
         self.fails(1, "cannot write 'none/o.npz': No such file or directory", "plan.json", "--outputs=none/o.npz", "--json=r.json")
