@@ -37,15 +37,17 @@ Result<Candidate> priceCandidate(ir::ModuleOpInterface op, ir::ChoiceAttr choice
   OwningOpRef<ModuleOp> scratch = ModuleOp::create(op->getLoc());
   OpBuilder builder = OpBuilder::atBlockEnd(scratch->getBody());
   Candidate candidate;
-  kern::ProcedureOp forward = emitProcedure(builder, op, choice, "forward", precision);
+  std::vector<std::string> kept;
+  if (mode == plan::Mode::Train) {
+    FailureOr<kern::ProcedureOp> backward =
+        emitBackwardProcedure(builder, op, choice, "backward", precision);
+    if (failed(backward))
+      return Status::error(ErrorCode::Internal, reason);
+    kept = keptStreams(*backward);
+    EVO_TRY(priceProcedure(*backward, profile, precision, reason, candidate));
+  }
+  kern::ProcedureOp forward = emitProcedure(builder, op, choice, "forward", precision, kept);
   EVO_TRY(priceProcedure(forward, profile, precision, reason, candidate));
-  if (mode == plan::Mode::Infer)
-    return candidate;
-  FailureOr<kern::ProcedureOp> backward =
-      emitBackwardProcedure(builder, op, choice, "backward", precision);
-  if (failed(backward))
-    return Status::error(ErrorCode::Internal, reason);
-  EVO_TRY(priceProcedure(*backward, profile, precision, reason, candidate));
   return candidate;
 }
 

@@ -67,6 +67,8 @@ Status Emitter::emitWeights() {
   for (auto [weight, gradient] : llvm::zip_equal(plan.weights, table.gradientOffsets)) {
     weightOffset[weight.name] = weight.offset;
     gradientOffset[weight.name] = gradient;
+    if (plan.mode == plan::Mode::Train)
+      weight.gradientOffset = gradient;
   }
   return {};
 }

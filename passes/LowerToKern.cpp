@@ -48,8 +48,6 @@ plan::Mode getMode(DictionaryAttr model) {
 std::string gradientName(StringRef stream) { return "d" + stream.str(); }
 bool isStream(StringRef tensor) { return tensor == "m" || tensor == "z"; }
 
-static bool keepsInput(ir::ChoiceAttr choice) { return choice.getKeep() == ir::Keep::Input; }
-
 /// An empty procedure whose block arguments are `tensors` of the given types.
 static kern::ProcedureOp makeProcedure(OpBuilder &builder, ir::ModuleOpInterface op,
                                        ir::ChoiceAttr choice, StringRef name, plan::Phase phase,
@@ -65,10 +63,11 @@ static kern::ProcedureOp makeProcedure(OpBuilder &builder, ir::ModuleOpInterface
   return procedure;
 }
 
-/// Keeps a copy of each stream that the module reads.
-static void saveInputs(OpBuilder &builder, ir::ModuleOpInterface op, Block &body) {
+/// Keeps a copy of each stream named in `kept`.
+static void saveInputs(OpBuilder &builder, ir::ModuleOpInterface op, Block &body,
+                       ArrayRef<std::string> kept) {
   for (auto [name, value] : llvm::zip_equal(op.getTensorNames(), body.getArguments())) {
-    if (!isStream(name))
+    if (!llvm::is_contained(kept, name))
       continue;
     Value copy = builder.create<kern::CopyOp>(body.getParentOp()->getLoc(), value.getType(), value,
                                               DenseI64ArrayAttr());
@@ -77,8 +76,8 @@ static void saveInputs(OpBuilder &builder, ir::ModuleOpInterface op, Block &body
 }
 
 kern::ProcedureOp emitProcedure(OpBuilder &builder, ir::ModuleOpInterface op,
-                                ir::ChoiceAttr choice, StringRef name,
-                                plan::Precision precision) {
+                                ir::ChoiceAttr choice, StringRef name, plan::Precision precision,
+                                ArrayRef<std::string> kept) {
   OpBuilder::InsertionGuard guard(builder);
   MLIRContext *context = builder.getContext();
   SmallVector<Attribute> tensors;
@@ -89,8 +88,7 @@ kern::ProcedureOp emitProcedure(OpBuilder &builder, ir::ModuleOpInterface op,
   Location location = procedure.getLoc();
   Block &body = procedure.getBody().front();
   builder.setInsertionPointToEnd(&body);
-  if (keepsInput(choice))
-    saveInputs(builder, op, body);
+  saveInputs(builder, op, body, kept);
   kern::KernBuilder kernels(builder, location,
                             kern::fromDType(context, plan::storageType(precision)),
                             kern::fromDType(context, plan::statisticType(precision)));
@@ -117,6 +115,26 @@ static void eraseDead(Block &body) {
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(body)))
     if (isOpTriviallyDead(&op))
       op.erase();
+}
+
+/// Drops the arguments that nothing reads, so that nothing is kept for them.
+static void eraseUnusedArguments(kern::ProcedureOp procedure) {
+  Block &body = procedure.getBody().front();
+  SmallVector<Attribute> tensors(procedure.getTensors().getValue());
+  for (unsigned i = body.getNumArguments(); i-- > 0;)
+    if (body.getArgument(i).use_empty()) {
+      body.eraseArgument(i);
+      tensors.erase(tensors.begin() + i);
+    }
+  procedure.setTensorsAttr(ArrayAttr::get(procedure.getContext(), tensors));
+}
+
+std::vector<std::string> keptStreams(kern::ProcedureOp backward) {
+  std::vector<std::string> names;
+  for (Attribute tensor : backward.getTensors())
+    if (!isa<FlatSymbolRefAttr>(tensor))
+      names.push_back(cast<SymbolRefAttr>(tensor).getLeafReference().str());
+  return names;
 }
 
 FailureOr<kern::ProcedureOp> emitBackwardProcedure(OpBuilder &builder, ir::ModuleOpInterface op,
@@ -173,6 +191,7 @@ FailureOr<kern::ProcedureOp> emitBackwardProcedure(OpBuilder &builder, ir::Modul
     results.push_back(gradients.get(input));
   builder.create<kern::ReturnOp>(procedure.getLoc(), builder.getArrayAttr(gradientTensors), results);
   eraseDead(body);
+  eraseUnusedArguments(procedure);
   return procedure;
 }
 
@@ -215,12 +234,16 @@ struct StackLowering {
         return made;
     ProcedureNames made;
     made.forward = uniqueName(op.getParameterPrefix());
-    emitProcedure(builder, op, op.getModuleChoice(), made.forward, precision);
+    std::vector<std::string> kept;
     if (train) {
       made.backward = uniqueName((op.getParameterPrefix() + ".backward").str());
-      if (failed(emitBackwardProcedure(builder, op, op.getModuleChoice(), made.backward, precision)))
+      FailureOr<kern::ProcedureOp> backward =
+          emitBackwardProcedure(builder, op, op.getModuleChoice(), made.backward, precision);
+      if (failed(backward))
         return failure();
+      kept = keptStreams(*backward);
     }
+    emitProcedure(builder, op, op.getModuleChoice(), made.forward, precision, kept);
     procedures.emplace_back(key, made);
     return made;
   }

@@ -18,11 +18,14 @@
 
 namespace evo {
 
-/// A new procedure at the builder's place with the module's forward under `choice`. Where the choice keeps
-/// the input, it is saved first.
+/// A new procedure at the builder's place with the module's forward under `choice`. The streams named in
+/// `kept` are saved first: those that the backward procedure reads.
 kern::ProcedureOp emitProcedure(mlir::OpBuilder &builder, ir::ModuleOpInterface op,
                                 ir::ChoiceAttr choice, llvm::StringRef name,
-                                plan::Precision precision);
+                                plan::Precision precision,
+                                llvm::ArrayRef<std::string> kept = {});
+/// The kept streams that a backward procedure reads.
+std::vector<std::string> keptStreams(kern::ProcedureOp backward);
 
 /// A new procedure with the module's backward: computes the forward again from the kept input and sweeps
 /// back. Reads and updates the streams' gradients, `dm` and `dz`.

@@ -178,6 +178,7 @@ struct Weight {
   std::vector<int64_t> shape; ///< [out, in] or [channels]
   int64_t offset = 0;         ///< bytes from the block's weights
   int64_t bytes = 0;
+  int64_t gradientOffset = 0;    ///< training: bytes from the block's gradients, in the statistic type
   std::vector<WeightPart> parts; ///< tile the rows
 };
 

@@ -163,6 +163,10 @@ Verdict ProcedureForm::verifyBase(const Buffer &buffer, const Path &path) {
     if (plan.mode == Mode::Infer)
       return violates(0, path.at("base"), "tensor, frame or weight in a plan for inference",
                       baseName(buffer.base));
+    if (buffer.base == Base::Gradient && buffer.offset + buffer.bytes > plan.gradientBlockBytes)
+      return violates(8, path.at("offset"),
+                      makeText("an end of at most gradient_block_bytes ", plan.gradientBlockBytes),
+                      makeText(buffer.offset + buffer.bytes));
     return {};
   }
   return {};

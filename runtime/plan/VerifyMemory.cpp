@@ -238,15 +238,18 @@ Verdict ArenaCheck::verifySummary() {
     return violates(10, path.at(field), makeText(expected), makeText(got));
   };
   EVO_VERIFY(equals("arena_bytes", plan.arenaBytes, summary.arenaBytes));
-  int64_t weights = 0;
-  if (__builtin_mul_overflow(plan.model.blocks, plan.weightBlockBytes, &weights))
+  int64_t blockBytes = 0, staticBytes = 0;
+  if (plan.mode == Mode::Infer && plan.gradientBlockBytes != 0)
+    return violates(0, root.at("gradient_block_bytes"), "0 in a plan for inference",
+                    makeText(plan.gradientBlockBytes));
+  if (plan.gradientBlockBytes < 0 || plan.gradientBlockBytes % kAlignment != 0)
+    return violates(8, root.at("gradient_block_bytes"), makeText("a multiple of ", kAlignment),
+                    makeText(plan.gradientBlockBytes));
+  if (__builtin_add_overflow(plan.weightBlockBytes, plan.gradientBlockBytes, &blockBytes) ||
+      __builtin_mul_overflow(plan.model.blocks, blockBytes, &staticBytes))
     return violates(10, root.at("weight_block_bytes"), "fewer than 2^63 bytes in all blocks",
                     "more");
-  if (plan.mode == Mode::Infer)
-    EVO_VERIFY(equals("static_bytes", weights, summary.staticBytes));
-  else if (summary.staticBytes < weights)
-    return violates(10, path.at("static_bytes"), makeText("at least ", weights),
-                    makeText(summary.staticBytes));
+  EVO_VERIFY(equals("static_bytes", staticBytes, summary.staticBytes));
   EVO_VERIFY(equals("kept_bytes", keptBytes, summary.keptBytes));
   if (summary.libraryBytes < 0)
     return violates(10, path.at("library_bytes"), "at least 0", makeText(summary.libraryBytes));
