@@ -185,15 +185,18 @@ void attentionKernels(CaseBuilder &builder) {
 
 } // namespace
 
-std::vector<KernelCase> kernelCases() {
-  CaseBuilder builder;
-  rowKernels(builder);
-  emptyCases(builder);
-  linearKernels(builder);
-  matrixKernels(builder);
-  attentionKernels(builder);
-  gradientKernels(builder);
-  return std::move(builder.cases);
+const std::vector<KernelCase> &kernelCases() {
+  static const std::vector<KernelCase> cases = [] {
+    CaseBuilder builder;
+    rowKernels(builder);
+    emptyCases(builder);
+    linearKernels(builder);
+    matrixKernels(builder);
+    attentionKernels(builder);
+    gradientKernels(builder);
+    return std::move(builder.cases);
+  }();
+  return cases;
 }
 
 namespace {

@@ -150,7 +150,7 @@ void enlargeMaskedValues(const KernelCase &testCase, std::vector<DenseTensor> &o
       largest = std::max(largest, mask(b, k));
     for (int64_t k = 0; k < mask.shape[1]; ++k)
       for (int64_t c = 0; largest == 1 && mask(b, k) == 0 && c < value.shape[2]; ++c)
-        value(b, k, c) = 1e30;
+        value(b, k, c) = 1e38;
   }
 }
 
