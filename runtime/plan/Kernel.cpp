@@ -120,6 +120,20 @@ Status checkOwnRules(const KernelInfo &info, const KernelAttributes &attributes,
   }
 }
 
+/// Optional operands that others need.
+Status checkPresence(const KernelInfo &info, const KernelAttributes &attributes,
+                     std::span<const std::optional<std::vector<int64_t>>> shapes) {
+  if (info.kernel != Kernel::LinearGrad)
+    return {};
+  auto has = [&](std::string_view name) {
+    return shapes[static_cast<size_t>(info.operandIndex(name))].has_value();
+  };
+  EVO_TRY(rule(has("h") || attributes.activation != Activation::Relu, info,
+               "operand 'h' where the activation is relu, got none"));
+  return rule(!has("dgate") || (has("h") && has("gate")), info,
+              "operands 'h' and 'gate' where there is 'dgate', got none");
+}
+
 } // namespace
 
 std::string_view attributeName(KernelAttribute attribute) {
@@ -201,6 +215,7 @@ Result<AxisExtents> bindKernelAxes(Kernel kernel, const KernelAttributes &attrib
                    "operand '" + std::string(operand.name) + "', got none"));
   }
   EVO_TRY(checkOwnRules(info, attributes, axes));
+  EVO_TRY(checkPresence(info, attributes, shapes));
   return axes;
 }
 

@@ -21,10 +21,9 @@ void gradLine(Line<T> o, Line<T> gate, Line<T> bias, Line<T> dy, int64_t n, T *_
   dy.load(forward, n);
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
-    T opening = fastSigmoid(backward[i]);
-    T opened = forward[i] * opening;
-    forward[i] = opened;
-    backward[i] = opened * (T(1) - opening);
+    T opening, slope = fastSigmoidSlope(backward[i], opening);
+    backward[i] = forward[i] * slope;
+    forward[i] *= opening;
   }
   multiplyLine(backward, o.data, o.stride, n);
 }

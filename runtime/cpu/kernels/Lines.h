@@ -55,8 +55,8 @@ template <class T> void gateLine(T *line, const T *other, int64_t stride, int64_
 /// line[i] *= sigmoid'(other[i * stride])
 template <class T> void gateSlopeLine(T *line, const T *other, int64_t stride, int64_t n) {
   zipLine(line, other, stride, n, [](T a, T b) {
-    T opening = fastSigmoid(b);
-    return a * opening * (T(1) - opening);
+    T opening;
+    return a * fastSigmoidSlope(b, opening);
   });
 }
 
