@@ -13,7 +13,10 @@ bash "$root/tools/build.sh" "$build" evo-opt evo-run
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 echo "== evo-opt: a plan for $(basename "$spec")"
-"$build/bin/evo-opt" "$spec" --profile="$root/examples/profiles/cpu.json" -o "$folder/plan.json"
+"$build/bin/evo-opt" "$spec" --profile="$root/examples/profiles/cpu.json" -o "$folder/plan.json" \
+  --report="$build/quickstart.html"
+echo
+echo "(the same as a page, with the memory over time: $(realpath --relative-to=. "$build/quickstart.html"))"
 echo
 echo "== evo-run: the plan on the CPU"
 "$build/bin/evo-run" "$folder/plan.json" --backend=cpu --iterations=3

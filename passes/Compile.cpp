@@ -62,11 +62,11 @@ Result<Compilation> compile(const spec::ModelSpec &spec, const CompileOptions &o
                             MLIRContext &context) {
   if (spec.mode == plan::Mode::Train && (spec.dropout || spec.optimizer))
     return Status::error(ErrorCode::Unsupported,
-                         "this version trains without dropout and optimizer: programs forward and "
-                         "backward; remove them from the specification");
+                         "expected a specification without dropout and optimizer in train mode, got "
+                         "one with: this version plans the programs forward and backward "
+                         "(--mode=infer plans inference)");
   OwningOpRef<ModuleOp> module = importSpecification(spec, &context);
-  EVO_ASSIGN([[maybe_unused]] Policy policy,
-             choosePolicy(*module, options.policy, options.target));
+  EVO_ASSIGN([[maybe_unused]] Policy policy, choosePolicy(*module, options.policy, options.target));
   Compilation result;
   result.requestedPolicy = policyName(options.policy).str();
   EVO_TRY(runPasses(*module, [&](PassManager &manager) {
@@ -75,21 +75,19 @@ Result<Compilation> compile(const spec::ModelSpec &spec, const CompileOptions &o
     manager.addPass(createEvoEstimateMemory(estimate));
   }));
   result.modules = collectReports(*module);
-  if (options.emit == EmitKind::Evo) {
+  if (options.emit == EmitKind::Evo)
     result.text = printModule(*module);
-    return result;
-  }
   EVO_TRY(runPasses(*module, [&](PassManager &manager) {
     buildLoweringPipeline(manager, options.profileSource);
   }));
-  if (options.emit == EmitKind::Kern) {
+  if (options.emit == EmitKind::Kern)
     result.text = printModule(*module);
-    return result;
-  }
   EVO_ASSIGN(result.plan, emitPlan(*module));
   // The verifier shares no code with the passes: what it refuses is a defect of ours.
   EVO_TRY(plan::checkPlan(result.plan).withContext("evo-opt made a plan that does not verify"));
-  EVO_ASSIGN(result.text, plan::printPlan(result.plan));
+  if (options.emit == EmitKind::Plan) {
+    EVO_ASSIGN(result.text, plan::printPlan(result.plan));
+  }
   return result;
 }
 

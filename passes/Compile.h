@@ -12,7 +12,7 @@
 
 namespace evo {
 
-/// How far `compile` goes: to the chosen stack, to the placed module, or to the plan.
+/// What `compile` prints: the plan, the chosen stack, or the placed module.
 enum class EmitKind : uint8_t { Plan, Evo, Kern };
 
 struct CompileOptions {
@@ -34,8 +34,8 @@ struct ModuleReport {
 };
 
 struct Compilation {
-  plan::Plan plan;      ///< whole where EmitKind::Plan was asked for
-  std::string text;     ///< the plan's JSON, or the IR
+  plan::Plan plan;
+  std::string text; ///< the plan's JSON, or the IR
   std::string requestedPolicy;
   std::vector<ModuleReport> modules;
 };
@@ -44,9 +44,12 @@ struct Compilation {
 Result<Compilation> compile(const spec::ModelSpec &spec, const CompileOptions &options,
                             mlir::MLIRContext &context);
 
-/// The report that evo-opt prints.
+/// The reports read the plan: `compilation` has one whatever was emitted. This is the one that
+/// evo-opt prints.
 std::string reportText(const Compilation &compilation);
 /// The same for machines; `compileMs` is the wall time that the tool measured.
 std::string reportJson(const Compilation &compilation, double compileMs);
+/// The same for people, as a page without outside parts.
+std::string reportHtml(const Compilation &compilation);
 
 } // namespace evo

@@ -15,24 +15,44 @@ struct Walker {
   const Procedure &procedure;
   std::vector<int32_t> live;
   std::vector<FrameMoment> moments;
+  std::vector<FrameLife> lives;
+  int64_t nowNs = 0;
 
   void walk(const std::vector<Step> &steps) {
     for (const Step &step : steps) {
       if (const auto *alloc = std::get_if<AllocStep>(&step.value))
-        live.push_back(alloc->buffer);
+        allocate(alloc->buffer);
       else if (const auto *freeStep = std::get_if<FreeStep>(&step.value))
-        std::erase(live, freeStep->buffer);
+        release(freeStep->buffer);
       else if (const auto *loop = std::get_if<LoopStep>(&step.value))
         walk(loop->body);
       else
-        moments.push_back(moment(std::get<KernelStep>(step.value)));
+        execute(std::get<KernelStep>(step.value));
     }
+  }
+
+  void allocate(int32_t buffer) {
+    live.push_back(buffer);
+    lives.push_back({buffer, nowNs, nowNs});
+  }
+
+  void release(int32_t buffer) {
+    std::erase(live, buffer);
+    for (FrameLife &life : lives)
+      if (life.buffer == buffer)
+        life.endNs = nowNs;
+  }
+
+  void execute(const KernelStep &step) {
+    moments.push_back(moment(step));
+    nowNs += step.costNs;
   }
 
   FrameMoment moment(const KernelStep &step) const {
     FrameMoment result;
     result.location = step.location;
     result.step = static_cast<int32_t>(moments.size());
+    result.startNs = nowNs;
     result.costNs = step.costNs;
     result.live = live;
     auto bytes = [&](int32_t index) { return alignTo(procedure.buffers[index].bytes); };
@@ -49,9 +69,18 @@ struct Walker {
 } // namespace
 
 std::vector<FrameMoment> frameTimeline(const Procedure &procedure) {
-  Walker walker{procedure, {}, {}};
+  Walker walker{procedure, {}, {}, {}};
   walker.walk(procedure.steps);
   return std::move(walker.moments);
+}
+
+std::vector<FrameLife> frameLives(const Procedure &procedure) {
+  Walker walker{procedure, {}, {}, {}};
+  walker.walk(procedure.steps);
+  for (FrameLife &life : walker.lives)
+    if (std::find(walker.live.begin(), walker.live.end(), life.buffer) != walker.live.end())
+      life.endNs = walker.nowNs; // never freed: until the procedure ends
+  return std::move(walker.lives);
 }
 
 std::optional<FrameMoment> framePeak(const Procedure &procedure) {
@@ -64,6 +93,37 @@ std::optional<FrameMoment> framePeak(const Procedure &procedure) {
   return *fullest;
 }
 
+std::optional<PlanPeak> planPeak(const Plan &plan) {
+  std::optional<PlanPeak> peak;
+  int64_t highest = -1, runStartNs = 0;
+  for (size_t p = 0; p < plan.programs.size(); ++p) {
+    const Program &program = plan.programs[p];
+    for (size_t r = 0; r < program.runs.size(); ++r) {
+      const BlockRun &run = program.runs[r];
+      int64_t blockNs = 0;
+      for (size_t c = 0; c < run.calls.size(); ++c) {
+        const Procedure &procedure = plan.procedures[run.calls[c].procedure];
+        int64_t end = run.calls[c].frameOffset + procedure.frameBytes;
+        std::optional<FrameMoment> moment = framePeak(procedure);
+        if (end > highest && moment) {
+          highest = end;
+          bool backward = program.phase == Phase::Backward;
+          int64_t startNs = runStartNs + blockNs + moment->startNs;
+          peak = PlanPeak{static_cast<int32_t>(p),
+                          static_cast<int32_t>(r),
+                          static_cast<int32_t>(c),
+                          run.firstBlock + (backward ? run.blockCount - 1 : 0),
+                          startNs,
+                          *std::move(moment)};
+        }
+        blockNs += procedure.costNs;
+      }
+      runStartNs += blockNs * run.blockCount;
+    }
+  }
+  return peak;
+}
+
 std::string formatBytes(int64_t bytes) {
   static constexpr std::array<const char *, 7> units = {"B",   "KiB", "MiB", "GiB",
                                                         "TiB", "PiB", "EiB"};
@@ -74,8 +134,11 @@ std::string formatBytes(int64_t bytes) {
   for (; value >= 1024 && unit + 1 < units.size(); ++unit)
     value /= 1024;
   char text[32];
-  std::snprintf(text, sizeof text, "%.*f %s", value < 10 ? 2 : value < 100 ? 1 : 0, value,
-                units[unit]);
+  std::snprintf(text, sizeof text, "%.*f %s",
+                value < 10    ? 2
+                : value < 100 ? 1
+                              : 0,
+                value, units[unit]);
   return text;
 }
 

@@ -8,6 +8,7 @@
 #include "runtime/plan/Plan.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,8 @@ struct FrameMoment {
   int32_t step = 0;          ///< its id
   int64_t liveBytes = 0;     ///< sum of the live frame buffers, each aligned
   int64_t height = 0;        ///< highest end of a live frame buffer
-  int64_t costNs = 0;        ///< of the step
+  int64_t startNs = 0;       ///< of the step, from the procedure's start
+  int64_t costNs = 0;        ///< of the step, all iterations of the loops around it
   std::vector<int32_t> live; ///< indices into Procedure::buffers, largest first
 };
 
@@ -28,6 +30,28 @@ std::vector<FrameMoment> frameTimeline(const Procedure &procedure);
 
 /// The first moment with the most live bytes; nothing for a procedure without kernels.
 std::optional<FrameMoment> framePeak(const Procedure &procedure);
+
+/// When a frame buffer lives, from the procedure's start. A loop's body is laid out once, each of
+/// its steps as long as all its iterations.
+struct FrameLife {
+  int32_t buffer = 0; ///< index into Procedure::buffers
+  int64_t beginNs = 0;
+  int64_t endNs = 0;
+};
+
+/// One life an alloc step, in their order.
+std::vector<FrameLife> frameLives(const Procedure &procedure);
+
+/// Where the arena is fullest.
+struct PlanPeak {
+  int32_t program = 0, run = 0, call = 0; ///< indices, each into the one before
+  int64_t block = 0;                      ///< the first that gets there
+  int64_t startNs = 0;                    ///< of the step, from the plan's start
+  FrameMoment moment;
+};
+
+/// In the first call with the highest end in the arena; nothing for a plan without kernels.
+std::optional<PlanPeak> planPeak(const Plan &plan);
 
 /// "12.3 MiB", with three significant digits; bytes below 1 KiB as they are.
 std::string formatBytes(int64_t bytes);

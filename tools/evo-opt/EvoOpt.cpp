@@ -4,6 +4,7 @@
 // Flags and wiring. Exit status: 0 success, 1 a bad input or an infeasible budget, 2 wrong usage.
 //===----------------------------------------------------------------------===//
 #include "passes/Compile.h"
+#include "passes/PolicyRules.h"
 #include "runtime/core/CommandLine.h"
 #include "runtime/core/FileIo.h"
 #include "runtime/core/Version.h"
@@ -14,32 +15,42 @@
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 
 namespace evo {
 namespace {
 
 constexpr std::string_view kUsage =
     "usage: evo-opt SPEC.json [-o PLAN.json] [flags]      makes a plan\n"
-    "       evo-opt FILE.mlir [mlir-opt's flags]          everything mlir-opt offers\n"
+    "       evo-opt FILE.mlir [mlir-opt's flags]          everything mlir-opt offers (--help "
+    "behind\n"
+    "                                                     the file lists it)\n"
     "\n"
     "A report goes to standard output (with -o - to standard error), problems to standard error.\n"
-    "Exit status: 0 success, 1 a bad input or an infeasible budget, 2 wrong usage.\n"
+    "Files are written when everything succeeded. Exit status: 0 success, 1 a bad input or an\n"
+    "infeasible budget, 2 wrong usage.\n"
     "\n";
 
 constexpr FlagValue kValue = FlagValue::Required;
 constexpr Flag kFlags[] = {
     {"-o", kValue, "PLAN.json", "write the plan here; -: standard output (default: no plan)"},
-    {"--policy", kValue, "P", "auto|direct|chunk (default auto)"},
+    {"--policy", kValue, "P",
+     "auto|direct|chunk, small|large|extra, dap|dap+chunk|dap+small|dap+large (default auto)"},
     {"--devices", kValue, "N", "devices of the plan (default 1)"},
-    {"--memory", kValue, "BYTES", "budget a device: 16GiB, ... (default: the profile's memory)"},
+    {"--memory", kValue, "BYTES",
+     "budget a device, plain or in KiB, MiB, GiB, TiB (default: the profile's)"},
     {"--profile", kValue, "P", "h100, h200, cpu or a profile's file (default h100)"},
     {"--mode", kValue, "infer|train", "overrides the specification"},
     {"--dtype", kValue, "T", "fp64|fp32|tf32|bf16|fp16: overrides the specification"},
     {"--set", kValue, "NAME=VALUE", "overrides a key of the specification (repeatable)", true},
     {"--kernels", kValue, "all|plain", "cheapest kernels, or the seed's materialised ones"},
     {"--emit", kValue, "plan|evo|kern", "what -o gets: the plan or the IR (default plan)"},
-    {"--json", kValue, "FILE", "write the report here too, for machines"},
-    {"--quiet", FlagValue::None, "", "no report"},
+    {"--report", kValue, "FILE.html", "write the report as a page"},
+    {"--json", kValue, "FILE", "write the report for machines"},
+    {"--quiet", FlagValue::None, "", "print no report"},
+    {"--sweep", FlagValue::Optional, "N", "the frontier (comes with the schedule search)"},
+    {"--pack", kValue, "FILE.csv", "pack buffers (comes with the schedule search)"},
+    {"--capacity", kValue, "N", "of --pack"},
     {"--help", FlagValue::None, "", "print this"},
     {"--version", FlagValue::None, "", "print the version and the libraries"},
 };
@@ -55,64 +66,76 @@ Status print(std::FILE *stream, const std::string &text) {
   bool ok = std::fwrite(text.data(), 1, text.size(), stream) == text.size();
   if (std::fflush(stream) == 0 && ok)
     return {};
-  return Status::error(ErrorCode::Io, "cannot write to standard output");
+  return Status::error(ErrorCode::Io, stream == stdout ? "cannot write to standard output"
+                                                       : "cannot write to standard error");
 }
 
-Status writeFile(const std::string &path, const std::string &text) {
-  EVO_ASSIGN(OutputFile file, OutputFile::create(path));
-  EVO_TRY(file.write(text));
-  return file.commit();
-}
-
+/// The compiler calls no device: what executes plans is named by evo-run.
 std::string versionText() {
   std::string text("evo-opt ");
   text.append(versionNumber()).append("\nrevision ").append(versionRevision());
-  return text.append("\nllvm     " LLVM_VERSION_STRING "\n");
-}
-
-/// Policies of the command line that this stack, mode or device count does not allow, and why.
-Status refusePolicy(const std::string &name) {
-  for (std::string_view training : {"small", "large", "extra"})
-    if (name == training)
-      return usage("policy " + name + " exists in training; in inference: auto, direct, chunk");
-  for (std::string_view sharded : {"dap", "dap+chunk", "dap+small", "dap+large"})
-    if (name == sharded)
-      return usage("policy " + name +
-                   " needs several devices, which this version does not plan; on one device: "
-                   "auto, direct, chunk");
-  return usage("--policy: expected auto, direct or chunk, got '" + name + "'");
+  return text.append("\nllvm     " LLVM_VERSION_STRING "\n"
+                     "cuda     none: see evo-run --version\n"
+                     "blas     none: see evo-run --version\n"
+                     "backends none: see evo-run --version; plans for cpu and cuda\n");
 }
 
 struct Settings {
   CompileOptions compile;
+  std::string policy;
+  int64_t devices = 1;
   std::vector<std::string> overrides;
   std::string specification;
 };
 
+/// A name without a dot or a slash is no file's: it is held against the built-in profiles.
+Status checkProfileName(const std::string &name) {
+  std::string list;
+  for (std::string_view known : cost::builtinProfileNames()) {
+    if (known == name)
+      return {};
+    list.append(known).append(", ");
+  }
+  if (name.find_first_of("./") != std::string::npos)
+    return {};
+  return usage("--profile: expected " + list + "or a profile's file (FILE.json), got '" + name +
+               "'");
+}
+
 Status readTarget(const CommandLine &line, CompileOptions &options) {
   options.profileSource = line.textOr("--profile", "h100");
-  EVO_ASSIGN(options.target.profile, loadProfile(options.profileSource));
-  options.target.budgetBytes = options.target.profile.memoryBytes;
+  std::optional<int64_t> budget;
   if (std::optional<std::string> memory = line.text("--memory")) {
     Result<int64_t> bytes = parseBytes(*memory);
     if (!bytes)
       return usage("--memory: " + bytes.status().message());
-    options.target.budgetBytes = *bytes;
+    budget = *bytes;
   }
+  EVO_TRY(checkProfileName(options.profileSource));
+  EVO_ASSIGN(options.target.profile, loadProfile(options.profileSource));
+  options.target.budgetBytes = budget.value_or(options.target.profile.memoryBytes);
+  return {};
+}
+
+/// What is in the contract of the command line and not in this version.
+Status refuseLater(const CommandLine &line) {
+  for (std::string_view flag : {"--sweep", "--pack", "--capacity"})
+    if (line.has(flag))
+      return usage(std::string(flag) +
+                   " is not in this version: --sweep (the frontier of time against memory) and "
+                   "--pack with --capacity (the packer alone) come with the schedule search");
   return {};
 }
 
 Result<Settings> readSettings(const CommandLine &line) {
   Settings settings;
+  EVO_TRY(refuseLater(line));
   if (line.positional().size() != 1)
     return usage("expected one specification, got " + std::to_string(line.positional().size()) +
                  " (see --help)");
   settings.specification = line.positional()[0];
-  std::string policy = line.textOr("--policy", "auto");
-  std::optional<Policy> known = parsePolicy(policy);
-  if (!known)
-    return refusePolicy(policy);
-  settings.compile.policy = *known;
+  settings.policy = line.textOr("--policy", "auto");
+  EVO_TRY(checkPolicyName(settings.policy));
   constexpr std::string_view kKernels[] = {"all", "plain"}, kModes[] = {"infer", "train"},
                              kTypes[] = {"fp64", "fp32", "tf32", "bf16", "fp16"},
                              kEmits[] = {"plan", "evo", "kern"};
@@ -120,10 +143,7 @@ Result<Settings> readSettings(const CommandLine &line) {
   EVO_ASSIGN(auto mode, line.choice("--mode", kModes));
   EVO_ASSIGN(auto dtype, line.choice("--dtype", kTypes));
   EVO_ASSIGN(auto emit, line.choice("--emit", kEmits));
-  EVO_ASSIGN(int64_t devices, line.integer("--devices", 1, 1'000'000, 1));
-  if (devices != 1)
-    return Status::error(ErrorCode::Unsupported, "--devices: this version plans one device, got " +
-                                                     std::to_string(devices));
+  EVO_ASSIGN(settings.devices, line.integer("--devices", 1, 1'000'000, 1));
   settings.compile.target.plainKernels = kernels == "plain";
   settings.compile.emit = emit == "evo"    ? EmitKind::Evo
                           : emit == "kern" ? EmitKind::Kern
@@ -137,49 +157,88 @@ Result<Settings> readSettings(const CommandLine &line) {
   return settings;
 }
 
-Status writeResults(const CommandLine &line, const Compilation &compilation, EmitKind emit,
-                    double compileMs) {
-  std::string output = line.textOr("-o", "");
-  bool toStdout = output == "-";
+/// Files to write, by the flag that names them.
+struct Output {
+  std::string_view flag;
+  std::string path;
+};
+
+/// Checked before anything is compiled.
+Result<std::vector<Output>> readOutputs(const CommandLine &line) {
+  std::vector<Output> outputs;
+  for (std::string_view flag : {"-o", "--json", "--report"}) {
+    std::string path = line.textOr(flag, "");
+    if (path == "-" && flag != "-o")
+      return usage(std::string(flag) + ": expected a file, got '-'");
+    for (const Output &other : outputs)
+      if (other.path == path)
+        return usage("expected different files to write, got '" + path + "' twice");
+    if (!path.empty() && path != "-")
+      outputs.push_back({flag, path});
+  }
+  return outputs;
+}
+
+bool isDevice(const std::string &path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored);
+}
+
+/// Nothing gets its name before everything is written and the report is out.
+Status writeResults(const CommandLine &line, const Compilation &compilation,
+                    const std::vector<Output> &outputs, double compileMs) {
+  bool toStdout = line.textOr("-o", "") == "-";
+  std::vector<OutputFile> files;
+  for (const Output &output : outputs) {
+    EVO_ASSIGN(OutputFile file, OutputFile::create(output.path));
+    EVO_TRY(file.write(output.flag == "-o"       ? compilation.text
+                       : output.flag == "--json" ? reportJson(compilation, compileMs)
+                                                 : reportHtml(compilation)));
+    files.push_back(std::move(file));
+  }
+  // A device gets no name in the end: what is wrong with it shows before anything else is done.
+  for (OutputFile &file : files)
+    if (isDevice(file.path()))
+      EVO_TRY(file.commit());
   if (toStdout)
     EVO_TRY(print(stdout, compilation.text));
-  else if (!output.empty())
-    EVO_TRY(writeFile(output, compilation.text));
-  if (emit != EmitKind::Plan) {
-    if (output.empty())
-      EVO_TRY(print(stdout, compilation.text));
-    return {};
-  }
-  if (std::string json = line.textOr("--json", ""); !json.empty())
-    EVO_TRY(writeFile(json, reportJson(compilation, compileMs)));
   if (!line.has("--quiet"))
     EVO_TRY(print(toStdout ? stderr : stdout, reportText(compilation)));
+  for (OutputFile &file : files)
+    if (!isDevice(file.path()))
+      EVO_TRY(file.commit());
   return {};
 }
 
 Status runCompiler(const CommandLine &line) {
   EVO_ASSIGN(Settings settings, readSettings(line));
+  EVO_ASSIGN(std::vector<Output> outputs, readOutputs(line));
   auto start = std::chrono::steady_clock::now();
-  EVO_ASSIGN(spec::ModelSpec spec,
-             spec::readModelSpec(settings.specification, settings.overrides));
+  EVO_ASSIGN(spec::ModelSpec spec, spec::readModelSpec(settings.specification, settings.overrides));
+  EVO_ASSIGN(settings.compile.policy, resolvePolicy(settings.policy, spec, settings.devices));
+  if (settings.devices != 1)
+    return Status::error(ErrorCode::Unsupported,
+                         "--devices: expected 1, which this version plans for, got " +
+                             std::to_string(settings.devices));
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   EVO_ASSIGN(Compilation compilation, compile(spec, settings.compile, context));
   std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
-  return writeResults(line, compilation, settings.compile.emit, elapsed.count());
+  return writeResults(line, compilation, outputs, elapsed.count());
 }
 
-/// Whether the command line asks for a specification to be compiled: its first positional argument is
-/// a .json file, or it has none and asks for help or version.
+/// Whether the command line asks for a specification to be compiled: its first positional argument
+/// is a .json file, or it has none and something that mlir-opt does not know how to answer.
 bool isCompilerLine(const std::vector<std::string> &arguments) {
   bool ours = false;
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string &argument = arguments[i];
     if (argument.size() < 2 || argument[0] != '-')
       return argument.ends_with(".json");
+    std::string name = argument.substr(0, argument.find('='));
     for (const Flag &flag : kFlags)
-      if (flag.name == argument) {
-        ours |= argument != "-o";
-        i += flag.value == kValue ? 1 : 0;
+      if (flag.name == name) {
+        ours |= name != "-o";
+        i += flag.value == kValue && name == argument ? 1 : 0;
         break;
       }
   }

@@ -1,0 +1,177 @@
+//===- ReportData.cpp -------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#include "passes/ReportData.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace evo {
+
+namespace {
+
+std::string countOf(int64_t count, const std::string &one) {
+  return std::to_string(count) + " " + one + (count == 1 ? "" : "s");
+}
+
+std::string modelText(const plan::Plan &plan) {
+  std::string text = plan.model.stack + ", " + countOf(plan.model.blocks, "block");
+  // The specification's order: s before r.
+  for (auto size = plan.model.sizes.rbegin(); size != plan.model.sizes.rend(); ++size)
+    text += ", " + size->first + " = " + std::to_string(size->second);
+  text += ", " + std::string(plan::precisionName(plan.precision));
+  text += plan.mode == plan::Mode::Infer ? ", inference" : ", training";
+  return text + ", " + countOf(plan.devices, "device");
+}
+
+std::string policyText(const Compilation &compilation) {
+  const std::string &policy = compilation.plan.summary.policy;
+  if (compilation.requestedPolicy == policy)
+    return policy;
+  return policy + " (" + compilation.requestedPolicy +
+         ": the fastest named policy that fits; there is no search yet)";
+}
+
+std::string typeText(plan::DType dtype, const std::vector<int64_t> &shape) {
+  std::string text(plan::dtypeName(dtype));
+  for (size_t i = 0; i < shape.size(); ++i)
+    text += (i ? ", " : " [") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+bool sameModule(const ModuleReport &a, const ModuleReport &b) {
+  return a.name == b.name && a.choice == b.choice && a.dominantBytes == b.dominantBytes &&
+         a.frameBytes == b.frameBytes && a.costNs == b.costNs;
+}
+
+/// Runs of blocks with the same modules under the same choices become one run.
+std::vector<ModuleReport> foldSegments(const std::vector<ModuleReport> &modules) {
+  std::vector<ModuleReport> folded;
+  size_t last = 0; // where the last run of `folded` begins
+  for (size_t begin = 0; begin < modules.size();) {
+    size_t end = begin;
+    while (end < modules.size() && modules[end].firstBlock == modules[begin].firstBlock)
+      ++end;
+    bool equal = std::equal(folded.begin() + static_cast<long>(last), folded.end(),
+                            modules.begin() + static_cast<long>(begin),
+                            modules.begin() + static_cast<long>(end), sameModule);
+    if (equal) {
+      for (size_t i = last; i < folded.size(); ++i)
+        folded[i].blockCount += modules[begin].blockCount;
+    } else {
+      last = folded.size();
+      folded.insert(folded.end(), modules.begin() + static_cast<long>(begin),
+                    modules.begin() + static_cast<long>(end));
+    }
+    begin = end;
+  }
+  return folded;
+}
+
+std::optional<PeakReport> describePeak(const plan::Plan &plan) {
+  std::optional<plan::PlanPeak> place = plan::planPeak(plan);
+  if (!place)
+    return std::nullopt;
+  PeakReport peak;
+  peak.place = *std::move(place);
+  const plan::BlockRun &run = plan.programs[peak.place.program].runs[peak.place.run];
+  peak.procedure = &plan.procedures[run.calls[peak.place.call].procedure];
+  peak.frameBytes = peak.procedure->frameBytes;
+  peak.fragmentationBytes = peak.frameBytes - peak.place.moment.liveBytes;
+  for (const plan::Tensor &tensor : plan.tensors)
+    peak.live.push_back(
+        {tensor.name, plan::alignTo(tensor.bytes), typeText(tensor.dtype, tensor.shape)});
+  for (int32_t index : peak.place.moment.live) {
+    const plan::Buffer &buffer = peak.procedure->buffers[index];
+    peak.live.push_back(
+        {buffer.name, plan::alignTo(buffer.bytes), typeText(buffer.dtype, buffer.shape)});
+  }
+  return peak;
+}
+
+std::vector<LedgerLine> ledgerOf(const ReportData &data, const plan::Plan &plan) {
+  const plan::Summary &summary = plan.summary;
+  std::vector<LedgerLine> lines = {
+      {"streams and masks", data.streamBytes, ""},
+      {"largest frame", data.frameBytes, data.peak ? "of " + data.peak->procedure->module : ""}};
+  if (summary.keptBytes > 0)
+    lines.push_back({"kept for backward", summary.keptBytes, ""});
+  lines.push_back({"arena", summary.arenaBytes, unitText(data, plan)});
+  lines.push_back({"weights (static)", summary.staticBytes, ""});
+  lines.push_back({"libraries", summary.libraryBytes, "the profile's bound"});
+  lines.push_back({"predicted peak", summary.predictedPeakBytes, "arena + static + libraries"});
+  lines.push_back({"budget", summary.budgetBytes,
+                   plan::formatBytes(summary.budgetBytes - summary.predictedPeakBytes) + " left"});
+  return lines;
+}
+
+} // namespace
+
+double ReportData::arenaInUnits(const plan::Plan &plan) const {
+  return unitBytes ? static_cast<double>(plan.arenaBytes) / static_cast<double>(unitBytes) : 0;
+}
+
+ReportData describe(const Compilation &compilation) {
+  const plan::Plan &plan = compilation.plan;
+  ReportData data;
+  data.name = plan.model.name.empty() ? plan.model.stack : plan.model.name;
+  data.model = modelText(plan);
+  data.policy = policyText(compilation);
+  for (const plan::Tensor &tensor : plan.tensors) {
+    data.streamBytes += plan::alignTo(tensor.bytes);
+    if (tensor.name == "z")
+      data.unitBytes = tensor.bytes;
+  }
+  data.unitFormula = plan.model.channels.count("c_z") ? "r^2 c_z" : "r^2 c_t";
+  for (const plan::Program &program : plan.programs)
+    for (const plan::BlockRun &run : program.runs)
+      for (const plan::Call &call : run.calls)
+        data.frameBytes = std::max(data.frameBytes, plan.procedures[call.procedure].frameBytes);
+  data.modules = foldSegments(compilation.modules);
+  data.blockCostNs =
+      static_cast<int64_t>(plan.summary.predictedMs * 1e6 /
+                           static_cast<double>(std::max<int64_t>(1, plan.model.blocks)));
+  data.peak = describePeak(plan);
+  data.ledger = ledgerOf(data, plan);
+  return data;
+}
+
+std::string blockRange(const ModuleReport &module) {
+  int64_t last = module.firstBlock + module.blockCount - 1;
+  std::string first = std::to_string(module.firstBlock);
+  return module.blockCount == 1 ? first : first + "-" + std::to_string(last);
+}
+
+std::string formatMs(double ms) {
+  char text[48];
+  std::snprintf(text, sizeof text, ms < 10 ? "%.3f ms" : "%.1f ms", ms);
+  return text;
+}
+
+std::string formatShare(double part, double whole) {
+  char text[48];
+  std::snprintf(text, sizeof text, "%.1f %%", whole > 0 ? 100 * part / whole : 0.0);
+  return text;
+}
+
+std::string unitText(const ReportData &data, const plan::Plan &plan) {
+  char text[48];
+  std::snprintf(text, sizeof text, "%.2f U, U = ", data.arenaInUnits(plan));
+  return text + data.unitFormula + " bytes of " + std::string(plan::precisionName(plan.precision)) +
+         " = " + plan::formatBytes(data.unitBytes);
+}
+
+std::string peakPlace(const PeakReport &peak, const plan::Plan &plan) {
+  const plan::BlockRun &run = plan.programs[peak.place.program].runs[peak.place.run];
+  const std::string &location = peak.place.moment.location;
+  std::string text = peak.procedure->module + ", step " + std::to_string(peak.place.moment.step) +
+                     " (" + location.substr(location.rfind('/') + 1) + "), ";
+  if (run.blockCount > 1)
+    text += "of every block " + std::to_string(run.firstBlock) + "-" +
+            std::to_string(run.firstBlock + run.blockCount - 1) + ", first ";
+  else
+    text += "of block " + std::to_string(peak.place.block) + ", ";
+  return text + formatMs(static_cast<double>(peak.place.startNs) / 1e6) + " into the run";
+}
+
+} // namespace evo
