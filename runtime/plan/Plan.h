@@ -178,8 +178,8 @@ struct Weight {
   std::vector<int64_t> shape; ///< [out, in] or [channels]
   int64_t offset = 0;         ///< bytes from the block's weights
   int64_t bytes = 0;
-  int64_t gradientOffset = 0;    ///< training: bytes from the block's gradients, in the statistic type
   std::vector<WeightPart> parts; ///< tile the rows
+  int64_t gradientOffset = 0;    ///< training: bytes from the block's gradients, in the statistic type
 };
 
 /// The part of each sharded axis that a rank owns, as half-open intervals: the table of extents.
