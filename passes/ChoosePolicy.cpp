@@ -184,7 +184,7 @@ Result<Policy> choosePolicy(ModuleOp module, Policy policy, const Target &target
     std::string names = "auto";
     for (Policy each : legal)
       names += ", " + policyName(each).str();
-    return Status::error(ErrorCode::Usage, "policy " + policyName(policy).str() + " is not one of " +
+    return Status::error(ErrorCode::Unsupported, "policy " + policyName(policy).str() + " is not one of " +
                                                std::string(plan::modeName(mode)) + " mode: " + names);
   }
   std::optional<Outcome> best;
