@@ -1,8 +1,8 @@
 //===- AssignBuffers.cpp - from values to buffers ---------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// Every value gets a place: a box of a buffer and the version that it is. One walk in program order decides
-// and emits; nothing is moved afterwards.
+// Every value gets a place: a box of a buffer and the version that it is. One walk in program order
+// decides and emits; nothing is moved afterwards.
 //===----------------------------------------------------------------------===//
 #include "passes/Passes.h"
 #include "passes/Procedure.h"
@@ -155,19 +155,20 @@ kern::BufferType Assigner::frameType(Value value, ArrayRef<int64_t> layout,
     shape.push_back(type.isDynamicDim(axis) ? sliceLength : type.getDimSize(axis));
   int64_t pitch = shape.back();
   if (shape.size() > 1)
-    pitch = plan::alignTo(pitch, std::max<int64_t>(1, kRowBytes * 8 / type.getElementTypeBitWidth()));
+    pitch =
+        plan::alignTo(pitch, std::max<int64_t>(1, kRowBytes * 8 / type.getElementTypeBitWidth()));
   return kern::BufferType::get(builder.getContext(), shape, type.getElementType(), pitch);
 }
 
 /// A new frame buffer for `value`, whose sliced axis has the length of the current slice.
 Place Assigner::allocate(Value value, std::optional<ArrayRef<int64_t>> layout, StringRef name) {
   auto type = cast<RankedTensorType>(value.getType());
-  SmallVector<int64_t> order = layout ? llvm::to_vector(*layout)
-                                      : llvm::to_vector(llvm::seq<int64_t>(0, type.getRank()));
+  SmallVector<int64_t> order =
+      layout ? llvm::to_vector(*layout) : llvm::to_vector(llvm::seq<int64_t>(0, type.getRank()));
   kern::BufferType bufferType = frameType(value, order, currentSlice);
   std::string unique = name.str() + "." + std::to_string(names++);
-  Place place = wholePlace(
-      builder.create<kern::AllocOp>(value.getLoc(), bufferType, unique, IntegerAttr()));
+  Place place =
+      wholePlace(builder.create<kern::AllocOp>(value.getLoc(), bufferType, unique, IntegerAttr()));
   for (auto [bufferAxis, axis] : llvm::enumerate(order)) {
     place.order[axis] = bufferAxis;
     if (type.isDynamicDim(axis))
@@ -220,8 +221,8 @@ static bool isLastReader(Value value, Operation *op) {
   return reads == 1;
 }
 
-/// Whether `op`, which reads `value`, may write over it: the memory is ours to write and nothing else
-/// reads it from now on.
+/// Whether `op`, which reads `value`, may write over it: the memory is ours to write and nothing
+/// else reads it from now on.
 bool Assigner::canOverwrite(Value value, Operation *op) const {
   Value base = kern::getViewBase(value);
   bool ours = isa<BlockArgument>(base) ? writable.contains(base)
@@ -229,8 +230,8 @@ bool Assigner::canOverwrite(Value value, Operation *op) const {
   return ours && isLastReader(value, op);
 }
 
-/// The sliced operand whose slices result `result` takes over: the yielded value was made from the block
-/// argument by kernels that overwrite it, and the loop may overwrite the operand.
+/// The sliced operand whose slices result `result` takes over: the yielded value was made from the
+/// block argument by kernels that overwrite it, and the loop may overwrite the operand.
 std::optional<unsigned> Assigner::findLoopTie(kern::SliceLoopOp loop, unsigned result) const {
   Block &body = loop.getBody().front();
   Value current = body.getTerminator()->getOperand(result);
@@ -270,9 +271,9 @@ Value Assigner::makeView(const Place &place, Location location) {
   for (int32_t axis : place.order)
     shape.push_back(extent[axis]);
   Type element = cast<kern::BufferType>(place.buffer.getType()).getElementType();
-  return builder.create<kern::ViewOp>(location, kern::ViewType::get(builder.getContext(), shape, element),
-                                      place.buffer, start, startLoop, extent, extentLoop, place.order,
-                                      place.version);
+  return builder.create<kern::ViewOp>(
+      location, kern::ViewType::get(builder.getContext(), shape, element), place.buffer, start,
+      startLoop, extent, extentLoop, place.order, place.version);
 }
 
 void Assigner::launch(kern::KernelOpInterface op, ArrayRef<std::optional<Place>> operands) {
@@ -440,9 +441,9 @@ LogicalResult Assigner::assignLoop(kern::SliceLoopOp loop) {
     if (kernel && kernel.getKernelOutputs().front() == yielded)
       destinations[yielded] = slice;
   }
-  auto bufferLoop = builder.create<kern::LoopOp>(
-      loop.getLoc(), builder.getI32IntegerAttr(id), loop.getAxisAttr(), loop.getExtentAttr(),
-      builder.getI64IntegerAttr(size));
+  auto bufferLoop =
+      builder.create<kern::LoopOp>(loop.getLoc(), builder.getI32IntegerAttr(id), loop.getAxisAttr(),
+                                   loop.getExtentAttr(), builder.getI64IntegerAttr(size));
   OpBuilder::InsertionGuard guard(builder);
   Block *inner = &bufferLoop.getBody().emplaceBlock();
   builder.setInsertionPointToEnd(inner);
@@ -470,15 +471,21 @@ LogicalResult Assigner::assignLoop(kern::SliceLoopOp loop) {
 
 void Assigner::assignReturn(kern::ReturnOp op) {
   for (auto [tensor, value] : llvm::zip_equal(op.getTensors(), op.getValues())) {
-    Place slot = wholePlace(
-        getTensorBuffer(cast<FlatSymbolRefAttr>(tensor), value.getType()));
+    Place slot = wholePlace(getTensorBuffer(cast<FlatSymbolRefAttr>(tensor), value.getType()));
     const Place &place = placeOf(value);
     bool whole = place.buffer == slot.buffer && place.start == slot.start &&
                  place.extent == slot.extent && place.order == slot.order;
-    if (!whole) {
-      slot.version = ++lastVersion[slot.buffer];
-      copyTo(value, slot, op.getLoc());
+    if (whole)
+      continue;
+    if (place.buffer == slot.buffer) {
+      // The slot's own elements in another order: a copy may not read what it writes.
+      Place detour = allocate(value, std::nullopt, "copy");
+      detour.version = ++lastVersion[detour.buffer];
+      copyTo(value, detour, op.getLoc());
+      places[value] = detour;
     }
+    slot.version = ++lastVersion[slot.buffer];
+    copyTo(value, slot, op.getLoc());
   }
   builder.create<kern::ReturnOp>(op.getLoc(), builder.getArrayAttr({}), ValueRange());
 }
@@ -522,7 +529,8 @@ LogicalResult Assigner::run() {
   entry = new Block;
   builder.setInsertionPointToEnd(entry);
   // A marker that buffers are put before; it goes at the end.
-  anchor = builder.create<kern::ReturnOp>(procedure.getLoc(), builder.getArrayAttr({}), ValueRange());
+  anchor =
+      builder.create<kern::ReturnOp>(procedure.getLoc(), builder.getArrayAttr({}), ValueRange());
   builder.setInsertionPointToEnd(entry);
   auto end = cast<kern::ReturnOp>(old->getTerminator());
   for (auto [tensor, argument] : llvm::zip_equal(procedure.getTensors(), old->getArguments())) {

@@ -6,6 +6,7 @@
 #include "passes/Passes.h"
 #include "passes/Procedure.h"
 #include "runtime/plan/PlanJson.h"
+#include "runtime/plan/Verify.h"
 
 #include "mlir/Support/FileUtilities.h"
 #include "llvm/ADT/DenseMap.h"
@@ -20,6 +21,46 @@ namespace evo {
 #include "passes/Passes.h.inc"
 
 namespace {
+
+//===----------------------------------------------------------------------===//
+// Entries of the module's attributes, which somebody may have edited
+//===----------------------------------------------------------------------===//
+
+Status missing(StringRef attribute, StringRef name, StringRef what) {
+  return Status::error(ErrorCode::InvalidInput, "expected " + what.str() + " '" + name.str() +
+                                                    "' in " + attribute.str() + " of the module");
+}
+
+Status readText(DictionaryAttr dictionary, StringRef attribute, StringRef name, std::string &text) {
+  auto value = dictionary.getAs<StringAttr>(name);
+  if (!value)
+    return missing(attribute, name, "a text");
+  text = value.str();
+  return {};
+}
+
+Status readInteger(DictionaryAttr dictionary, StringRef attribute, StringRef name,
+                   int64_t &integer) {
+  auto value = dictionary.getAs<IntegerAttr>(name);
+  if (!value || !value.getType().isInteger(64))
+    return missing(attribute, name, "a 64-bit integer");
+  integer = value.getInt();
+  return {};
+}
+
+Status readTable(DictionaryAttr dictionary, StringRef name, std::map<std::string, int64_t> &table) {
+  auto entries = dictionary.getAs<DictionaryAttr>(name);
+  if (!entries)
+    return missing(kModelAttr, name, "a dictionary");
+  for (NamedAttribute entry : entries)
+    EVO_TRY(readInteger(entries, (kModelAttr + "." + name).str(), entry.getName(),
+                        table[entry.getName().str()]));
+  return {};
+}
+
+//===----------------------------------------------------------------------===//
+// Plans
+//===----------------------------------------------------------------------===//
 
 struct Emitter {
   explicit Emitter(ModuleOp module) : module(module) {}
@@ -228,12 +269,12 @@ Status Emitter::emitSummary() {
   if (!target)
     return Status::error(ErrorCode::InvalidInput,
                          "the module has no target; run evo-choose-policy first");
-  plan.profile = target.getAs<StringAttr>("profile").str();
-  plan.backend = target.getAs<StringAttr>("backend").str();
   plan::Summary &summary = plan.summary;
-  summary.policy = target.getAs<StringAttr>("policy").str();
-  summary.budgetBytes = target.getAs<IntegerAttr>("budget_bytes").getInt();
-  summary.libraryBytes = target.getAs<IntegerAttr>("library_bytes").getInt();
+  EVO_TRY(readText(target, kTargetAttr, "profile", plan.profile));
+  EVO_TRY(readText(target, kTargetAttr, "backend", plan.backend));
+  EVO_TRY(readText(target, kTargetAttr, "policy", summary.policy));
+  EVO_TRY(readInteger(target, kTargetAttr, "budget_bytes", summary.budgetBytes));
+  EVO_TRY(readInteger(target, kTargetAttr, "library_bytes", summary.libraryBytes));
   summary.arenaBytes = plan.arenaBytes;
   int64_t blockBytes = plan.weightBlockBytes;
   if (__builtin_add_overflow(blockBytes, plan.gradientBlockBytes, &blockBytes) ||
@@ -283,13 +324,11 @@ Status emitModel(ModuleOp module, plan::Plan &plan) {
   if (!model)
     return Status::error(ErrorCode::InvalidInput,
                          "the module has no model; run evo-lower-to-kern first");
-  plan.model.name = model.getAs<StringAttr>("name").str();
-  plan.model.stack = model.getAs<StringAttr>("stack").str();
-  plan.model.blocks = model.getAs<IntegerAttr>("blocks").getInt();
-  for (NamedAttribute entry : model.getAs<DictionaryAttr>("sizes"))
-    plan.model.sizes[entry.getName().str()] = cast<IntegerAttr>(entry.getValue()).getInt();
-  for (NamedAttribute entry : model.getAs<DictionaryAttr>("channels"))
-    plan.model.channels[entry.getName().str()] = cast<IntegerAttr>(entry.getValue()).getInt();
+  EVO_TRY(readText(model, kModelAttr, "name", plan.model.name));
+  EVO_TRY(readText(model, kModelAttr, "stack", plan.model.stack));
+  EVO_TRY(readInteger(model, kModelAttr, "blocks", plan.model.blocks));
+  EVO_TRY(readTable(model, "sizes", plan.model.sizes));
+  EVO_TRY(readTable(model, "channels", plan.model.channels));
   plan.precision = getPrecision(model);
   plan.mode = getMode(model);
   plan::RankExtents rank;
@@ -321,7 +360,8 @@ struct KernEmitPlanPass : impl::KernEmitPlanBase<KernEmitPlanPass> {
   using KernEmitPlanBase::KernEmitPlanBase;
   void runOnOperation() override {
     Result<plan::Plan> plan = emitPlan(getOperation());
-    Result<std::string> text = plan ? plan::printPlan(*plan) : plan.status();
+    Status legal = plan ? plan::checkPlan(*plan) : plan.status();
+    Result<std::string> text = legal.ok() ? plan::printPlan(*plan) : legal;
     if (!text) {
       getOperation().emitError() << text.status().message();
       return signalPassFailure();

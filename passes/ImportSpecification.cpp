@@ -65,20 +65,22 @@ struct BlockImporter {
                                                    real(spec.inf), text("msa_att_col._msa_att"),
                                                    normEps(), ir::ChoiceAttr());
   }
-  void msaTransition() { m = transition(ir::Stream::Msa, m, msaMask, "msa_transition", spec.msa.transitionN); }
+  void msaTransition() {
+    m = transition(ir::Stream::Msa, m, msaMask, "msa_transition", spec.msa.transitionN);
+  }
   void outerProductMean() {
-    z = builder.create<ir::OuterProductMeanOp>(location, z.getType(), m, z, msaMask,
-                                               integer(spec.msa.cHiddenOpm), real(spec.opmEps),
-                                               text("outer_product_mean"), normEps(),
-                                               ir::ChoiceAttr());
+    z = builder.create<ir::OuterProductMeanOp>(
+        location, z.getType(), m, z, msaMask, integer(spec.msa.cHiddenOpm), real(spec.opmEps),
+        text("outer_product_mean"), normEps(), ir::ChoiceAttr());
   }
   Value transition(ir::Stream stream, Value x, Value mask, StringRef prefix, int64_t factor) {
-    return builder.create<ir::TransitionOp>(
-        location, x.getType(), ir::StreamAttr::get(builder.getContext(), stream), x,
-        spec.maskTransition ? mask : Value(), integer(factor), text(prefix), normEps(),
-        ir::ChoiceAttr());
+    return builder.create<ir::TransitionOp>(location, x.getType(),
+                                            ir::StreamAttr::get(builder.getContext(), stream), x,
+                                            spec.maskTransition ? mask : Value(), integer(factor),
+                                            text(prefix), normEps(), ir::ChoiceAttr());
   }
-  void triangleMultiplication(ir::TriangleDirection direction, const Twine &prefix, int64_t hidden) {
+  void triangleMultiplication(ir::TriangleDirection direction, const Twine &prefix,
+                              int64_t hidden) {
     bool outgoing = direction == ir::TriangleDirection::Outgoing;
     z = builder.create<ir::TriangleMultiplicationOp>(
         location, z.getType(), ir::TriangleDirectionAttr::get(builder.getContext(), direction), z,
@@ -147,9 +149,9 @@ OwningOpRef<ModuleOp> importSpecification(const ModelSpec &spec, MLIRContext *co
     names.push_back(name);
     body->addArgument(RankedTensorType::get(shape, element), location);
   }
-  auto stack = builder.create<ir::StackOp>(location, builder.getStringAttr(spec::stackName(spec.stack)),
-                                           builder.getStrArrayAttr(names),
-                                           modelAttr(spec, builder));
+  auto stack =
+      builder.create<ir::StackOp>(location, builder.getStringAttr(spec::stackName(spec.stack)),
+                                  builder.getStrArrayAttr(names), modelAttr(spec, builder));
   stack.getBody().push_back(body);
   builder.setInsertionPointToEnd(body);
 
@@ -183,6 +185,10 @@ namespace {
 struct EvoImportPass : impl::EvoImportBase<EvoImportPass> {
   using EvoImportBase::EvoImportBase;
   void runOnOperation() override {
+    if (spec.empty() || !getOperation().getBody()->empty()) {
+      getOperation().emitError() << "expected an empty module and spec=FILE.json";
+      return signalPassFailure();
+    }
     Result<ModelSpec> parsed = spec::readModelSpec(spec);
     if (!parsed) {
       getOperation().emitError() << parsed.status().message();

@@ -50,7 +50,11 @@ def EvoEstimateMemory : Pass<"evo-estimate-memory", "::mlir::ModuleOp"> {
 }
 
 def EvoVerifyChosen : Pass<"evo-verify-chosen", "::mlir::ModuleOp"> {
-  let summary = "fence: every module has a legal choice";
+  let summary = "fence: every module has a legal choice and reads the newest streams";
+  let description = [{
+    Also: segments tile the blocks of the model, and tensors have the storage type of its precision. The lowering
+    relies on all of it.
+  }];
 }
 
 def EvoLowerToKern : Pass<"evo-lower-to-kern", "::mlir::ModuleOp"> {
@@ -103,10 +107,18 @@ def KernPlace : Pass<"kern-place", "::mlir::ModuleOp"> {
 
 def KernVerifyPlaced : Pass<"kern-verify-placed", "::mlir::ModuleOp"> {
   let summary = "fence: offsets are aligned and live buffers apart";
+  let description = [{
+    Within frames, between the boundary tensors, and between those and the frames of calls. Every symbol that a
+    procedure, a program or a call names is there, with its type.
+  }];
 }
 
 def KernEmitPlan : Pass<"kern-emit-plan", "::mlir::ModuleOp"> {
   let summary = "write the placed module as a plan";
+  let description = [{
+    Needs `kern.model` from `evo-lower-to-kern` and `kern.target` from `evo-choose-policy` on the module. A plan
+    that the plan verifier refuses is an error and is not written.
+  }];
   let options = [Option<"output", "output", "std::string", "\"-\"", "the plan file; -: standard output">];
 }
 

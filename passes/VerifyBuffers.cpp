@@ -20,8 +20,11 @@ static LogicalResult verifyAlloc(kern::AllocOp alloc) {
     auto candidate = dyn_cast<kern::FreeOp>(user);
     if (!candidate)
       continue;
-    if (freeOp)
-      return candidate.emitOpError("frees a buffer that was freed already");
+    if (freeOp) {
+      bool earlier =
+          candidate->getBlock() == freeOp->getBlock() && candidate->isBeforeInBlock(freeOp);
+      return (earlier ? freeOp : candidate).emitOpError("frees a buffer that was freed already");
+    }
     freeOp = candidate;
   }
   if (!freeOp)
@@ -51,6 +54,9 @@ static LogicalResult verifyView(kern::ViewOp view) {
 }
 
 LogicalResult verifyBuffers(kern::ProcedureOp procedure) {
+  if (unsigned arguments = procedure.getBody().front().getNumArguments())
+    return procedure.emitOpError("expected no block arguments at the buffer level, got ")
+           << arguments;
   llvm::DenseSet<int32_t> loops;
   WalkResult result = procedure.walk([&](Operation *op) -> WalkResult {
     if (op == procedure)

@@ -1,7 +1,14 @@
 //===- VerifyChosen.cpp - fence behind the choice ---------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// The lowering names streams and masks where the stack has values. That is the same only where each
+// module reads the newest version of each stream, which SSA alone does not ask for: it is checked
+// here.
 //===----------------------------------------------------------------------===//
 #include "passes/Passes.h"
+#include "passes/Procedure.h"
+
+#include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
 
@@ -11,17 +18,96 @@ namespace evo {
 #include "passes/Passes.h.inc"
 
 namespace {
+
+struct ChosenVerifier {
+  ir::StackOp stack;
+  SmallVector<StringRef> names;  ///< of the boundary tensors, the streams first
+  llvm::StringMap<Value> newest; ///< by name
+  int64_t nextBlock = 0;
+
+  /// `values` are the newest streams, in order.
+  LogicalResult expectStreams(Operation *op, ValueRange values) {
+    if (values.size() > names.size())
+      return op->emitOpError("expected at most ")
+             << names.size() << " streams, got " << values.size();
+    for (auto [name, value] : llvm::zip(names, values))
+      if (newest.lookup(name) != value)
+        return op->emitOpError("expected the newest version of ") << name;
+    return success();
+  }
+
+  void setStreams(ValueRange values) {
+    for (auto [name, value] : llvm::zip(names, values))
+      newest[name] = value;
+  }
+
+  LogicalResult verifyModuleOp(ir::ModuleOpInterface op) {
+    if (!op.getModuleChoice())
+      return op->emitOpError("expected a choice; run evo-choose-policy first");
+    for (auto [name, operand] : llvm::zip_equal(op.getTensorNames(), op->getOperands()))
+      if (newest.lookup(name) != operand)
+        return op->emitOpError("expected the newest version of ") << name;
+    newest[op.getUpdatedTensor()] = op->getResult(0);
+    return ir::verifyChoice(op, op.getModuleChoice());
+  }
+
+  LogicalResult verifySegment(ir::SegmentOp segment) {
+    if (static_cast<int64_t>(segment.getFirst()) != nextBlock)
+      return segment.emitOpError("expected first block ")
+             << nextBlock << ", got " << segment.getFirst();
+    if (__builtin_add_overflow(nextBlock, static_cast<int64_t>(segment.getCount()), &nextBlock))
+      return segment.emitOpError("expected fewer than 2^63 blocks");
+    if (failed(expectStreams(segment, segment.getStreams())))
+      return failure();
+    Block &block = segment.getBody().front();
+    setStreams(block.getArguments());
+    for (Operation &op : block.without_terminator())
+      if (auto module = dyn_cast<ir::ModuleOpInterface>(op))
+        if (failed(verifyModuleOp(module)))
+          return failure();
+    if (failed(expectStreams(block.getTerminator(), block.getTerminator()->getOperands())))
+      return failure();
+    setStreams(segment.getResults());
+    return success();
+  }
+
+  LogicalResult verifyModel() {
+    auto precision = stack.getModel().getAs<StringAttr>("precision");
+    auto blocks = stack.getModel().getAs<IntegerAttr>("blocks");
+    std::optional<plan::Precision> known;
+    if (precision)
+      known = plan::parsePrecision({precision.data(), precision.size()});
+    if (!known || !blocks)
+      return stack.emitOpError("expected a model with a precision and a number of blocks");
+    Type element = kern::fromDType(stack.getContext(), plan::storageType(*known));
+    for (Value tensor : stack.getBody().getArguments())
+      if (cast<ShapedType>(tensor.getType()).getElementType() != element)
+        return stack.emitOpError("expected tensors of ")
+               << element << " for precision " << precision << ", got " << tensor.getType();
+    if (blocks.getInt() != nextBlock)
+      return stack.emitOpError("expected segments of ")
+             << blocks.getInt() << " blocks, got " << nextBlock;
+    return success();
+  }
+
+  LogicalResult run() {
+    llvm::append_range(names, stack.getTensors().getAsValueRange<StringAttr>());
+    Block &body = stack.getBody().front();
+    setStreams(body.getArguments());
+    for (auto segment : body.getOps<ir::SegmentOp>())
+      if (failed(verifySegment(segment)))
+        return failure();
+    if (failed(expectStreams(body.getTerminator(), body.getTerminator()->getOperands())))
+      return failure();
+    return verifyModel();
+  }
+};
+
 struct EvoVerifyChosenPass : impl::EvoVerifyChosenBase<EvoVerifyChosenPass> {
   void runOnOperation() override {
-    WalkResult result = getOperation().walk([](ir::ModuleOpInterface op) {
-      if (!op.getModuleChoice()) {
-        op->emitOpError("expected a choice; run evo-choose-policy first");
-        return WalkResult::interrupt();
-      }
-      return WalkResult(ir::verifyChoice(op, op.getModuleChoice()));
-    });
-    if (result.wasInterrupted())
-      signalPassFailure();
+    for (auto stack : getOperation().getOps<ir::StackOp>())
+      if (failed(ChosenVerifier{stack, {}, {}}.run()))
+        return signalPassFailure();
   }
 };
 } // namespace

@@ -48,6 +48,13 @@ plan::Weight makeWeight(const WeightUse &use, int64_t offset) {
   return weight;
 }
 
+bool sameParts(const plan::Weight &a, const plan::Weight &b) {
+  return std::equal(a.parts.begin(), a.parts.end(), b.parts.begin(), b.parts.end(),
+                    [](const plan::WeightPart &x, const plan::WeightPart &y) {
+                      return x.parameter == y.parameter && x.rows == y.rows;
+                    });
+}
+
 } // namespace
 
 Result<WeightTable> collectWeights(ArrayRef<kern::ProcedureOp> procedures,
@@ -64,9 +71,10 @@ Result<WeightTable> collectWeights(ArrayRef<kern::ProcedureOp> procedures,
       auto [entry, inserted] = known.try_emplace(weight.name, table.weights.size());
       if (!inserted) {
         const plan::Weight &other = table.weights[entry->second];
-        if (other.shape != weight.shape || other.parts.size() != weight.parts.size())
-          status = Status::error(ErrorCode::Internal,
-                                 "weight '" + weight.name + "' is used with different shapes");
+        if (other.shape != weight.shape || other.dtype != weight.dtype || !sameParts(other, weight))
+          status =
+              Status::error(ErrorCode::InvalidInput,
+                            "weight '" + weight.name + "' is used with different shapes or parts");
         return;
       }
       std::optional<int64_t> bytes = plan::byteSize(weight.shape, weight.dtype);

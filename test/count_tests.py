@@ -27,7 +27,7 @@ def count(ok, output):
     ran = total((UNITTEST_RAN,), output)
     if ran:
         broken = sum(int(n or 0) for pair in UNITTEST_FAILED.findall(output) for n in pair)
-        return ran - broken, broken if ok else max(broken, 1)
+        return max(ran - broken, 0), broken if ok else max(broken, 1)
     own = OWN.findall(output)
     passed = total((GTEST_PASSED, LIT_PASSED), output) + sum(int(p) for p, _ in own)
     failed = total((GTEST_FAILED, LIT_FAILED), output) + sum(int(f) for _, f in own)

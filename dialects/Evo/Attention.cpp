@@ -1,7 +1,8 @@
 //===- Attention.cpp - row, column, global and triangle attention -*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// All are one gated attention; they differ in which axes are batch and sequence, and in bias and mask.
+// All are one gated attention; they differ in which axes are batch and sequence, and in bias and
+// mask.
 //===----------------------------------------------------------------------===//
 #include "dialects/Evo/ModuleSupport.h"
 
@@ -71,9 +72,9 @@ Value headFirst(KernBuilder &builder, Value x, Value weight) {
   return builder.linear(x, weight, options);
 }
 
-LogicalResult verifyHeads(Operation *op, int64_t heads, int64_t headDim, double inf) {
-  return failure(failed(verifyPositive(op, "heads", static_cast<double>(heads))) ||
-                 failed(verifyPositive(op, "head_dim", static_cast<double>(headDim))) ||
+LogicalResult verifyHeads(Operation *op, int64_t heads, int64_t headDim, const APFloat &inf) {
+  return failure(failed(verifyPositive(op, "heads", heads)) ||
+                 failed(verifyPositive(op, "head_dim", headDim)) ||
                  failed(verifyPositive(op, "inf", inf)));
 }
 
@@ -89,7 +90,7 @@ LogicalResult MsaRowAttentionOp::verifyOwn() {
     return failure();
   if (z.size() != 3 || z[0] != z[1] || z[0] != shapeOf(getM())[1])
     return emitOpError("expected z of [r, r, c_z] (C1), got ") << getZ().getType();
-  return verifyHeads(*this, getHeads(), getHeadDim(), getInf().convertToDouble());
+  return verifyHeads(*this, getHeads(), getHeadDim(), getInf());
 }
 
 SmallVector<StringRef> MsaRowAttentionOp::getTensorNames() { return {"m", "z", "msa_mask"}; }
@@ -104,9 +105,7 @@ SmallVector<KernelVariant> MsaRowAttentionOp::getLegalVariants() {
   return {KernelVariant::Fused, KernelVariant::Plain};
 }
 
-SmallVector<SliceAxis> MsaRowAttentionOp::getLegalAxes() {
-  return {{Axis::S, shapeOf(getM())[0]}};
-}
+SmallVector<SliceAxis> MsaRowAttentionOp::getLegalAxes() { return {{Axis::S, shapeOf(getM())[0]}}; }
 
 Value MsaRowAttentionOp::emitForward(KernBuilder &builder, ValueRange values, ChoiceAttr choice) {
   Value m = values[0], z = values[1], mask = values[2];
@@ -137,7 +136,7 @@ Value MsaRowAttentionOp::emitForward(KernBuilder &builder, ValueRange values, Ch
 
 LogicalResult MsaColumnAttentionOp::verifyOwn() {
   return failure(failed(verifyMsa(*this, getM(), getMask())) ||
-                 failed(verifyHeads(*this, getHeads(), getHeadDim(), getInf().convertToDouble())));
+                 failed(verifyHeads(*this, getHeads(), getHeadDim(), getInf())));
 }
 
 SmallVector<StringRef> MsaColumnAttentionOp::getTensorNames() { return {"m", "msa_mask"}; }
@@ -164,13 +163,13 @@ Value MsaColumnAttentionOp::emitForward(KernBuilder &builder, ValueRange values,
   GatedAttention attention{prefix + ".mha", static_cast<int64_t>(getHeads()),
                            static_cast<int64_t>(getHeadDim()), getInf().convertToDouble(),
                            choice.getVariant()};
-  Value updated = builder.sliceLoop(
-      "r", choice.getSize(), {Sliced{columns, 0}, Sliced{mask, 0}}, {}, 0,
-      [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
-        Value normed = builder.layerNorm(sliced[0], prefix + ".layer_norm_m",
-                                         getNormEps().convertToDouble());
-        return {attention.emit(builder, normed, {}, sliced[1], sliced[0])};
-      })[0];
+  Value updated =
+      builder.sliceLoop("r", choice.getSize(), {Sliced{columns, 0}, Sliced{mask, 0}}, {}, 0,
+                        [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
+                          Value normed = builder.layerNorm(sliced[0], prefix + ".layer_norm_m",
+                                                           getNormEps().convertToDouble());
+                          return {attention.emit(builder, normed, {}, sliced[1], sliced[0])};
+                        })[0];
   return builder.transpose(updated, {1, 0, 2});
 }
 
@@ -179,10 +178,9 @@ Value MsaColumnAttentionOp::emitForward(KernBuilder &builder, ValueRange values,
 //===----------------------------------------------------------------------===//
 
 LogicalResult MsaColumnGlobalAttentionOp::verifyOwn() {
-  return failure(
-      failed(verifyMsa(*this, getM(), getMask())) ||
-      failed(verifyHeads(*this, getHeads(), getHeadDim(), getInf().convertToDouble())) ||
-      failed(verifyPositive(*this, "mean_eps", getMeanEps().convertToDouble())));
+  return failure(failed(verifyMsa(*this, getM(), getMask())) ||
+                 failed(verifyHeads(*this, getHeads(), getHeadDim(), getInf())) ||
+                 failed(verifyPositive(*this, "mean_eps", getMeanEps())));
 }
 
 SmallVector<StringRef> MsaColumnGlobalAttentionOp::getTensorNames() { return {"m", "msa_mask"}; }
@@ -212,8 +210,8 @@ Value MsaColumnGlobalAttentionOp::emitForward(KernBuilder &builder, ValueRange v
   Value updated = builder.sliceLoop(
       "r", choice.getSize(), {Sliced{columns, 0}, Sliced{mask, 0}}, {}, 0,
       [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
-        Value x = builder.layerNorm(sliced[0], prefix + ".layer_norm_m",
-                                    getNormEps().convertToDouble());
+        Value x =
+            builder.layerNorm(sliced[0], prefix + ".layer_norm_m", getNormEps().convertToDouble());
         Value mean = builder.maskedMean(x, sliced[1], getMeanEps().convertToDouble());
         Value query =
             builder.linear(mean, builder.weight(name + ".linear_q.weight", width, channels));
@@ -224,8 +222,7 @@ Value MsaColumnGlobalAttentionOp::emitForward(KernBuilder &builder, ValueRange v
         Value key = builder.slice(kvg, 2, 0, headDim);
         Value value = builder.slice(kvg, 2, headDim, headDim);
         Value o = attention.attend(builder, query, key, value, attention.options({}, sliced[1]));
-        return {
-            attention.output(builder, o, builder.slice(kvg, 2, 2 * headDim, width), sliced[0])};
+        return {attention.output(builder, o, builder.slice(kvg, 2, 2 * headDim, width), sliced[0])};
       })[0];
   return builder.transpose(updated, {1, 0, 2});
 }
@@ -236,7 +233,7 @@ Value MsaColumnGlobalAttentionOp::emitForward(KernBuilder &builder, ValueRange v
 
 LogicalResult TriangleAttentionOp::verifyOwn() {
   return failure(failed(verifyPair(*this, getZ(), getMask())) ||
-                 failed(verifyHeads(*this, getHeads(), getHeadDim(), getInf().convertToDouble())));
+                 failed(verifyHeads(*this, getHeads(), getHeadDim(), getInf())));
 }
 
 SmallVector<StringRef> TriangleAttentionOp::getTensorNames() { return {"z", "pair_mask"}; }
@@ -256,8 +253,7 @@ SmallVector<SliceAxis> TriangleAttentionOp::getLegalAxes() {
   return {{axis, shapeOf(getZ())[0]}};
 }
 
-Value TriangleAttentionOp::emitForward(KernBuilder &builder, ValueRange values,
-                                       ChoiceAttr choice) {
+Value TriangleAttentionOp::emitForward(KernBuilder &builder, ValueRange values, ChoiceAttr choice) {
   bool ending = getNode() == TriangleNode::Ending;
   Value z = ending ? builder.transpose(values[0], {1, 0, 2}) : values[0];
   Value mask = ending ? builder.transpose(values[1], {1, 0}) : values[1];
@@ -278,15 +274,14 @@ Value TriangleAttentionOp::emitForward(KernBuilder &builder, ValueRange values,
     Value x = norm(z);
     updated = attention.emit(builder, x, builder.transpose(makeBias(x), {2, 0, 1}), mask, z);
   } else {
-    Value bias = builder.sliceLoop(
-        axis, choice.getSize(), Sliced{z, 0}, {}, 0,
-        [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
-          return {makeBias(norm(sliced[0]))};
-        })[0];
+    Value bias =
+        builder.sliceLoop(axis, choice.getSize(), Sliced{z, 0}, {}, 0,
+                          [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
+                            return {makeBias(norm(sliced[0]))};
+                          })[0];
     updated = builder.sliceLoop(
-        axis, choice.getSize(), {Sliced{z, 0}, Sliced{mask, 0}},
-        builder.transpose(bias, {2, 0, 1}), 0,
-        [&](ArrayRef<Value> sliced, ArrayRef<Value> whole) -> SmallVector<Value> {
+        axis, choice.getSize(), {Sliced{z, 0}, Sliced{mask, 0}}, builder.transpose(bias, {2, 0, 1}),
+        0, [&](ArrayRef<Value> sliced, ArrayRef<Value> whole) -> SmallVector<Value> {
           return {attention.emit(builder, norm(sliced[0]), whole[0], sliced[1], sliced[0])};
         })[0];
   }

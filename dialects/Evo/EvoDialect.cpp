@@ -49,7 +49,7 @@ LogicalResult ChoiceAttr::verify(function_ref<InFlightDiagnostic()> emitError, K
 LogicalResult verifyChoice(ModuleOpInterface op, ChoiceAttr choice) {
   SmallVector<KernelVariant> variants = op.getLegalVariants();
   if (!llvm::is_contained(variants, choice.getVariant()))
-    return op->emitOpError("has no kernel variant '")
+    return op->emitOpError("expected a kernel variant that it has (C6), got '")
            << stringifyKernelVariant(choice.getVariant()) << "'";
   if (choice.getAxis() == Axis::None)
     return success();
@@ -59,18 +59,26 @@ LogicalResult verifyChoice(ModuleOpInterface op, ChoiceAttr choice) {
       return success();
     names.push_back(stringifyAxis(legal.axis));
   }
-  return op->emitOpError("slices are not independent along '")
-         << stringifyAxis(choice.getAxis()) << "'; legal: " << llvm::join(names, ", ");
+  return op->emitOpError("expected slices along ")
+         << llvm::join(names, " or ") << " (C6), got '" << stringifyAxis(choice.getAxis()) << "'";
 }
 
-LogicalResult verifyModule(ModuleOpInterface op) {
-  if (op->getOperandTypes().empty() || op->getNumResults() != 1)
-    return op->emitOpError("expected operands and one result");
-  SmallVector<StringRef> names = op.getTensorNames();
-  for (auto [name, operand] : llvm::zip_equal(names, op->getOperands()))
-    if (name == op.getUpdatedTensor() && operand.getType() != op->getResult(0).getType())
+LogicalResult verifyModule(ModuleOpInterface op, const APFloat &normEps) {
+  auto result = cast<RankedTensorType>(op->getResult(0).getType());
+  for (auto [name, operand] : llvm::zip_equal(op.getTensorNames(), op->getOperands())) {
+    auto type = cast<RankedTensorType>(operand.getType());
+    if (!type.hasStaticShape() || llvm::is_contained(type.getShape(), 0))
+      return op->emitOpError("expected known extents of at least 1 (C2), got ")
+             << name << " of " << type;
+    if (name == op.getUpdatedTensor() && type != result)
       return op->emitOpError("expected the result to have the type of ")
-             << name << ", " << operand.getType() << ", got " << op->getResult(0).getType();
+             << name << " (C3), " << type << ", got " << result;
+    if (type.getElementType() != result.getElementType())
+      return op->emitOpError("expected one element type (C4), ")
+             << result.getElementType() << ", got " << name << " of " << type.getElementType();
+  }
+  if (!normEps.isFinite() || normEps.convertToDouble() <= 0)
+    return op->emitOpError("expected norm_eps > 0 (C5), got ") << normEps.convertToDouble();
   if (ChoiceAttr choice = op.getModuleChoice())
     return verifyChoice(op, choice);
   return success();
@@ -82,6 +90,11 @@ LogicalResult StackOp::verify() {
            << getTensors().size() << "), got " << getBody().front().getNumArguments();
   if (!isa<YieldOp>(getBody().front().back()))
     return emitOpError("expected to end in evo.yield");
+  auto yielded = getBody().front().back().getOperandTypes();
+  auto arguments = getBody().getArgumentTypes();
+  if (yielded.size() > arguments.size() ||
+      !std::equal(yielded.begin(), yielded.end(), arguments.begin()))
+    return emitOpError("expected to yield streams of the types of its first tensors");
   return success();
 }
 
@@ -96,7 +109,7 @@ LogicalResult SegmentOp::verify() {
   if (TypeRange(block.getArgumentTypes()) != streams || getResultTypes() != streams ||
       yield.getOperandTypes() != streams)
     return emitOpError("expected operands, block arguments, results and yielded values of the same "
-                       "types");
+                       "types (C1)");
   return success();
 }
 

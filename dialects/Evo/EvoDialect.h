@@ -37,8 +37,8 @@ struct SliceAxis {
 
 namespace evo::ir {
 
-/// Checks what all modules have in common: result type, tensor ranks, legality of the choice.
-mlir::LogicalResult verifyModule(ModuleOpInterface op);
+/// Checks what all modules have in common, (C2) to (C6) of EvoOps.td.
+mlir::LogicalResult verifyModule(ModuleOpInterface op, const llvm::APFloat &normEps);
 
 /// Checks that the choice is one of the module's legal ones; the error says which are.
 mlir::LogicalResult verifyChoice(ModuleOpInterface op, ChoiceAttr choice);

@@ -3,6 +3,9 @@
 //
 // m is [s, r, c_m], z is [r, r, c_z], msa_mask [s, r], pair_mask [r, r]. LN is layer norm over channels with
 // `norm_eps`, sigma the sigmoid. Constraints are labelled (C1), ... in descriptions and verifiers alike.
+// Those of every module: (C2) extents are known and at least 1; (C3) the result has the type of the stream
+// that it updates; (C4) all tensors have one element type; (C5) norm_eps > 0; (C6) the choice is legal: a
+// variant that the module has, an axis along which its slices are independent.
 //===----------------------------------------------------------------------===//
 #ifndef EVO_EVO_OPS
 #define EVO_EVO_OPS
@@ -83,7 +86,7 @@ class Evo_Module<string mnemonic, list<Trait> traits = []>
     ::evo::ir::ChoiceAttr $cppClass::getModuleChoice() { return getChoiceAttr(); }
     void $cppClass::setModuleChoice(::evo::ir::ChoiceAttr choice) { setChoiceAttr(choice); }
     ::mlir::LogicalResult $cppClass::verify() {
-      return ::mlir::failure(::mlir::failed(verifyOwn()) || ::mlir::failed(::evo::ir::verifyModule(*this)));
+      return ::mlir::failure(::mlir::failed(verifyOwn()) || ::mlir::failed(::evo::ir::verifyModule(*this, getNormEps())));
     }
   }];
   let extraClassDeclaration = [{

@@ -13,8 +13,8 @@ inline llvm::ArrayRef<int64_t> shapeOf(mlir::Value value) {
   return mlir::cast<mlir::RankedTensorType>(value.getType()).getShape();
 }
 
-/// The slice size of a side input of `extent` elements, so that it is computed in as many slices as the
-/// module's own loop over `mainExtent` elements has; 0 where there is no loop.
+/// The slice size of a side input of `extent` elements, so that it is computed in as many slices as
+/// the module's own loop over `mainExtent` elements has; 0 where there is no loop.
 inline int64_t sideSliceSize(ChoiceAttr choice, int64_t mainExtent, int64_t extent) {
   if (choice.getAxis() == Axis::None)
     return 0;
@@ -49,11 +49,20 @@ inline mlir::LogicalResult verifyMsa(mlir::Operation *op, mlir::Value m, mlir::V
   return mlir::success();
 }
 
-/// (C1) that an attribute is at least 1, or positive.
-inline mlir::LogicalResult verifyPositive(mlir::Operation *op, llvm::StringRef name, double value) {
-  if (value > 0)
+/// (C1) that an attribute is at least 1. The accessors of I64Attr are unsigned: cast to int64_t.
+inline mlir::LogicalResult verifyPositive(mlir::Operation *op, llvm::StringRef name,
+                                          int64_t value) {
+  if (value >= 1)
     return mlir::success();
-  return op->emitOpError("expected ") << name << " > 0 (C1), got " << value;
+  return op->emitOpError("expected ") << name << " of at least 1 (C1), got " << value;
+}
+
+/// (C1) that a real attribute is positive and finite.
+inline mlir::LogicalResult verifyPositive(mlir::Operation *op, llvm::StringRef name,
+                                          llvm::APFloat value) {
+  if (value.isFinite() && value.convertToDouble() > 0)
+    return mlir::success();
+  return op->emitOpError("expected ") << name << " > 0 (C1), got " << value.convertToDouble();
 }
 
 } // namespace evo::ir

@@ -17,8 +17,8 @@ LogicalResult OuterProductMeanOp::verifyOwn() {
     return failure();
   if (z.size() != 3 || z[0] != z[1] || z[0] != shapeOf(getM())[1])
     return emitOpError("expected z of [r, r, c_z] (C1), got ") << getZ().getType();
-  return failure(failed(verifyPositive(*this, "hidden", static_cast<double>(getHidden()))) ||
-                 failed(verifyPositive(*this, "eps", getEps().convertToDouble())));
+  return failure(failed(verifyPositive(*this, "hidden", static_cast<int64_t>(getHidden()))) ||
+                 failed(verifyPositive(*this, "eps", getEps())));
 }
 
 SmallVector<StringRef> OuterProductMeanOp::getTensorNames() { return {"m", "z", "msa_mask"}; }
@@ -45,8 +45,8 @@ Value OuterProductMeanOp::emitForward(KernBuilder &builder, ValueRange values, C
   Value both = builder.sliceLoop(
       "s", sideSliceSize(choice, residues, shapeOf(m)[0]), {Sliced{m, 0}, Sliced{mask, 0}}, {}, 0,
       [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
-        Value x = builder.layerNorm(sliced[0], prefix + ".layer_norm",
-                                    getNormEps().convertToDouble());
+        Value x =
+            builder.layerNorm(sliced[0], prefix + ".layer_norm", getNormEps().convertToDouble());
         Part weights[] = {{prefix + ".linear_1.weight", hidden},
                           {prefix + ".linear_2.weight", hidden}};
         Part biases[] = {{prefix + ".linear_1.bias", hidden}, {prefix + ".linear_2.bias", hidden}};

@@ -15,7 +15,7 @@ LogicalResult TransitionOp::verifyOwn() {
     return emitOpError("expected x of [a, b, c] (C1), got ") << getX().getType();
   if (getMask() && shapeOf(getMask()) != shapeOf(getX()).take_front(2))
     return emitOpError("expected a mask of x's leading axes (C1), got ") << getMask().getType();
-  return verifyPositive(*this, "factor", static_cast<double>(getFactor()));
+  return verifyPositive(*this, "factor", static_cast<int64_t>(getFactor()));
 }
 
 SmallVector<StringRef> TransitionOp::getTensorNames() {
@@ -54,17 +54,19 @@ Value TransitionOp::emitForward(KernBuilder &builder, ValueRange values, ChoiceA
   return builder.sliceLoop(
       stringifyAxis(axis), choice.getSize(), sliced, {}, dim,
       [&](ArrayRef<Value> slice, ArrayRef<Value>) -> SmallVector<Value> {
-        Value x = builder.layerNorm(slice[0], prefix + ".layer_norm",
-                                    getNormEps().convertToDouble());
+        Value x =
+            builder.layerNorm(slice[0], prefix + ".layer_norm", getNormEps().convertToDouble());
         LinearOptions up;
         up.bias = builder.vector(prefix + ".linear_1.bias", hidden);
         up.activation = plan::Activation::Relu;
-        Value h = builder.linear(x, builder.weight(prefix + ".linear_1.weight", hidden, channels), up);
+        Value h =
+            builder.linear(x, builder.weight(prefix + ".linear_1.weight", hidden, channels), up);
         LinearOptions down;
         down.bias = builder.vector(prefix + ".linear_2.bias", channels);
         down.rowScale = slice.size() > 1 ? slice[1] : Value();
         down.residual = slice[0];
-        return {builder.linear(h, builder.weight(prefix + ".linear_2.weight", channels, hidden), down)};
+        return {
+            builder.linear(h, builder.weight(prefix + ".linear_2.weight", channels, hidden), down)};
       })[0];
 }
 

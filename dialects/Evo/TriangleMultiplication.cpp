@@ -34,17 +34,20 @@ struct Parameters {
             {prefix + ".linear_g." + suffix, channels}};
   }
 
-  /// Operands [first, first + count) of u, w from x [.., c], stored channel-first: [count * hidden, ..].
+  /// Operands [first, first + count) of u, w from x [.., c], stored channel-first: [count * hidden,
+  /// ..].
   Value operands(Value x, Value mask, int64_t first, int64_t count) const {
     Value weight = builder.weight(prefix + ".projections.weight", parts("weight"), channels);
     Value bias = builder.vector(prefix + ".projections.bias", parts("bias"));
     int64_t rows = count * hidden, start = first * hidden;
     static constexpr int64_t order[] = {2, 0, 1};
-    Value y = builder.gatedLinear(x, builder.slice(weight, 0, start, rows),
-                                  builder.slice(bias, 0, start, rows),
-                                  builder.slice(weight, 0, start + 2 * hidden, rows),
-                                  builder.slice(bias, 0, start + 2 * hidden, rows), mask, order);
-    return y;
+    // One statement an op: the order of arguments' evaluation is the compiler's, that of ops is
+    // not.
+    Value linear = builder.slice(weight, 0, start, rows);
+    Value linearBias = builder.slice(bias, 0, start, rows);
+    Value gate = builder.slice(weight, 0, start + 2 * hidden, rows);
+    Value gateBias = builder.slice(bias, 0, start + 2 * hidden, rows);
+    return builder.gatedLinear(x, linear, linearBias, gate, gateBias, mask, order);
   }
 
   /// The logits of the output gate.
@@ -58,7 +61,8 @@ struct Parameters {
 
   /// residual + sigma(gate) * Linear_z(LN(p)), p [hidden, x, y].
   Value output(Value p, Value x, Value residual, double eps) const {
-    Value normed = builder.layerNorm(builder.transpose(p, {1, 2, 0}), prefix + ".layer_norm_out", eps);
+    Value normed =
+        builder.layerNorm(builder.transpose(p, {1, 2, 0}), prefix + ".layer_norm_out", eps);
     LinearOptions options;
     options.bias = builder.vector(prefix + ".linear_z.bias", channels);
     options.gate = gate(x);
@@ -72,7 +76,7 @@ struct Parameters {
 
 LogicalResult TriangleMultiplicationOp::verifyOwn() {
   return failure(failed(verifyPair(*this, getZ(), getMask())) ||
-                 failed(verifyPositive(*this, "hidden", static_cast<double>(getHidden()))));
+                 failed(verifyPositive(*this, "hidden", static_cast<int64_t>(getHidden()))));
 }
 
 SmallVector<StringRef> TriangleMultiplicationOp::getTensorNames() { return {"z", "pair_mask"}; }
@@ -100,12 +104,8 @@ Value TriangleMultiplicationOp::emitForward(KernBuilder &builder, ValueRange val
   StringRef axis = stringifyAxis(getLegalAxes()[0].axis);
   int64_t hidden = getHidden();
   double eps = getNormEps().convertToDouble();
-  Parameters parameters{builder,
-                        getPrefix().str(),
-                        incoming ? "b" : "a",
-                        incoming ? "a" : "b",
-                        hidden,
-                        shapeOf(z).back()};
+  Parameters parameters{builder, getPrefix().str(), incoming ? "b" : "a", incoming ? "a" : "b",
+                        hidden,  shapeOf(z).back()};
   auto norm = [&](Value x) {
     return builder.layerNorm(x, parameters.prefix + ".layer_norm_in", eps);
   };
@@ -113,15 +113,15 @@ Value TriangleMultiplicationOp::emitForward(KernBuilder &builder, ValueRange val
   if (choice.getAxis() == Axis::None) {
     Value x = norm(z);
     Value both = builder.transpose(parameters.operands(x, mask, 0, 2), {2, 0, 1});
-    Value product = builder.batchMatmul(builder.slice(both, 0, 0, hidden),
-                                        builder.slice(both, 0, hidden, hidden));
+    Value u = builder.slice(both, 0, 0, hidden), w = builder.slice(both, 0, hidden, hidden);
+    Value product = builder.batchMatmul(u, w);
     updated = parameters.output(product, x, z, eps);
   } else {
-    Value other = builder.sliceLoop(
-        axis, choice.getSize(), {Sliced{z, 0}, Sliced{mask, 0}}, {}, 0,
-        [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
-          return {parameters.operands(norm(sliced[0]), sliced[1], 1, 1)};
-        })[0];
+    Value other =
+        builder.sliceLoop(axis, choice.getSize(), {Sliced{z, 0}, Sliced{mask, 0}}, {}, 0,
+                          [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
+                            return {parameters.operands(norm(sliced[0]), sliced[1], 1, 1)};
+                          })[0];
     updated = builder.sliceLoop(
         axis, choice.getSize(), {Sliced{z, 0}, Sliced{mask, 0}},
         builder.transpose(other, {2, 0, 1}), 0,

@@ -78,7 +78,20 @@ Type BufferType::parse(AsmParser &parser) {
   if (parser.parseLess() || parseShape(parser, shape, element) || parser.parseComma() ||
       parser.parseInteger(pitch) || parser.parseGreater())
     return {};
-  return get(parser.getContext(), shape, element, pitch);
+  return getChecked([&] { return parser.emitError(parser.getNameLoc()); }, parser.getContext(),
+                    shape, element, pitch);
+}
+
+LogicalResult BufferType::verify(function_ref<InFlightDiagnostic()> emitError,
+                                 ArrayRef<int64_t> shape, Type element, int64_t pitch) {
+  if (!toDType(element))
+    return emitError() << "expected elements of f64, f32, f16 or bf16, got " << element;
+  if (shape.empty() || llvm::any_of(shape, [](int64_t size) { return size < 1; }))
+    return emitError() << "expected at least one axis and extents of at least 1";
+  if (pitch < shape.back())
+    return emitError() << "expected a pitch of at least the innermost extent " << shape.back()
+                       << ", got " << pitch;
+  return success();
 }
 
 void BufferType::print(AsmPrinter &printer) const {
@@ -102,8 +115,7 @@ std::optional<int64_t> BufferType::getByteSize() const {
   SmallVector<int64_t> padded(getShape());
   if (padded.size() > 1)
     padded.back() = getPitch();
-  std::optional<int64_t> bytes =
-      plan::byteSize({padded.data(), padded.size()}, *dtype);
+  std::optional<int64_t> bytes = plan::byteSize({padded.data(), padded.size()}, *dtype);
   if (!bytes || padded.size() < 2)
     return bytes;
   return *bytes - (getPitch() - getShape().back()) * plan::elementBytes(*dtype);

@@ -66,6 +66,9 @@ mlir::ParseResult parseKernel(mlir::OpAsmParser &parser, mlir::OperationState &s
                               plan::Kernel kernel);
 void printKernel(mlir::OpAsmPrinter &printer, KernelOpInterface op);
 mlir::LogicalResult verifyKernel(KernelOpInterface op);
+/// Checks that `dictionary` has what the row names, each with a legal value; the errors are `op`'s.
+mlir::LogicalResult verifyKernelAttributes(mlir::Operation *op, mlir::DictionaryAttr dictionary,
+                                           plan::Kernel kernel);
 plan::KernelAttributes readKernelAttributes(mlir::Operation *op, plan::Kernel kernel);
 /// The inverse of readKernelAttributes: only what the kernel has.
 mlir::DictionaryAttr writeKernelAttributes(mlir::MLIRContext *context, plan::Kernel kernel,
@@ -73,8 +76,7 @@ mlir::DictionaryAttr writeKernelAttributes(mlir::MLIRContext *context, plan::Ker
 plan::KernelAttributes readKernelAttributes(mlir::DictionaryAttr dictionary, plan::Kernel kernel);
 mlir::Value tiedOperand(KernelOpInterface op, unsigned output);
 
-template <class Op>
-llvm::SmallVector<mlir::Value> collectInputs(Op op, plan::Kernel kernel) {
+template <class Op> llvm::SmallVector<mlir::Value> collectInputs(Op op, plan::Kernel kernel) {
   llvm::SmallVector<mlir::Value> inputs;
   for (const plan::OperandInfo &operand : plan::kernelInfo(kernel).operands) {
     if (operand.isOutput())
@@ -85,8 +87,7 @@ llvm::SmallVector<mlir::Value> collectInputs(Op op, plan::Kernel kernel) {
   return inputs;
 }
 
-template <class Op>
-llvm::SmallVector<mlir::Value> collectOutputs(Op op, plan::Kernel kernel) {
+template <class Op> llvm::SmallVector<mlir::Value> collectOutputs(Op op, plan::Kernel kernel) {
   llvm::SmallVector<mlir::Value> outputs;
   for (const plan::OperandInfo &operand : plan::kernelInfo(kernel).operands) {
     if (!operand.isOutput())

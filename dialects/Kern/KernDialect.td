@@ -47,6 +47,7 @@ def Kern_BufferType : Kern_Type<"Buffer", "buffer"> {
     /// Bytes from the first to behind the last element; nothing on overflow.
     std::optional<int64_t> getByteSize() const;
   }];
+  let genVerifyDecl = 1;
 }
 
 def Kern_ViewType : Kern_Type<"View", "view"> {

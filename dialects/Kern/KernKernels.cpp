@@ -16,7 +16,8 @@ namespace evo::kern {
 // Work
 //===----------------------------------------------------------------------===//
 
-// Extents are read by the letters of Kernels.def. Vector work counts its additions and multiplications.
+// Extents are read by the letters of Kernels.def. Vector work counts its additions and
+// multiplications.
 #define EVO_KERNEL_WORK(Op, MATMUL, FLOPS, EXPS)                                                   \
   bool Op::isMatmul() { return MATMUL; }                                                           \
   double Op::getFlops(const AxisExtents &axes) { return FLOPS; }                                   \
@@ -149,14 +150,8 @@ plan::KernelAttributes readKernelAttributes(DictionaryAttr dictionary, plan::Ker
 }
 
 plan::KernelAttributes readKernelAttributes(Operation *op, plan::Kernel kernel) {
-  // The ops name their attributes as the row does; KernKernelsTest holds the two together.
-  NamedAttrList attributes(op->getDiscardableAttrDictionary());
-  for (plan::KernelAttribute attribute : plan::kernelInfo(kernel).attributes) {
-    StringRef name = plan::attributeName(attribute);
-    if (std::optional<Attribute> value = op->getInherentAttr(name); value && *value)
-      attributes.set(name, *value);
-  }
-  return readKernelAttributes(attributes.getDictionary(op->getContext()), kernel);
+  // The ops name their attributes as the row does; KernelOpsTest holds the two together.
+  return readKernelAttributes(op->getAttrDictionary(), kernel);
 }
 
 DictionaryAttr writeKernelAttributes(MLIRContext *context, plan::Kernel kernel,
@@ -215,6 +210,11 @@ ParseResult parseKernel(OpAsmParser &parser, OperationState &state, plan::Kernel
       parser.parseOptionalAttrDict(state.attributes) || parser.parseColonType(type) ||
       parser.resolveOperands(values, type.getInputs(), location, state.operands))
     return failure();
+  // Operands are positions from here on: one that is left out would shift those behind it.
+  for (auto [operand, given] : llvm::zip_equal(info.operands, present))
+    if (operand.role == plan::OperandRole::In && !given)
+      return parser.emitError(location) << "expected operand '" << StringRef(operand.name)
+                                        << "' of '" << StringRef(info.mnemonic) << "', got none";
   state.addTypes(type.getResults());
   // ODS wants segment sizes only where more than one operand, or result, is optional.
   Builder &builder = parser.getBuilder();
@@ -248,18 +248,43 @@ void printKernel(OpAsmPrinter &printer, KernelOpInterface op) {
   }
   printer << ')';
   printer.printOptionalAttrDict(op->getAttrs(), {"operandSegmentSizes", "resultSegmentSizes"});
-  printer << " : " << FunctionType::get(op->getContext(), op->getOperandTypes(), op->getResultTypes());
+  printer << " : "
+          << FunctionType::get(op->getContext(), op->getOperandTypes(), op->getResultTypes());
 }
 
-static LogicalResult verifyAttributes(KernelOpInterface op) {
-  for (plan::KernelAttribute attribute : plan::kernelInfo(op.getKernel()).attributes) {
+LogicalResult verifyKernelAttributes(Operation *op, DictionaryAttr dictionary,
+                                     plan::Kernel kernel) {
+  for (plan::KernelAttribute attribute : plan::kernelInfo(kernel).attributes) {
     StringRef name = plan::attributeName(attribute);
-    std::optional<Attribute> value = op->getInherentAttr(name);
-    if (attribute != plan::KernelAttribute::Activation || !value)
-      continue;
-    auto text = dyn_cast_or_null<StringAttr>(*value);
-    if (text && !plan::parseActivation(text.getValue()))
-      return op->emitOpError("expected activation none or relu, got ") << text;
+    Attribute value = dictionary.get(name);
+    auto expected = [&](StringRef what) -> LogicalResult {
+      InFlightDiagnostic error = op->emitOpError("expected ") << name << what << ", got ";
+      return value ? error << value : error << "none";
+    };
+    auto real = dyn_cast_or_null<FloatAttr>(value);
+    switch (attribute) {
+    case plan::KernelAttribute::Activation: {
+      auto text = dyn_cast_or_null<StringAttr>(value);
+      if (!text || !plan::parseActivation(text.getValue()))
+        return expected(" none or relu");
+      break;
+    }
+    case plan::KernelAttribute::Heads: {
+      auto integer = dyn_cast_or_null<IntegerAttr>(value);
+      if (!integer || !integer.getType().isInteger(64) || integer.getInt() < 1)
+        return expected(" of at least 1");
+      break;
+    }
+    case plan::KernelAttribute::Scale:
+      if (!real || !real.getValue().isFinite())
+        return expected(" to be finite");
+      break;
+    case plan::KernelAttribute::Eps:
+    case plan::KernelAttribute::Inf:
+      if (!real || !real.getValue().isFinite() || real.getValueAsDouble() <= 0)
+        return expected(" > 0");
+      break;
+    }
   }
   return success();
 }
@@ -276,8 +301,32 @@ static LogicalResult verifyLayout(KernelOpInterface op) {
   return success();
 }
 
+/// Element types by the row: the first storage operand says what the storage type is.
+static LogicalResult verifyElementTypes(KernelOpInterface op, ArrayRef<Value> values) {
+  const plan::KernelInfo &info = plan::kernelInfo(op.getKernel());
+  auto element = [](Value value) {
+    return cast<RankedTensorType>(value.getType()).getElementType();
+  };
+  Type storage;
+  for (auto [operand, value] : llvm::zip_equal(info.operands, values))
+    if (value && !storage && operand.type == plan::OperandType::Storage)
+      storage = element(value);
+  if (!storage)
+    return success();
+  Type statistic = storage.isF64() ? storage : Float32Type::get(op->getContext());
+  for (auto [operand, value] : llvm::zip_equal(info.operands, values)) {
+    bool either = operand.type == plan::OperandType::Either;
+    Type expected = operand.type == plan::OperandType::Storage ? storage : statistic;
+    if (!value || element(value) == expected || (either && element(value) == storage))
+      continue;
+    return op->emitOpError("operand '")
+           << StringRef(operand.name) << "' expected " << expected << ", got " << element(value);
+  }
+  return success();
+}
+
 LogicalResult verifyKernel(KernelOpInterface op) {
-  if (failed(verifyAttributes(op)) || failed(verifyLayout(op)))
+  if (failed(verifyKernelAttributes(op, op->getAttrDictionary(), op.getKernel())))
     return failure();
   const plan::KernelInfo &info = plan::kernelInfo(op.getKernel());
   SmallVector<Value> values = getAllOperands(op);
@@ -286,9 +335,12 @@ LogicalResult verifyKernel(KernelOpInterface op) {
       continue;
     auto type = cast<RankedTensorType>(value.getType());
     if (!toDType(type.getElementType()))
-      return op->emitOpError("operand '") << StringRef(operand.name)
-                                          << "' expected f64, f32, f16 or bf16, got "
-                                          << type.getElementType();
+      return op->emitOpError("operand '")
+             << StringRef(operand.name) << "' expected f64, f32, f16 or bf16, got "
+             << type.getElementType();
+    if (type.getRank() < 1)
+      return op->emitOpError("operand '")
+             << StringRef(operand.name) << "' expected an axis, got " << type;
     if (llvm::count_if(type.getShape(), ShapedType::isDynamic) > 1)
       return op->emitOpError("operand '")
              << StringRef(operand.name) << "' expected at most one sliced axis, got " << type;
@@ -300,7 +352,7 @@ LogicalResult verifyKernel(KernelOpInterface op) {
   Result<AxisExtents> axes = getKernelAxes(op, loop ? loop.getSize() : 1);
   if (!axes)
     return op->emitOpError() << axes.status().message();
-  return success();
+  return failure(failed(verifyElementTypes(op, values)) || failed(verifyLayout(op)));
 }
 
 } // namespace evo::kern

@@ -113,7 +113,7 @@ def Kern_SliceLoopOp : Kern_Op<"slice_loop",
                        DenseI64ArrayAttr:$result_axes);
   let results = (outs Variadic<Kern_Tensor>:$outputs);
   let regions = (region SizedRegion<1>:$body);
-  let hasVerifier = 1;
+  let hasRegionVerifier = 1;
 }
 
 def Kern_YieldOp : Kern_Op<"yield", [Pure, Terminator,
@@ -140,7 +140,8 @@ def Kern_TensorBufferOp : Kern_Op<"tensor_buffer", [Pure]> {
   }];
   let arguments = (ins FlatSymbolRefAttr:$tensor);
   let results = (outs Kern_BufferType:$result);
-  let assemblyFormat = "$tensor attr-dict `:` type($result)";
+  let assemblyFormat = "$tensor attr-dict `:` qualified(type($result))";
+  let hasVerifier = 1;
 }
 
 def Kern_WeightBufferOp : Kern_Op<"weight_buffer", [Pure]> {
@@ -152,7 +153,8 @@ def Kern_WeightBufferOp : Kern_Op<"weight_buffer", [Pure]> {
   }];
   let arguments = (ins StrAttr:$name, StrArrayAttr:$parts, DenseI64ArrayAttr:$rows);
   let results = (outs Kern_BufferType:$result);
-  let assemblyFormat = "$name `parts` $parts `rows` $rows attr-dict `:` type($result)";
+  let assemblyFormat = "$name `parts` $parts `rows` $rows attr-dict `:` qualified(type($result))";
+  let hasVerifier = 1;
 }
 
 def Kern_SavedBufferOp : Kern_Op<"saved_buffer", [Pure]> {
@@ -186,7 +188,7 @@ def Kern_AllocOp : Kern_Op<"alloc"> {
   }];
   let arguments = (ins StrAttr:$name, OptionalAttr<I64Attr>:$offset);
   let results = (outs Kern_BufferType:$result);
-  let assemblyFormat = "$name (`offset` $offset^)? attr-dict `:` type($result)";
+  let assemblyFormat = "$name (`offset` $offset^)? attr-dict `:` qualified(type($result))";
 }
 
 def Kern_FreeOp : Kern_Op<"free"> {
@@ -197,7 +199,8 @@ def Kern_FreeOp : Kern_Op<"free"> {
     Example: `kern.free %b : !kern.buffer<4x7x64xf32, 64>`
   }];
   let arguments = (ins Kern_BufferType:$buffer);
-  let assemblyFormat = "$buffer attr-dict `:` type($buffer)";
+  let assemblyFormat = "$buffer attr-dict `:` qualified(type($buffer))";
+  let hasVerifier = 1;
 }
 
 def Kern_ViewOp : Kern_Op<"view", [Pure]> {
@@ -216,7 +219,7 @@ def Kern_ViewOp : Kern_Op<"view", [Pure]> {
   let results = (outs Kern_ViewType:$result);
   let assemblyFormat = [{
     $buffer `start` $start `loops` $start_loop `extent` $extent `loops` $extent_loop `order` $order `version` $version
-    attr-dict `:` type($buffer) `->` type($result)
+    attr-dict `:` qualified(type($buffer)) `->` qualified(type($result))
   }];
   let hasVerifier = 1;
 }
@@ -232,7 +235,7 @@ def Kern_LaunchOp : Kern_Op<"launch"> {
   }];
   let arguments = (ins StrAttr:$kernel, Variadic<Kern_ViewType>:$inputs, DenseBoolArrayAttr:$present,
                        DictionaryAttr:$settings, OptionalAttr<I64Attr>:$cost_ns);
-  let assemblyFormat = "$kernel `(` $inputs `)` `present` $present attr-dict `:` type($inputs)";
+  let assemblyFormat = "$kernel `(` $inputs `)` `present` $present attr-dict `:` qualified(type($inputs))";
   let hasVerifier = 1;
 }
 
@@ -246,6 +249,7 @@ def Kern_LoopOp : Kern_Op<"loop", [SingleBlockImplicitTerminator<"YieldOp">, NoR
   let arguments = (ins I32Attr:$id, StrAttr:$axis, I64Attr:$extent, I64Attr:$size);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$id `axis` $axis `extent` $extent `size` $size attr-dict-with-keyword $body";
+  let hasVerifier = 1;
 }
 
 //===----------------------------------------------------------------------===//
@@ -261,6 +265,7 @@ def Kern_TensorOp : Kern_Op<"tensor", [Symbol]> {
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, OptionalAttr<I64Attr>:$offset);
   let assemblyFormat = "$sym_name (`offset` $offset^)? attr-dict `:` $type";
+  let hasVerifier = 1;
 }
 
 def Kern_ProcedureOp : Kern_Op<"procedure", [IsolatedFromAbove, Symbol]> {
@@ -273,7 +278,7 @@ def Kern_ProcedureOp : Kern_Op<"procedure", [IsolatedFromAbove, Symbol]> {
     Example: `kern.procedure @p0 module "pair_transition" phase "forward" choice "fused" tensors [@z] { ... }`
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$module, StrAttr:$phase, StrAttr:$choice,
-                       ArrayAttr:$tensors, OptionalAttr<I64Attr>:$frame_bytes);
+                       FlatSymbolRefArrayAttr:$tensors, OptionalAttr<I64Attr>:$frame_bytes);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
     $sym_name `module` $module `phase` $phase `choice` $choice `tensors` $tensors (`frame` $frame_bytes^)?
@@ -289,8 +294,9 @@ def Kern_ReturnOp : Kern_Op<"return", [Pure, Terminator, HasParent<"ProcedureOp"
 
     Example: `kern.return [@z] %z1 : tensor<5x5x8xf32>`
   }];
-  let arguments = (ins ArrayAttr:$tensors, Variadic<Kern_Tensor>:$values);
+  let arguments = (ins FlatSymbolRefArrayAttr:$tensors, Variadic<Kern_Tensor>:$values);
   let assemblyFormat = "$tensors ($values^ `:` type($values))? attr-dict";
+  let hasVerifier = 1;
 }
 
 def Kern_ProgramOp : Kern_Op<"program", [SingleBlock, NoTerminator, NoRegionArguments]> {
@@ -300,7 +306,7 @@ def Kern_ProgramOp : Kern_Op<"program", [SingleBlock, NoTerminator, NoRegionArgu
 
     Example: `kern.program "forward" inputs [@z] outputs [@z] { ... }`
   }];
-  let arguments = (ins StrAttr:$phase, ArrayAttr:$inputs, ArrayAttr:$outputs);
+  let arguments = (ins StrAttr:$phase, FlatSymbolRefArrayAttr:$inputs, FlatSymbolRefArrayAttr:$outputs);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$phase `inputs` $inputs `outputs` $outputs attr-dict-with-keyword $body";
 }
@@ -313,6 +319,7 @@ def Kern_BlocksOp : Kern_Op<"blocks", [SingleBlock, NoTerminator, NoRegionArgume
   let arguments = (ins I64Attr:$first, I64Attr:$count);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "`first` $first `count` $count attr-dict-with-keyword $body";
+  let hasVerifier = 1;
 }
 
 def Kern_CallOp : Kern_Op<"call", [HasParent<"BlocksOp">]> {

@@ -12,11 +12,15 @@ namespace evo::kern {
 LogicalResult WeightOp::verify() {
   auto type = cast<RankedTensorType>(getType());
   int64_t total = 0;
-  for (int64_t rows : getRows())
+  for (int64_t rows : getRows()) {
+    if (rows < 1)
+      return emitOpError("expected parts of at least 1 row, got ") << rows;
     total += rows;
+  }
   if (getParts().size() != getRows().size() || type.getRank() < 1 || total != type.getDimSize(0))
     return emitOpError("expected rows of ")
-           << getParts().size() << " parts to sum to the first axis of " << type << ", got " << total;
+           << getParts().size() << " parts to sum to the first axis of " << type << ", got "
+           << total;
   return success();
 }
 
@@ -39,12 +43,12 @@ LogicalResult TransposeOp::verify() {
 LogicalResult SliceOp::verify() {
   auto input = cast<RankedTensorType>(getInput().getType());
   int64_t axis = getAxis();
-  if (axis >= input.getRank() || input.isDynamicDim(axis))
+  if (axis < 0 || axis >= input.getRank() || input.isDynamicDim(axis))
     return emitOpError("expected a whole axis below ") << input.getRank() << ", got " << axis;
   int64_t start = getStart(), size = getSize();
   if (start < 0 || size < 1 || start > input.getDimSize(axis) - size)
     return emitOpError("expected [start, start + size) within ")
-           << input.getDimSize(axis) << ", got [" << start << ", " << start + size << ")";
+           << input.getDimSize(axis) << ", got start " << start << " and size " << size;
   SmallVector<int64_t> expected(input.getShape());
   expected[axis] = size;
   auto type = RankedTensorType::get(expected, input.getElementType());
@@ -82,13 +86,14 @@ static RankedTensorType slicedType(RankedTensorType type, int64_t axis) {
 
 static LogicalResult verifySliceable(SliceLoopOp op, Type type, int64_t axis) {
   auto tensor = cast<RankedTensorType>(type);
-  if (axis < 0 || axis >= tensor.getRank() || tensor.getDimSize(axis) != static_cast<int64_t>(op.getExtent()))
+  if (axis < 0 || axis >= tensor.getRank() ||
+      tensor.getDimSize(axis) != static_cast<int64_t>(op.getExtent()))
     return op.emitOpError("expected axis ")
            << axis << " of " << tensor << " to have extent " << op.getExtent();
   return success();
 }
 
-LogicalResult SliceLoopOp::verify() {
+LogicalResult SliceLoopOp::verifyRegions() {
   if (static_cast<int64_t>(getExtent()) < 1 || static_cast<int64_t>(getSize()) < 1)
     return emitOpError("expected extent and size of at least 1");
   if (getOperation()->getParentOfType<SliceLoopOp>())
@@ -97,8 +102,8 @@ LogicalResult SliceLoopOp::verify() {
     return emitOpError("expected one axis a sliced operand and at most one a result");
   Block &block = getBody().front();
   if (block.getNumArguments() != getNumOperands())
-    return emitOpError("expected ") << getNumOperands() << " block arguments, got "
-                                    << block.getNumArguments();
+    return emitOpError("expected ")
+           << getNumOperands() << " block arguments, got " << block.getNumArguments();
   for (auto [index, operand] : llvm::enumerate(getOperands())) {
     auto type = cast<RankedTensorType>(operand.getType());
     if (index < getSlicedAxes().size()) {
@@ -111,9 +116,13 @@ LogicalResult SliceLoopOp::verify() {
              << index << " of " << type << ", got " << block.getArgument(index).getType();
   }
   Operation *yield = block.getTerminator();
+  // Results share memory with what is yielded: a value yielded twice would be one memory for two.
+  for (auto [index, value] : llvm::enumerate(yield->getOperands()))
+    if (llvm::is_contained(yield->getOperands().take_front(index), value))
+      return emitOpError("expected different yielded values, got value ") << index << " twice";
   if (yield->getNumOperands() != getNumResults())
-    return emitOpError("expected ") << getNumResults() << " yielded values, got "
-                                    << yield->getNumOperands();
+    return emitOpError("expected ")
+           << getNumResults() << " yielded values, got " << yield->getNumOperands();
   for (auto [index, result] : llvm::enumerate(getResults())) {
     auto type = cast<RankedTensorType>(result.getType());
     if (index < getResultAxes().size()) {
@@ -146,8 +155,8 @@ LogicalResult ViewOp::verify() {
     if (getStart()[i] < 0 || getExtent()[i] < 1 ||
         getStart()[i] > buffer.getShape()[i] - getExtent()[i])
       return emitOpError("expected [start, start + extent) of axis ")
-             << i << " within " << buffer.getShape()[i] << ", got [" << getStart()[i] << ", "
-             << getStart()[i] + getExtent()[i] << ")";
+             << i << " within " << buffer.getShape()[i] << ", got start " << getStart()[i]
+             << " and extent " << getExtent()[i];
   auto type = ViewType::get(getContext(), shape, buffer.getElementType());
   if (getType() != type)
     return emitOpError("expected result ") << type << ", got " << getType();
@@ -155,17 +164,16 @@ LogicalResult ViewOp::verify() {
 }
 
 LogicalResult LaunchOp::verify() {
-  std::optional<plan::Kernel> kernel = plan::parseKernel(
-      {getKernel().data(), getKernel().size()});
+  std::optional<plan::Kernel> kernel = plan::parseKernel({getKernel().data(), getKernel().size()});
   if (!kernel)
     return emitOpError("expected a kernel of Kernels.def, got ") << getKernelAttr();
   const plan::KernelInfo &info = plan::kernelInfo(*kernel);
   size_t given = llvm::count(getPresent(), true);
   if (getPresent().size() != info.operands.size() || given != getInputs().size())
-    return emitOpError("expected ") << info.operands.size() << " presence flags and an operand a true one";
-  for (plan::KernelAttribute attribute : info.attributes)
-    if (!getSettings().contains(StringRef(plan::attributeName(attribute))))
-      return emitOpError("expected attribute '") << StringRef(plan::attributeName(attribute)) << "'";
+    return emitOpError("expected ")
+           << info.operands.size() << " presence flags and an operand a true one";
+  if (failed(verifyKernelAttributes(*this, getSettings(), *kernel)))
+    return failure();
   std::vector<std::optional<std::vector<int64_t>>> shapes;
   auto next = getInputs().begin();
   for (bool present : getPresent()) {
@@ -176,10 +184,74 @@ LogicalResult LaunchOp::verify() {
     ArrayRef<int64_t> shape = cast<ViewType>((*next++).getType()).getShape();
     shapes.emplace_back(std::vector<int64_t>(shape.begin(), shape.end()));
   }
-  Status status = plan::checkKernelShapes(
-      *kernel, readKernelAttributes(getSettings(), *kernel), shapes);
+  Status status =
+      plan::checkKernelShapes(*kernel, readKernelAttributes(getSettings(), *kernel), shapes);
   if (!status.ok())
     return emitOpError() << status.message();
+  return success();
+}
+
+/// Shared by the buffers that a procedure names from outside of its frame.
+template <class Op> static LogicalResult verifyDense(Op op) {
+  BufferType type = op.getResult().getType();
+  if (!type.getShape().empty() && type.getPitch() != type.getShape().back())
+    return op.emitOpError("expected dense rows of ")
+           << type.getShape().back() << ", got a pitch of " << type.getPitch();
+  return success();
+}
+
+LogicalResult TensorOp::verify() {
+  auto type = dyn_cast<RankedTensorType>(getType());
+  if (!type || !toDType(type.getElementType()) || type.getRank() < 1 ||
+      llvm::any_of(type.getShape(), [](int64_t size) { return size < 1; }))
+    return emitOpError(
+               "expected a tensor of f64, f32, f16 or bf16 with known extents of at least 1, got ")
+           << getType();
+  return success();
+}
+
+LogicalResult TensorBufferOp::verify() { return verifyDense(*this); }
+
+LogicalResult WeightBufferOp::verify() {
+  int64_t total = 0;
+  for (int64_t rows : getRows()) {
+    if (rows < 1)
+      return emitOpError("expected parts of at least 1 row, got ") << rows;
+    total += rows;
+  }
+  BufferType type = getResult().getType();
+  if (getParts().size() != getRows().size() || type.getShape().empty() ||
+      total != type.getShape().front())
+    return emitOpError("expected rows of ")
+           << getParts().size() << " parts to sum to the first axis of " << type << ", got "
+           << total;
+  return verifyDense(*this);
+}
+
+LogicalResult FreeOp::verify() {
+  if (!getBuffer().getDefiningOp<AllocOp>())
+    return emitOpError("expected a buffer of kern.alloc");
+  return success();
+}
+
+LogicalResult LoopOp::verify() {
+  if (static_cast<int32_t>(getId()) < 0)
+    return emitOpError("expected an id of at least 0, got ") << static_cast<int32_t>(getId());
+  if (static_cast<int64_t>(getExtent()) < 1 || static_cast<int64_t>(getSize()) < 1)
+    return emitOpError("expected extent and size of at least 1");
+  return success();
+}
+
+LogicalResult ReturnOp::verify() {
+  if (getTensors().size() != getValues().size())
+    return emitOpError("expected a value a tensor (")
+           << getTensors().size() << "), got " << getValues().size();
+  return success();
+}
+
+LogicalResult BlocksOp::verify() {
+  if (static_cast<int64_t>(getFirst()) < 0 || static_cast<int64_t>(getCount()) < 1)
+    return emitOpError("expected first of at least 0 and count of at least 1");
   return success();
 }
 

@@ -1,0 +1,44 @@
+// RUN: evo-opt %s --kern-annotate-cost=profile=%inputs/toy.json | FileCheck %s
+// RUN: not evo-opt %s --kern-annotate-cost=profile=none.json 2>&1 | FileCheck %s --check-prefix=PROFILE
+
+// The toy device takes 1 ns a flop, byte and exponential, and 100 ns a launch.
+module attributes {kern.model = {precision = "fp32"}} {
+// CHECK-LABEL: kern.procedure @whole
+kern.procedure @whole module "" phase "forward" choice "" tensors [@x, @w] {
+^bb0(%x: tensor<7x5x8xf32>, %w: tensor<4x8xf32>):
+  // Flops 2 (7 5) 4 8 = 2240; bytes 1120 + 128 + 560 = 1808.
+  // CHECK: kern.linear({{.*}}) {activation = "none", cost_ns = 2340 : i64}
+  %y = kern.linear(x = %x, weight = %w) {activation = "none"} : (tensor<7x5x8xf32>, tensor<4x8xf32>) -> (tensor<7x5x4xf32>)
+  // Flops 4 140 = 560, exponentials 140; bytes 560 + 560 = 1120.
+  // CHECK: kern.softmax({{.*}}) {cost_ns = 1220 : i64}
+  %s = kern.softmax(x = %y) : (tensor<7x5x4xf32>) -> (tensor<7x5x4xf32>)
+  // A value that is read twice is read once: 2 7 5 5 4 = 1400 flops, bytes 560 + 7 5 5 4 = 1260.
+  // CHECK: kern.batch_matmul({{.*}}) {cost_ns = 1500 : i64}
+  %p = kern.batch_matmul(a = %s, b = %s) : (tensor<7x5x4xf32>, tensor<7x5x4xf32>) -> (tensor<7x5x5xf32>)
+  kern.return [@x] %x : tensor<7x5x8xf32>
+}
+
+// CHECK-LABEL: kern.procedure @sliced
+kern.procedure @sliced module "" phase "forward" choice "" tensors [@x, @w] {
+^bb0(%x: tensor<7x5x8xf32>, %w: tensor<4x8xf32>):
+  // By 3 of 7: two slices of 3 and one of 1.
+  %y = "kern.slice_loop"(%x, %w) <{axis = "s", extent = 7 : i64, size = 3 : i64, sliced_axes = array<i64: 0>, result_axes = array<i64: 0>, operandSegmentSizes = array<i32: 1, 1>}> ({
+  ^bb0(%a: tensor<?x5x8xf32>, %b: tensor<4x8xf32>):
+    // A slice of 3: 2 15 4 8 = 960 flops, bytes 480 + 128 + 240 = 848; of 1: 320 flops, bytes 160 + 128 + 80 = 368.
+    // The last is bound by its bytes: 2 (960 + 100) + 368 + 100 = 2588.
+    // CHECK: kern.linear({{.*}}) {activation = "none", cost_ns = 2588 : i64}
+    %c = kern.linear(x = %a, weight = %b) {activation = "none"} : (tensor<?x5x8xf32>, tensor<4x8xf32>) -> (tensor<?x5x4xf32>)
+    kern.yield %c : tensor<?x5x4xf32>
+  }) : (tensor<7x5x8xf32>, tensor<4x8xf32>) -> tensor<7x5x4xf32>
+  // A size beyond the extent is one slice of 7: as in @whole.
+  %z = "kern.slice_loop"(%x, %w) <{axis = "s", extent = 7 : i64, size = 9 : i64, sliced_axes = array<i64: 0>, result_axes = array<i64: 0>, operandSegmentSizes = array<i32: 1, 1>}> ({
+  ^bb0(%a: tensor<?x5x8xf32>, %b: tensor<4x8xf32>):
+    // CHECK: kern.linear({{.*}}) {activation = "none", cost_ns = 2340 : i64}
+    %c = kern.linear(x = %a, weight = %b) {activation = "none"} : (tensor<?x5x8xf32>, tensor<4x8xf32>) -> (tensor<?x5x4xf32>)
+    kern.yield %c : tensor<?x5x4xf32>
+  }) : (tensor<7x5x8xf32>, tensor<4x8xf32>) -> tensor<7x5x4xf32>
+  kern.return [@x] %x : tensor<7x5x8xf32>
+}
+}
+
+// PROFILE: error: none.json: No such file or directory

@@ -1,0 +1,40 @@
+// RUN: evo-opt %s --evo-choose-policy="policy=direct profile=%inputs/toy.json" | FileCheck %s --check-prefixes=CHECK,DIRECT
+// RUN: evo-opt %s --evo-choose-policy="policy=chunk profile=%inputs/toy.json memory=30720" | FileCheck %s --check-prefixes=CHECK,CHUNK
+// RUN: evo-opt %s --evo-choose-policy="profile=%inputs/toy.json memory=40960" | FileCheck %s --check-prefixes=CHECK,DIRECT
+// RUN: evo-opt %s --evo-choose-policy="profile=%inputs/toy.json memory=40959" | FileCheck %s --check-prefixes=CHECK,CHUNK
+// RUN: not evo-opt %s --evo-choose-policy="profile=%inputs/toy.json memory=30719" 2>&1 | FileCheck %s --check-prefix=AUTO
+// RUN: not evo-opt %s --evo-choose-policy="policy=direct profile=%inputs/toy.json memory=40959" 2>&1 | FileCheck %s --check-prefix=NAMED
+// RUN: not evo-opt %s --evo-choose-policy=policy=fast 2>&1 | FileCheck %s --check-prefix=POLICY
+// RUN: not evo-opt %s --evo-choose-policy=kernels=some 2>&1 | FileCheck %s --check-prefix=KERNELS
+// RUN: not evo-opt %s --evo-choose-policy=profile=h1000 2>&1 | FileCheck %s --check-prefix=PROFILE
+// RUN: not evo-opt %inputs/empty.mlir --evo-choose-policy 2>&1 | FileCheck %s --check-prefix=EMPTY
+
+// A starting triangle attention of one head of width 16 on z [8,8,16] in f32, two blocks. Bytes, aligned to 512:
+//   tensors   z 8 8 16 4 = 4096, pair_mask 8 8 4 = 256 -> 512                                             4608
+//   weights   of a block: norm 2 x 512, linear 512, qkvg 64 16 4 = 4096, g bias 512, o bias 512,
+//             o weight 16 16 4 = 1024: 7680; two blocks                                                  15360
+//   direct    norm 4096 + bias 8 8 4 -> 512 + qkvg 8 8 64 4 = 16384; then o 4096 for the norm            20992
+//   chunk     of 4 rows: norm 2048 + bias 512 + qkvg 8192; then o 2048 for the norm                      10752
+// direct 4608 + 15360 + 20992 = 40960, chunk 4608 + 15360 + 10752 = 30720. Slices launch more: direct is faster.
+
+// DIRECT: kern.target = {backend = "cpu", budget_bytes = {{[0-9]+}} : i64, library_bytes = 0 : i64, policy = "direct", profile = "toy: 1 ns a flop, byte and exponential"}
+// CHUNK: kern.target = {backend = "cpu", budget_bytes = {{[0-9]+}} : i64, library_bytes = 0 : i64, policy = "chunk",
+// CHECK: evo.triangle_attention starting
+// DIRECT-SAME: {choice = #evo.choice, head_dim
+// CHUNK-SAME: {choice = #evo.choice<axis = r_i, size = 4>, head_dim
+evo.stack @template_pair tensors ["z", "pair_mask"] model {blocks = 2 : i64, precision = "fp32"} {
+^bb0(%z: tensor<8x8x16xf32>, %mask: tensor<8x8xf32>):
+  %0 = evo.segment first 0 count 2 (%z) : (tensor<8x8x16xf32>) -> tensor<8x8x16xf32> {
+  ^bb0(%x: tensor<8x8x16xf32>):
+    %1 = evo.triangle_attention starting %x, %mask {prefix = "tri_att_start", heads = 1 : i64, head_dim = 16 : i64, inf = 1.0e9 : f64} : tensor<8x8x16xf32>, tensor<8x8xf32> -> tensor<8x8x16xf32>
+    evo.yield %1 : tensor<8x8x16xf32>
+  }
+  evo.yield %0 : tensor<8x8x16xf32>
+}
+
+// AUTO: error: no plan of policy auto fits in 30719 bytes: needed by policy: direct 40960, chunk 30720 bytes; the smallest feasible budget is 30720 bytes; give more --memory, a smaller type or sizes
+// NAMED: error: no plan of policy direct fits in 40959 bytes: needed by policy: direct 40960 bytes; the smallest feasible budget is 40960 bytes
+// POLICY: error: expected policy auto, direct or chunk, got fast
+// KERNELS: error: expected kernels all or plain, got some
+// PROFILE: error: h1000: No such file or directory
+// EMPTY: error: expected one evo.stack in the module

@@ -1,0 +1,34 @@
+//===- StackFixture.h - stacks with choices, for tests ----------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "passes/Passes.h"
+#include "passes/Procedure.h"
+
+#include <string>
+#include <vector>
+
+namespace evo::test {
+
+/// A small specification of each stack; r is at least 1, s is of no use to template_pair.
+spec::ModelSpec smallSpec(spec::StackKind stack, int64_t s, int64_t r);
+
+/// Every variant of the module whole, and by each axis in slices of 1, 2, 3, all and more elements.
+std::vector<ir::ChoiceAttr> legalChoices(ir::ModuleOpInterface op);
+
+std::vector<ir::ModuleOpInterface> modulesOf(mlir::ModuleOp module);
+
+/// `kern.target` as choosePolicy writes it, for a stack whose choices are the test's own.
+void setTarget(mlir::ModuleOp module);
+
+/// Lowers a chosen stack, fences included, and emits its plan.
+Result<plan::Plan> lowerToPlan(mlir::ModuleOp module);
+
+/// Arena bytes by the candidates alone: boundary tensors and the tallest frame.
+Result<int64_t> predictArena(mlir::ModuleOp module);
+
+/// The kernels of all steps of a plan, loops' bodies included.
+std::vector<plan::Kernel> kernelsOf(const plan::Plan &plan);
+
+} // namespace evo::test
