@@ -534,11 +534,10 @@ LogicalResult Assigner::run() {
   builder.setInsertionPointToEnd(entry);
   auto end = cast<kern::ReturnOp>(old->getTerminator());
   for (auto [tensor, argument] : llvm::zip_equal(procedure.getTensors(), old->getArguments())) {
-    auto name = cast<SymbolRefAttr>(tensor);
-    auto flat = dyn_cast<FlatSymbolRefAttr>(tensor);
+    std::optional<StringRef> slot = kern::getSavedSlot(tensor);
     places[argument] =
-        wholePlace(flat ? getTensorBuffer(flat, argument.getType())
-                        : getSavedBuffer(name.getLeafReference(), argument.getType()));
+        wholePlace(slot ? getSavedBuffer(*slot, argument.getType())
+                        : getTensorBuffer(cast<FlatSymbolRefAttr>(tensor), argument.getType()));
     if (llvm::is_contained(end.getTensors(), tensor))
       writable.insert(argument);
   }

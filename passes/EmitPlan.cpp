@@ -221,9 +221,7 @@ Status Emitter::emitProcedure(kern::ProcedureOp op) {
   procedure.result.name = op.getSymName().str();
   procedure.result.module = op.getModule().str();
   procedure.result.choice = op.getChoice().str();
-  for (plan::Phase phase : {plan::Phase::Forward, plan::Phase::Backward, plan::Phase::Optimizer})
-    if (op.getPhase() == StringRef(plan::phaseName(phase)))
-      procedure.result.phase = phase;
+  procedure.result.phase = *plan::parsePhase({op.getPhase().data(), op.getPhase().size()});
   procedure.result.frameBytes = op.getFrameBytes().value_or(0);
   procedure.result.steps = procedure.emitBlock(op.getBody().front());
   procedureIndex[procedure.result.name] = static_cast<int32_t>(plan.procedures.size());
@@ -234,8 +232,7 @@ Status Emitter::emitProcedure(kern::ProcedureOp op) {
 Status Emitter::emitPrograms() {
   for (auto op : module.getOps<kern::ProgramOp>()) {
     plan::Program program;
-    if (op.getPhase() == StringRef(plan::phaseName(plan::Phase::Backward)))
-      program.phase = plan::Phase::Backward;
+    program.phase = *plan::parsePhase({op.getPhase().data(), op.getPhase().size()});
     for (Attribute name : op.getInputs())
       program.inputs.push_back(cast<FlatSymbolRefAttr>(name).getValue().str());
     for (Attribute name : op.getOutputs())

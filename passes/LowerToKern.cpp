@@ -132,8 +132,8 @@ static void eraseUnusedArguments(kern::ProcedureOp procedure) {
 std::vector<std::string> keptStreams(kern::ProcedureOp backward) {
   std::vector<std::string> names;
   for (Attribute tensor : backward.getTensors())
-    if (!isa<FlatSymbolRefAttr>(tensor))
-      names.push_back(cast<SymbolRefAttr>(tensor).getLeafReference().str());
+    if (std::optional<StringRef> slot = kern::getSavedSlot(tensor))
+      names.push_back(slot->str());
   return names;
 }
 

@@ -27,6 +27,11 @@
 
 namespace evo::kern {
 class GradientBuilder;
+
+/// Whether a procedure's tensor is a boundary tensor (@z) or a kept one (@saved::@z).
+bool isTensorRef(mlir::Attribute attribute);
+/// The slot of a kept tensor; nothing for a boundary tensor.
+std::optional<llvm::StringRef> getSavedSlot(mlir::Attribute tensor);
 } // namespace evo::kern
 
 #include "dialects/Kern/KernInterfaces.h.inc"

@@ -65,7 +65,7 @@ def Kern_ConcatOp : Kern_Op<"concat", [Pure]> {
   let hasVerifier = 1;
 }
 
-def Kern_SaveOp : Kern_Op<"save"> {
+def Kern_SaveOp : Kern_Op<"save", [HasParent<"ProcedureOp">]> {
   let summary = "keeps a value for the backward program";
   let description = [{
     `slot` names it among the kept tensors of the call; the backward procedure of the same module reads it by that
@@ -77,7 +77,7 @@ def Kern_SaveOp : Kern_Op<"save"> {
   let assemblyFormat = "$value $slot attr-dict `:` type($value)";
 }
 
-def Kern_StoreGradientOp : Kern_Op<"store_gradient"> {
+def Kern_StoreGradientOp : Kern_Op<"store_gradient", [HasParent<"ProcedureOp">]> {
   let summary = "the gradient of a weight, to its place in the static part";
   let description = [{
     Once a weight and procedure. `weight` is the name of a `kern.weight` of the same shape.
@@ -166,7 +166,8 @@ def Kern_SavedBufferOp : Kern_Op<"saved_buffer", [Pure]> {
   }];
   let arguments = (ins StrAttr:$slot, OptionalAttr<I64Attr>:$offset);
   let results = (outs Kern_BufferType:$result);
-  let assemblyFormat = "$slot (`offset` $offset^)? attr-dict `:` type($result)";
+  let assemblyFormat = "$slot (`offset` $offset^)? attr-dict `:` qualified(type($result))";
+  let hasVerifier = 1;
 }
 
 def Kern_GradientBufferOp : Kern_Op<"gradient_buffer", [Pure]> {
@@ -176,7 +177,8 @@ def Kern_GradientBufferOp : Kern_Op<"gradient_buffer", [Pure]> {
   }];
   let arguments = (ins StrAttr:$weight);
   let results = (outs Kern_BufferType:$result);
-  let assemblyFormat = "$weight attr-dict `:` type($result)";
+  let assemblyFormat = "$weight attr-dict `:` qualified(type($result))";
+  let hasVerifier = 1;
 }
 
 def Kern_AllocOp : Kern_Op<"alloc"> {
@@ -268,23 +270,29 @@ def Kern_TensorOp : Kern_Op<"tensor", [Symbol]> {
   let hasVerifier = 1;
 }
 
+def Kern_TensorRef : Attr<And<[SymbolRefAttr.predicate, CPred<"::evo::kern::isTensorRef($_self)">]>,
+                          "a boundary tensor (@z) or a kept one (@saved::@z)">;
+def Kern_TensorRefArray
+    : TypedArrayAttrBase<Kern_TensorRef, "an array of boundary tensors (@z) and kept ones (@saved::@z)">;
+
 def Kern_ProcedureOp : Kern_Op<"procedure", [IsolatedFromAbove, Symbol]> {
   let summary = "one module, or run of modules, with one choice in one phase";
   let description = [{
-    At the value level its block arguments are `tensors`: boundary tensors (`@z`) or what the forward procedure of
-    the same module kept (`@saved::@z`), and `kern.return` names the streams that it updates; at the buffer level it has neither. `module` is the parameter prefix.
-    `frame_bytes` comes from `kern-place`.
+    At the value level its block arguments are `tensors`: boundary tensors (`@z`) or, in a backward procedure,
+    what the forward procedure of the same module kept (`@saved::@z`), and `kern.return` names the streams that
+    it updates; at the buffer level it has neither. `module` is the parameter prefix. `frame_bytes` comes from
+    `kern-place`.
 
     Example: `kern.procedure @p0 module "pair_transition" phase "forward" choice "fused" tensors [@z] { ... }`
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$module, StrAttr:$phase, StrAttr:$choice,
-                       FlatSymbolRefArrayAttr:$tensors, OptionalAttr<I64Attr>:$frame_bytes);
+                       Kern_TensorRefArray:$tensors, OptionalAttr<I64Attr>:$frame_bytes);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
     $sym_name `module` $module `phase` $phase `choice` $choice `tensors` $tensors (`frame` $frame_bytes^)?
     attr-dict-with-keyword $body
   }];
-  let hasVerifier = 1;
+  let hasRegionVerifier = 1;
 }
 
 def Kern_ReturnOp : Kern_Op<"return", [Pure, Terminator, HasParent<"ProcedureOp">]> {
@@ -309,6 +317,7 @@ def Kern_ProgramOp : Kern_Op<"program", [SingleBlock, NoTerminator, NoRegionArgu
   let arguments = (ins StrAttr:$phase, FlatSymbolRefArrayAttr:$inputs, FlatSymbolRefArrayAttr:$outputs);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$phase `inputs` $inputs `outputs` $outputs attr-dict-with-keyword $body";
+  let hasVerifier = 1;
 }
 
 def Kern_BlocksOp : Kern_Op<"blocks", [SingleBlock, NoTerminator, NoRegionArguments, HasParent<"ProgramOp">]> {

@@ -47,6 +47,7 @@ enum class Mode : uint8_t { Infer, Train };
 std::string_view baseName(Base base);    ///< "tensor" | "frame" | "saved" | "weight" | "gradient"
 std::string_view laneName(Lane lane);    ///< "compute" | "communication"
 std::string_view phaseName(Phase phase); ///< "forward" | "backward" | "optimizer"
+std::optional<Phase> parsePhase(std::string_view name);
 std::string_view modeName(Mode mode);    ///< "infer" | "train"
 
 /// `value`, plus the first element of the current slice of loop `loop` where that is >= 0.
