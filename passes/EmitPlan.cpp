@@ -147,7 +147,7 @@ struct ProcedureEmitter {
       buffer.base = plan::Base::Saved;
       buffer.offset = saved.getOffset().value_or(0);
     } else if (auto gradient = dyn_cast<kern::GradientBufferOp>(op)) {
-      buffer.name = "gradient." + gradient.getWeight().str();
+      buffer.name = std::string(plan::kGradientPrefix) + gradient.getWeight().str();
       buffer.base = plan::Base::Gradient;
       buffer.offset = emitter.gradientOffset.lookup(gradient.getWeight());
     } else {

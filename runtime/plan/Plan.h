@@ -44,6 +44,9 @@ enum class Lane : uint8_t { Compute, Communication };
 enum class Phase : uint8_t { Forward, Backward, Optimizer };
 enum class Mode : uint8_t { Infer, Train };
 
+/// A gradient buffer is named by this and its weight's name.
+inline constexpr std::string_view kGradientPrefix = "gradient.";
+
 std::string_view baseName(Base base);    ///< "tensor" | "frame" | "saved" | "weight" | "gradient"
 std::string_view laneName(Lane lane);    ///< "compute" | "communication"
 std::string_view phaseName(Phase phase); ///< "forward" | "backward" | "optimizer"

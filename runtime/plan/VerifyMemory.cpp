@@ -239,12 +239,6 @@ Verdict ArenaCheck::verifySummary() {
   };
   EVO_VERIFY(equals("arena_bytes", plan.arenaBytes, summary.arenaBytes));
   int64_t blockBytes = 0, staticBytes = 0;
-  if (plan.mode == Mode::Infer && plan.gradientBlockBytes != 0)
-    return violates(0, root.at("gradient_block_bytes"), "0 in a plan for inference",
-                    makeText(plan.gradientBlockBytes));
-  if (plan.gradientBlockBytes < 0 || plan.gradientBlockBytes % kAlignment != 0)
-    return violates(8, root.at("gradient_block_bytes"), makeText("a multiple of ", kAlignment),
-                    makeText(plan.gradientBlockBytes));
   if (__builtin_add_overflow(plan.weightBlockBytes, plan.gradientBlockBytes, &blockBytes) ||
       __builtin_mul_overflow(plan.model.blocks, blockBytes, &staticBytes))
     return violates(10, root.at("weight_block_bytes"), "fewer than 2^63 bytes in all blocks",
