@@ -130,12 +130,13 @@ Verdict verifyGradients(const Plan &plan, const Path &root) {
   int64_t end = 0;
   for (size_t i = 0; i < plan.weights.size(); ++i) {
     const Weight &weight = plan.weights[i];
-    Path path = root.at("weights", i).at("gradient_offset");
+    Path weightPath = root.at("weights", i);
+    Path path = weightPath.at("gradient_offset");
     if (!trained && weight.gradientOffset != 0)
       return violates(0, path, "0 without a backward program", makeText(weight.gradientOffset));
     std::optional<int64_t> bytes = byteSize(weight.shape, statisticType(plan.precision));
     if (!bytes || *bytes > kMaxEnd)
-      return violates(0, root.at("weights", i).at("shape"), "a gradient of fewer than 2^63 bytes",
+      return violates(0, weightPath.at("shape"), "a gradient of fewer than 2^63 bytes",
                       makeText(std::span(weight.shape)));
     int64_t most = kMaxEnd - *bytes;
     if (weight.gradientOffset < 0 || weight.gradientOffset > most)
