@@ -334,8 +334,8 @@ def Kern_BlocksOp : Kern_Op<"blocks", [SingleBlock, NoTerminator, NoRegionArgume
 def Kern_CallOp : Kern_Op<"call", [HasParent<"BlocksOp">]> {
   let summary = "runs a procedure for the current block";
   let description = [{
-    `frame_offset` and `saved_offset` (of block 0), in bytes from the arena's start, and `saved_stride`, by which the
-    latter moves a block, come from `kern-place`.
+    `frame_offset` and `saved_offset` (in the first block of its `kern.blocks`), in bytes from the arena's start,
+    and `saved_stride`, by which the latter moves a block, come from `kern-place`.
 
     Example: `kern.call @p0`
   }];

@@ -199,6 +199,7 @@ struct Executor::Impl {
   struct CallState {
     int32_t procedure = 0;
     int64_t block = 0;
+    int64_t blockOfRun = 0; ///< from the run's first block
     std::array<std::byte *, 5> bases{}; ///< by plan::Base
     std::vector<Slice> slices;
     const RunHooks *hooks = nullptr;
@@ -297,7 +298,7 @@ Status Executor::Impl::runCall(const plan::Call &call, CallState &state) {
   auto at = [&](plan::Base base) -> std::byte *& { return state.bases[static_cast<size_t>(base)]; };
   at(plan::Base::Tensor) = arena;
   at(plan::Base::Frame) = arena + call.frameOffset;
-  at(plan::Base::Saved) = arena + call.savedOffset + state.block * call.savedStride;
+  at(plan::Base::Saved) = arena + call.savedOffset + state.blockOfRun * call.savedStride;
   at(plan::Base::Weight) = staticPart + state.block * plan.weightBlockBytes;
   at(plan::Base::Gradient) = staticPart + plan.model.blocks * plan.weightBlockBytes +
                              state.block * plan.gradientBlockBytes;
@@ -316,6 +317,7 @@ Status Executor::Impl::runProgram(const plan::Program &program, const RunHooks &
     for (int64_t i = 0; i < run.blockCount; ++i) {
       state.block = program.phase == plan::Phase::Backward ? run.firstBlock + run.blockCount - 1 - i
                                                            : run.firstBlock + i;
+      state.blockOfRun = state.block - run.firstBlock;
       for (const plan::Call &call : run.calls)
         EVO_TRY(runCall(call, state));
       if (hooks.onBlock)

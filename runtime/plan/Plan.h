@@ -140,7 +140,7 @@ struct Procedure {
 struct Call {
   int32_t procedure = 0;
   int64_t frameOffset = 0; ///< bytes from the arena's start
-  int64_t savedOffset = 0; ///< bytes from the arena's start, for block 0
+  int64_t savedOffset = 0; ///< bytes from the arena's start, for the run's first block
   int64_t savedStride = 0; ///< bytes that it moves a block
 };
 
