@@ -261,6 +261,26 @@ Status Emitter::emitPrograms() {
   return {};
 }
 
+/// What the calls of the forward program keep.
+Result<int64_t> keptBytes(const plan::Plan &plan) {
+  int64_t total = 0;
+  for (const plan::Program &program : plan.programs) {
+    if (program.phase != plan::Phase::Forward)
+      continue;
+    for (const plan::BlockRun &run : program.runs)
+      for (const plan::Call &call : run.calls) {
+        int64_t bytes = 0;
+        for (const plan::Buffer &buffer : plan.procedures[call.procedure].buffers)
+          if (buffer.base == plan::Base::Saved)
+            bytes = std::max(bytes, plan::alignTo(buffer.offset + buffer.bytes));
+        if (__builtin_mul_overflow(bytes, run.blockCount, &bytes) ||
+            __builtin_add_overflow(total, bytes, &total))
+          return Status::error(ErrorCode::InvalidInput, "the plan has more than 2^63 bytes");
+      }
+  }
+  return total;
+}
+
 Status Emitter::emitSummary() {
   auto target = module->getAttrOfType<DictionaryAttr>(kTargetAttr);
   if (!target)
@@ -280,11 +300,7 @@ Status Emitter::emitSummary() {
       __builtin_add_overflow(summary.predictedPeakBytes, summary.libraryBytes,
                              &summary.predictedPeakBytes))
     return Status::error(ErrorCode::InvalidInput, "the plan has more than 2^63 bytes");
-  // Between the boundary tensors and the frames, which all begin at one place, lie the kept tensors.
-  int64_t tensorEnd = 0;
-  for (const plan::Tensor &tensor : plan.tensors)
-    tensorEnd = std::max(tensorEnd, tensor.offset + plan::alignTo(tensor.bytes));
-  summary.keptBytes = plan.programs.front().runs.front().calls.front().frameOffset - tensorEnd;
+  EVO_ASSIGN(summary.keptBytes, keptBytes(plan));
   int64_t costNs = 0;
   for (const plan::Program &program : plan.programs)
     for (const plan::BlockRun &run : program.runs)
