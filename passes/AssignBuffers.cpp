@@ -1,15 +1,8 @@
 //===- AssignBuffers.cpp - from values to buffers ---------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
-//
-// Every value gets a place: a box of a buffer and the version that it is. One walk in program order
-// decides and emits; nothing is moved afterwards.
 //===----------------------------------------------------------------------===//
+#include "passes/Assigner.h"
 #include "passes/Passes.h"
-#include "passes/Procedure.h"
-
-#include "llvm/ADT/DenseMap.h"
-#include "llvm/ADT/DenseSet.h"
-#include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
 
@@ -17,216 +10,6 @@ namespace evo {
 
 #define GEN_PASS_DEF_KERNASSIGNBUFFERS
 #include "passes/Passes.h.inc"
-
-namespace {
-
-/// A box of a buffer, by buffer axis, the order in which the value lists those axes, and a version.
-struct Place {
-  Value buffer;
-  SmallVector<plan::Start> start;
-  SmallVector<plan::Extent> extent;
-  SmallVector<int32_t> order;
-  int64_t version = 0;
-};
-
-/// Rows of frame buffers start at multiples of this many bytes.
-constexpr int64_t kRowBytes = 16;
-
-class Assigner {
-public:
-  explicit Assigner(kern::ProcedureOp procedure)
-      : procedure(procedure), builder(procedure.getContext()) {}
-
-  LogicalResult run();
-
-private:
-  // Places.
-  Place wholePlace(Value buffer) const;
-  Value getTensorBuffer(FlatSymbolRefAttr tensor, Type type);
-  Value getWeightBuffer(kern::WeightOp op);
-  kern::BufferType frameType(Value value, ArrayRef<int64_t> layout, int64_t sliceLength) const;
-  Place allocate(Value value, std::optional<ArrayRef<int64_t>> layout, StringRef name);
-  Place &placeOf(Value value);
-  Place slicePlace(Place place, int64_t axis, int32_t loop, int64_t size) const;
-
-  // In-place legality.
-  bool canOverwrite(Value value, Operation *op) const;
-  std::optional<unsigned> findLoopTie(kern::SliceLoopOp loop, unsigned result) const;
-
-  // Ops.
-  LogicalResult assign(Operation *op);
-  void assignKernel(kern::KernelOpInterface op);
-  LogicalResult assignLoop(kern::SliceLoopOp loop);
-  void assignReturn(kern::ReturnOp op);
-  void copyTo(Value value, Place &target, Location location);
-  Value makeView(const Place &place, Location location);
-  void launch(kern::KernelOpInterface op, ArrayRef<std::optional<Place>> places);
-
-  kern::ProcedureOp procedure;
-  OpBuilder builder;
-  Block *entry = nullptr;      ///< tensor and weight buffers stand at its beginning
-  Operation *anchor = nullptr; ///< behind them
-  llvm::DenseMap<Value, Place> places;
-  llvm::DenseMap<Value, int64_t> lastVersion;
-  llvm::DenseMap<Value, Place> destinations; ///< where a loop wants a yielded value
-  llvm::DenseSet<Value> writable;            ///< block arguments whose memory may be taken over
-  llvm::StringMap<Value> tensorBuffers, weightBuffers;
-  int32_t loops = 0, names = 0;
-  int32_t currentLoop = -1;
-  int64_t currentSlice = 0;
-};
-
-//===----------------------------------------------------------------------===//
-// Places
-//===----------------------------------------------------------------------===//
-
-Place Assigner::wholePlace(Value buffer) const {
-  Place place;
-  place.buffer = buffer;
-  auto shape = cast<kern::BufferType>(buffer.getType()).getShape();
-  for (auto [axis, size] : llvm::enumerate(shape)) {
-    place.start.push_back({0, -1});
-    place.extent.push_back({size, -1});
-    place.order.push_back(axis);
-  }
-  return place;
-}
-
-Value Assigner::getTensorBuffer(FlatSymbolRefAttr tensor, Type type) {
-  Value &buffer = tensorBuffers[tensor.getValue()];
-  if (buffer)
-    return buffer;
-  OpBuilder::InsertionGuard guard(builder);
-  builder.setInsertionPoint(anchor);
-  auto ranked = cast<RankedTensorType>(type);
-  buffer = builder.create<kern::TensorBufferOp>(
-      procedure.getLoc(),
-      kern::BufferType::get(builder.getContext(), ranked.getShape(), ranked.getElementType(),
-                            ranked.getShape().back()),
-      tensor);
-  return buffer;
-}
-
-Value Assigner::getWeightBuffer(kern::WeightOp op) {
-  Value &buffer = weightBuffers[op.getName()];
-  if (buffer)
-    return buffer;
-  OpBuilder::InsertionGuard guard(builder);
-  builder.setInsertionPoint(anchor);
-  auto type = cast<RankedTensorType>(op.getType());
-  buffer = builder.create<kern::WeightBufferOp>(
-      op.getLoc(),
-      kern::BufferType::get(builder.getContext(), type.getShape(), type.getElementType(),
-                            type.getShape().back()),
-      op.getNameAttr(), op.getPartsAttr(), op.getRowsAttr());
-  return buffer;
-}
-
-kern::BufferType Assigner::frameType(Value value, ArrayRef<int64_t> layout,
-                                     int64_t sliceLength) const {
-  auto type = cast<RankedTensorType>(value.getType());
-  SmallVector<int64_t> shape;
-  for (int64_t axis : layout)
-    shape.push_back(type.isDynamicDim(axis) ? sliceLength : type.getDimSize(axis));
-  int64_t pitch = shape.back();
-  if (shape.size() > 1)
-    pitch =
-        plan::alignTo(pitch, std::max<int64_t>(1, kRowBytes * 8 / type.getElementTypeBitWidth()));
-  return kern::BufferType::get(builder.getContext(), shape, type.getElementType(), pitch);
-}
-
-/// A new frame buffer for `value`, whose sliced axis has the length of the current slice.
-Place Assigner::allocate(Value value, std::optional<ArrayRef<int64_t>> layout, StringRef name) {
-  auto type = cast<RankedTensorType>(value.getType());
-  SmallVector<int64_t> order =
-      layout ? llvm::to_vector(*layout) : llvm::to_vector(llvm::seq<int64_t>(0, type.getRank()));
-  kern::BufferType bufferType = frameType(value, order, currentSlice);
-  std::string unique = name.str() + "." + std::to_string(names++);
-  Place place =
-      wholePlace(builder.create<kern::AllocOp>(value.getLoc(), bufferType, unique, IntegerAttr()));
-  for (auto [bufferAxis, axis] : llvm::enumerate(order)) {
-    place.order[axis] = bufferAxis;
-    if (type.isDynamicDim(axis))
-      place.extent[bufferAxis].loop = currentLoop;
-  }
-  return place;
-}
-
-Place &Assigner::placeOf(Value value) {
-  auto found = places.find(value);
-  assert(found != places.end() && "a value is used before its place is known");
-  return found->second;
-}
-
-/// The current slice of a whole place, along a value axis.
-Place Assigner::slicePlace(Place place, int64_t axis, int32_t loop, int64_t size) const {
-  int32_t bufferAxis = place.order[axis];
-  place.start[bufferAxis].loop = loop;
-  place.extent[bufferAxis] = {size, loop};
-  return place;
-}
-
-//===----------------------------------------------------------------------===//
-// In-place legality
-//===----------------------------------------------------------------------===//
-
-/// All values that look at the memory of `base`.
-static void collectAliases(Value base, SmallVectorImpl<Value> &aliases) {
-  aliases.push_back(base);
-  for (Operation *user : base.getUsers())
-    if (isa<kern::TransposeOp, kern::SliceOp>(user))
-      collectAliases(user->getResult(0), aliases);
-}
-
-/// Whether `op` is the last reader of `value`'s memory and reads it through one operand only.
-static bool isLastReader(Value value, Operation *op) {
-  SmallVector<Value> aliases;
-  collectAliases(kern::getViewBase(value), aliases);
-  int64_t reads = 0;
-  for (Value alias : aliases)
-    for (OpOperand &use : alias.getUses()) {
-      Operation *user = use.getOwner();
-      if (isa<kern::TransposeOp, kern::SliceOp>(user))
-        continue;
-      if (user == op)
-        ++reads;
-      else if (op->isBeforeInBlock(user))
-        return false;
-    }
-  return reads == 1;
-}
-
-/// Whether `op`, which reads `value`, may write over it: the memory is ours to write and nothing
-/// else reads it from now on.
-bool Assigner::canOverwrite(Value value, Operation *op) const {
-  Value base = kern::getViewBase(value);
-  bool ours = isa<BlockArgument>(base) ? writable.contains(base)
-                                       : !isa<kern::WeightOp>(base.getDefiningOp());
-  return ours && isLastReader(value, op);
-}
-
-/// The sliced operand whose slices result `result` takes over: the yielded value was made from the
-/// block argument by kernels that overwrite it, and the loop may overwrite the operand.
-std::optional<unsigned> Assigner::findLoopTie(kern::SliceLoopOp loop, unsigned result) const {
-  Block &body = loop.getBody().front();
-  Value current = body.getTerminator()->getOperand(result);
-  while (auto kernel = current.getDefiningOp<kern::KernelOpInterface>()) {
-    if (kernel.getKernelOutputs().front() != current)
-      return std::nullopt;
-    current = kernel.getTiedOperand();
-    if (!current || !isLastReader(current, kernel))
-      return std::nullopt;
-  }
-  auto argument = dyn_cast<BlockArgument>(current);
-  if (!argument || argument.getOwner() != &body)
-    return std::nullopt;
-  unsigned index = argument.getArgNumber();
-  if (index >= loop.getSlicedAxes().size() ||
-      loop.getSlicedAxes()[index] != loop.getResultAxes()[result] ||
-      !canOverwrite(loop.getOperand(index), loop))
-    return std::nullopt;
-  return index;
-}
 
 //===----------------------------------------------------------------------===//
 // Launches
@@ -276,27 +59,30 @@ void Assigner::assignKernel(kern::KernelOpInterface op) {
       operands.push_back(std::nullopt);
       continue;
     }
-    Value tied = index == 0 ? op.getTiedOperand() : Value();
+    Value tied = op.getTiedOperand(index);
     auto destination = destinations.find(output);
+    auto part = parts.find(output);
     Place place;
-    if (destination != destinations.end())
-      place = destination->second;
-    else if (tied && canOverwrite(tied, op))
-      place = placeOf(tied);
-    else
-      place = allocate(output, index == 0 ? op.getStoreOrder() : std::nullopt, name);
-    place.version = ++lastVersion[place.buffer];
+    if (part != parts.end()) {
+      place = partPlace(part->second.concat, part->second.start, output);
+    } else {
+      if (destination != destinations.end())
+        place = destination->second;
+      else if (tied && canOverwrite(tied, op))
+        place = placeOf(tied);
+      else
+        place = allocate(output, index == 0 ? op.getStoreOrder() : std::nullopt, name);
+      place.version = ++lastVersion[place.buffer];
+    }
     operands.push_back(place);
     places[output] = place;
   }
   launch(op, operands);
 }
 
-/// Writes `value` to `target` by a copy kernel and makes `target` the new version.
-void Assigner::copyTo(Value value, Place &target, Location location) {
-  Place source = placeOf(value);
-  target.version = ++lastVersion[target.buffer];
-  Value views[] = {makeView(source, location), makeView(target, location)};
+/// Writes `value` to `target` by a copy kernel.
+void Assigner::copyTo(Value value, const Place &target, Location location) {
+  Value views[] = {makeView(placeOf(value), location), makeView(target, location)};
   builder.create<kern::LaunchOp>(location, builder.getStringAttr("copy"), views,
                                  builder.getDenseBoolArrayAttr({true, true}),
                                  builder.getDictionaryAttr({}), IntegerAttr());
@@ -353,9 +139,8 @@ LogicalResult Assigner::assignLoop(kern::SliceLoopOp loop) {
     Value yielded = body.getTerminator()->getOperand(i);
     Place whole = *wholes[i];
     if (!ties[i] && !destinations.contains(yielded)) {
-      Place slice = slicePlace(whole, loop.getResultAxes()[i], id, size);
-      copyTo(yielded, slice, loop.getLoc());
-      whole.version = slice.version;
+      whole.version = ++lastVersion[whole.buffer];
+      copyTo(yielded, slicePlace(whole, loop.getResultAxes()[i], id, size), loop.getLoc());
     } else {
       whole.version = placeOf(yielded).version;
     }
@@ -375,14 +160,14 @@ void Assigner::assignReturn(kern::ReturnOp op) {
                  place.extent == slot.extent && place.order == slot.order;
     if (whole)
       continue;
-    if (place.buffer != slot.buffer) {
-      copyTo(value, slot, op.getLoc());
-      continue;
+    if (place.buffer == slot.buffer) {
+      // The slot's own elements in another order: a copy may not read what it writes.
+      Place detour = allocate(value, std::nullopt, "copy");
+      detour.version = ++lastVersion[detour.buffer];
+      copyTo(value, detour, op.getLoc());
+      places[value] = detour;
     }
-    // The slot's own elements in another order: a copy may not read what it writes.
-    Place detour = allocate(value, std::nullopt, "copy");
-    copyTo(value, detour, op.getLoc());
-    places[value] = detour;
+    slot.version = ++lastVersion[slot.buffer];
     copyTo(value, slot, op.getLoc());
   }
   builder.create<kern::ReturnOp>(op.getLoc(), builder.getArrayAttr({}), ValueRange());
@@ -407,6 +192,13 @@ LogicalResult Assigner::assign(Operation *op) {
     assignKernel(kernel);
   } else if (auto loop = dyn_cast<kern::SliceLoopOp>(op)) {
     return assignLoop(loop);
+  } else if (auto concat = dyn_cast<kern::ConcatOp>(op)) {
+    assignConcat(concat);
+  } else if (auto save = dyn_cast<kern::SaveOp>(op)) {
+    sink(save.getValue(), getSavedBuffer(save.getSlot(), save.getValue().getType()), op->getLoc());
+  } else if (auto store = dyn_cast<kern::StoreGradientOp>(op)) {
+    sink(store.getValue(), getGradientBuffer(store.getWeight(), store.getValue().getType()),
+         op->getLoc());
   } else if (auto end = dyn_cast<kern::ReturnOp>(op)) {
     assignReturn(end);
   } else {
@@ -425,11 +217,14 @@ LogicalResult Assigner::run() {
   builder.setInsertionPointToEnd(entry);
   auto end = cast<kern::ReturnOp>(old->getTerminator());
   for (auto [tensor, argument] : llvm::zip_equal(procedure.getTensors(), old->getArguments())) {
+    std::optional<StringRef> slot = kern::getSavedSlot(tensor);
     places[argument] =
-        wholePlace(getTensorBuffer(cast<FlatSymbolRefAttr>(tensor), argument.getType()));
+        wholePlace(slot ? getSavedBuffer(*slot, argument.getType())
+                        : getTensorBuffer(cast<FlatSymbolRefAttr>(tensor), argument.getType()));
     if (llvm::is_contained(end.getTensors(), tensor))
       writable.insert(argument);
   }
+  planDestinations(*old);
   for (Operation &op : *old)
     if (failed(assign(&op))) {
       delete entry;
@@ -441,8 +236,6 @@ LogicalResult Assigner::run() {
   old->erase();
   return success();
 }
-
-} // namespace
 
 LogicalResult assignBuffers(kern::ProcedureOp procedure) {
   if (procedure.getBody().front().getNumArguments() == 0)

@@ -17,7 +17,7 @@ namespace evo {
 #include "passes/Passes.h.inc"
 
 std::optional<Policy> parsePolicy(StringRef name) {
-  for (Policy policy : {Policy::Auto, Policy::Direct, Policy::Chunk})
+  for (Policy policy : {Policy::Auto, Policy::Direct, Policy::Chunk, Policy::Small})
     if (policyName(policy) == name)
       return policy;
   return std::nullopt;
@@ -31,8 +31,16 @@ StringRef policyName(Policy policy) {
     return "direct";
   case Policy::Chunk:
     return "chunk";
+  case Policy::Small:
+    return "small";
   }
   return "";
+}
+
+ArrayRef<Policy> policiesOf(plan::Mode mode) {
+  static constexpr Policy infer[] = {Policy::Direct, Policy::Chunk};
+  static constexpr Policy train[] = {Policy::Small};
+  return mode == plan::Mode::Infer ? ArrayRef(infer) : ArrayRef(train);
 }
 
 namespace {
@@ -69,9 +77,12 @@ Result<Chosen> chooseModule(ir::ModuleOpInterface op, Policy policy, const Targe
   if (target.plainKernels && llvm::is_contained(variants, ir::KernelVariant::Plain))
     variants = {ir::KernelVariant::Plain};
   std::optional<Chosen> best;
+  plan::Mode mode = policy == Policy::Small ? plan::Mode::Train : plan::Mode::Infer;
   for (ir::KernelVariant variant : variants) {
-    auto choice = ir::ChoiceAttr::get(op->getContext(), variant, axis, size);
-    EVO_ASSIGN(Candidate candidate, priceCandidate(op, choice, target.profile, precision));
+    auto choice = mode == plan::Mode::Train
+                      ? ir::ChoiceAttr::get(op->getContext(), variant, ir::Keep::Input, variant)
+                      : ir::ChoiceAttr::get(op->getContext(), variant, axis, size);
+    EVO_ASSIGN(Candidate candidate, priceCandidate(op, choice, target.profile, precision, mode));
     bool better = !best || std::pair(candidate.costNs, candidate.frameBytes) <
                                std::pair(best->candidate.costNs, best->candidate.frameBytes);
     if (better)
@@ -84,10 +95,15 @@ Status overflow() {
   return Status::error(ErrorCode::InvalidInput, "the plan's bytes or nanoseconds exceed 2^63");
 }
 
-/// Arena, static and library bytes of a stack whose largest frame is `frame`.
-Result<int64_t> totalBytes(ir::StackOp stack, int64_t frame, const Target &target,
+/// Arena, static and library bytes of a stack whose largest frame is `frame` and that keeps `saved`.
+Result<int64_t> totalBytes(ir::StackOp stack, int64_t frame, int64_t saved, const Target &target,
                            plan::Precision precision) {
+  bool train = getMode(stack.getModel()) == plan::Mode::Train;
   SmallVector<Type> types(stack.getBody().getArgumentTypes());
+  for (auto [name, type] : llvm::zip_equal(stack.getTensors().getAsValueRange<StringAttr>(),
+                                           stack.getBody().getArgumentTypes()))
+    if (train && isStream(name))
+      types.push_back(type);
   EVO_ASSIGN(int64_t total, tensorBytes(types));
   // Weights do not depend on the choice: the default procedure of each module names them all.
   OwningOpRef<ModuleOp> scratch = ModuleOp::create(stack.getLoc());
@@ -100,12 +116,15 @@ Result<int64_t> totalBytes(ir::StackOp stack, int64_t frame, const Target &targe
           emitProcedure(builder, module,
                         ir::ChoiceAttr::get(op.getContext(), module.getLegalVariants().front()),
                         "weights", precision));
-  EVO_ASSIGN(WeightTable table, collectWeights(procedures));
+  EVO_ASSIGN(WeightTable table, collectWeights(procedures, plan::statisticType(precision)));
   int64_t blocks = 0, staticBytes = 0;
   for (auto each : stack.getBody().front().getOps<ir::SegmentOp>())
     blocks += each.getCount();
-  if (__builtin_mul_overflow(table.blockBytes, blocks, &staticBytes) ||
+  int64_t blockBytes = table.blockBytes;
+  if ((train && __builtin_add_overflow(blockBytes, table.gradientBytes, &blockBytes)) ||
+      __builtin_mul_overflow(blockBytes, blocks, &staticBytes) ||
       __builtin_add_overflow(total, frame, &total) ||
+      __builtin_add_overflow(total, saved, &total) ||
       __builtin_add_overflow(total, staticBytes, &total) ||
       __builtin_add_overflow(total, target.profile.libraryBytes, &total))
     return overflow();
@@ -116,7 +135,7 @@ Result<Outcome> evaluate(ir::StackOp stack, Policy policy, const Target &target)
   Outcome outcome;
   outcome.policy = policy;
   plan::Precision precision = getPrecision(stack.getModel());
-  int64_t frame = 0;
+  int64_t frame = 0, saved = 0;
   for (auto segment : stack.getBody().front().getOps<ir::SegmentOp>())
     for (Operation &op : segment.getBody().front()) {
       auto module = dyn_cast<ir::ModuleOpInterface>(op);
@@ -125,13 +144,16 @@ Result<Outcome> evaluate(ir::StackOp stack, Policy policy, const Target &target)
       EVO_ASSIGN(Chosen chosen, chooseModule(module, policy, target, precision));
       outcome.choices.emplace_back(module, chosen.choice);
       frame = std::max(frame, chosen.candidate.frameBytes);
-      int64_t cost = 0;
-      if (__builtin_mul_overflow(chosen.candidate.costNs, static_cast<int64_t>(segment.getCount()),
+      int64_t cost = 0, kept = 0;
+      if (__builtin_mul_overflow(chosen.candidate.savedBytes,
+                                 static_cast<int64_t>(segment.getCount()), &kept) ||
+          __builtin_add_overflow(saved, kept, &saved) ||
+          __builtin_mul_overflow(chosen.candidate.costNs, static_cast<int64_t>(segment.getCount()),
                                  &cost) ||
           __builtin_add_overflow(outcome.costNs, cost, &outcome.costNs))
         return overflow();
     }
-  EVO_ASSIGN(outcome.peakBytes, totalBytes(stack, frame, target, precision));
+  EVO_ASSIGN(outcome.peakBytes, totalBytes(stack, frame, saved, target, precision));
   return outcome;
 }
 
@@ -154,8 +176,17 @@ Result<Policy> choosePolicy(ModuleOp module, Policy policy, const Target &target
     return Status::error(ErrorCode::InvalidInput, "expected one evo.stack in the module");
   ir::StackOp stack = *stacks.begin();
   std::vector<Policy> tried = {policy};
+  plan::Mode mode = getMode(stack.getModel());
+  ArrayRef<Policy> legal = policiesOf(mode);
   if (policy == Policy::Auto)
-    tried = {Policy::Direct, Policy::Chunk};
+    tried.assign(legal.begin(), legal.end());
+  else if (!llvm::is_contained(legal, policy)) {
+    std::string names = "auto";
+    for (Policy each : legal)
+      names += ", " + policyName(each).str();
+    return Status::error(ErrorCode::Unsupported, "policy " + policyName(policy).str() + " is not one of " +
+                                               std::string(plan::modeName(mode)) + " mode: " + names);
+  }
   std::optional<Outcome> best;
   std::string needs;
   int64_t smallest = INT64_MAX;
@@ -187,7 +218,7 @@ struct EvoChoosePolicyPass : impl::EvoChoosePolicyBase<EvoChoosePolicyPass> {
     ModuleOp module = getOperation();
     std::optional<Policy> named = parsePolicy(policy.getValue());
     if (!named) {
-      module.emitError() << "expected policy auto, direct or chunk, got " << policy.getValue();
+      module.emitError() << "expected policy auto, direct, chunk or small, got " << policy.getValue();
       return signalPassFailure();
     }
     if (kernels != "all" && kernels != "plain") {

@@ -68,7 +68,7 @@ struct Emitter {
   ModuleOp module;
   plan::Plan plan;
   llvm::StringMap<int32_t> tensorIndex, procedureIndex;
-  llvm::StringMap<int64_t> weightOffset;
+  llvm::StringMap<int64_t> weightOffset, gradientOffset;
 
   Status emitTensors();
   Status emitWeights();
@@ -100,11 +100,17 @@ Status Emitter::emitTensors() {
 
 Status Emitter::emitWeights() {
   SmallVector<kern::ProcedureOp> procedures(module.getOps<kern::ProcedureOp>());
-  EVO_ASSIGN(WeightTable table, collectWeights(procedures));
+  EVO_ASSIGN(WeightTable table, collectWeights(procedures, plan::statisticType(plan.precision)));
   plan.weights = std::move(table.weights);
   plan.weightBlockBytes = table.blockBytes;
-  for (const plan::Weight &weight : plan.weights)
+  if (plan.mode == plan::Mode::Train)
+    plan.gradientBlockBytes = table.gradientBytes;
+  for (auto [weight, gradient] : llvm::zip_equal(plan.weights, table.gradientOffsets)) {
     weightOffset[weight.name] = weight.offset;
+    gradientOffset[weight.name] = gradient;
+    if (plan.mode == plan::Mode::Train)
+      weight.gradientOffset = gradient;
+  }
   return {};
 }
 
@@ -136,6 +142,14 @@ struct ProcedureEmitter {
       buffer.name = weight.getName().str();
       buffer.base = plan::Base::Weight;
       buffer.offset = emitter.weightOffset.lookup(buffer.name);
+    } else if (auto saved = dyn_cast<kern::SavedBufferOp>(op)) {
+      buffer.name = "saved." + saved.getSlot().str();
+      buffer.base = plan::Base::Saved;
+      buffer.offset = saved.getOffset().value_or(0);
+    } else if (auto gradient = dyn_cast<kern::GradientBufferOp>(op)) {
+      buffer.name = std::string(plan::kGradientPrefix) + gradient.getWeight().str();
+      buffer.base = plan::Base::Gradient;
+      buffer.offset = emitter.gradientOffset.lookup(gradient.getWeight());
     } else {
       auto alloc = cast<kern::AllocOp>(op);
       buffer.name = alloc.getName().str();
@@ -178,7 +192,8 @@ struct ProcedureEmitter {
   std::vector<plan::Step> emitBlock(Block &block) {
     std::vector<plan::Step> steps;
     for (Operation &op : block) {
-      if (isa<kern::TensorBufferOp, kern::WeightBufferOp>(op)) {
+      if (isa<kern::TensorBufferOp, kern::WeightBufferOp, kern::SavedBufferOp,
+              kern::GradientBufferOp>(op)) {
         addBuffer(&op);
       } else if (isa<kern::AllocOp>(op)) {
         addBuffer(&op);
@@ -206,6 +221,7 @@ Status Emitter::emitProcedure(kern::ProcedureOp op) {
   procedure.result.name = op.getSymName().str();
   procedure.result.module = op.getModule().str();
   procedure.result.choice = op.getChoice().str();
+  procedure.result.phase = *plan::parsePhase({op.getPhase().data(), op.getPhase().size()});
   procedure.result.frameBytes = op.getFrameBytes().value_or(0);
   procedure.result.steps = procedure.emitBlock(op.getBody().front());
   procedureIndex[procedure.result.name] = static_cast<int32_t>(plan.procedures.size());
@@ -216,6 +232,7 @@ Status Emitter::emitProcedure(kern::ProcedureOp op) {
 Status Emitter::emitPrograms() {
   for (auto op : module.getOps<kern::ProgramOp>()) {
     plan::Program program;
+    program.phase = *plan::parsePhase({op.getPhase().data(), op.getPhase().size()});
     for (Attribute name : op.getInputs())
       program.inputs.push_back(cast<FlatSymbolRefAttr>(name).getValue().str());
     for (Attribute name : op.getOutputs())
@@ -228,6 +245,8 @@ Status Emitter::emitPrograms() {
         plan::Call call;
         call.procedure = procedureIndex.lookup(callOp.getProcedure());
         call.frameOffset = callOp.getFrameOffset().value_or(0);
+        call.savedOffset = callOp.getSavedOffset();
+        call.savedStride = callOp.getSavedStride();
         int64_t end = 0;
         if (__builtin_add_overflow(call.frameOffset, plan.procedures[call.procedure].frameBytes,
                                    &end))
@@ -242,6 +261,26 @@ Status Emitter::emitPrograms() {
   return {};
 }
 
+/// What the calls of the forward program keep.
+Result<int64_t> keptBytes(const plan::Plan &plan) {
+  int64_t total = 0;
+  for (const plan::Program &program : plan.programs) {
+    if (program.phase != plan::Phase::Forward)
+      continue;
+    for (const plan::BlockRun &run : program.runs)
+      for (const plan::Call &call : run.calls) {
+        int64_t bytes = 0;
+        for (const plan::Buffer &buffer : plan.procedures[call.procedure].buffers)
+          if (buffer.base == plan::Base::Saved)
+            bytes = std::max(bytes, plan::alignTo(buffer.offset + buffer.bytes));
+        if (__builtin_mul_overflow(bytes, run.blockCount, &bytes) ||
+            __builtin_add_overflow(total, bytes, &total))
+          return Status::error(ErrorCode::InvalidInput, "the plan has more than 2^63 bytes");
+      }
+  }
+  return total;
+}
+
 Status Emitter::emitSummary() {
   auto target = module->getAttrOfType<DictionaryAttr>(kTargetAttr);
   if (!target)
@@ -254,11 +293,14 @@ Status Emitter::emitSummary() {
   EVO_TRY(readInteger(target, kTargetAttr, "budget_bytes", summary.budgetBytes));
   EVO_TRY(readInteger(target, kTargetAttr, "library_bytes", summary.libraryBytes));
   summary.arenaBytes = plan.arenaBytes;
-  if (__builtin_mul_overflow(plan.weightBlockBytes, plan.model.blocks, &summary.staticBytes) ||
+  int64_t blockBytes = plan.weightBlockBytes;
+  if (__builtin_add_overflow(blockBytes, plan.gradientBlockBytes, &blockBytes) ||
+      __builtin_mul_overflow(blockBytes, plan.model.blocks, &summary.staticBytes) ||
       __builtin_add_overflow(plan.arenaBytes, summary.staticBytes, &summary.predictedPeakBytes) ||
       __builtin_add_overflow(summary.predictedPeakBytes, summary.libraryBytes,
                              &summary.predictedPeakBytes))
     return Status::error(ErrorCode::InvalidInput, "the plan has more than 2^63 bytes");
+  EVO_ASSIGN(summary.keptBytes, keptBytes(plan));
   int64_t costNs = 0;
   for (const plan::Program &program : plan.programs)
     for (const plan::BlockRun &run : program.runs)
@@ -301,6 +343,7 @@ Status emitModel(ModuleOp module, plan::Plan &plan) {
   EVO_TRY(readTable(model, "sizes", plan.model.sizes));
   EVO_TRY(readTable(model, "channels", plan.model.channels));
   plan.precision = getPrecision(model);
+  plan.mode = getMode(model);
   plan::RankExtents rank;
   for (const auto &[axis, size] : plan.model.sizes)
     rank.extents[axis] = {0, size};

@@ -19,10 +19,10 @@ static int64_t saturate(double bytes) {
 }
 
 static LogicalResult estimate(ir::ModuleOpInterface op, const cost::DeviceProfile &profile,
-                              plan::Precision precision) {
+                              plan::Precision precision, plan::Mode mode) {
   if (!op.getModuleChoice())
     return op->emitOpError("expected a choice; run evo-choose-policy first");
-  Result<Candidate> candidate = priceCandidate(op, op.getModuleChoice(), profile, precision);
+  Result<Candidate> candidate = priceCandidate(op, op.getModuleChoice(), profile, precision, mode);
   if (!candidate)
     return emitStatus(op, candidate.status());
   ir::DominantTerm term = op.getDominantTerm();
@@ -49,8 +49,9 @@ struct EvoEstimateMemoryPass : impl::EvoEstimateMemoryBase<EvoEstimateMemoryPass
     }
     for (auto stack : getOperation().getOps<ir::StackOp>()) {
       plan::Precision precision = getPrecision(stack.getModel());
+      plan::Mode mode = getMode(stack.getModel());
       WalkResult result = stack.walk([&](ir::ModuleOpInterface op) {
-        return WalkResult(estimate(op, *device, precision));
+        return WalkResult(estimate(op, *device, precision, mode));
       });
       if (result.wasInterrupted())
         return signalPassFailure();

@@ -26,8 +26,11 @@ namespace evo {
 // What the passes are made of, for the tool and for the search
 //===----------------------------------------------------------------------===//
 
-/// The named policies; `Auto` takes the fastest of the others that fits.
-enum class Policy : uint8_t { Auto, Direct, Chunk };
+/// The named policies; `Auto` takes the fastest of those of the mode that fits. `Small`, training: a
+/// recompute group for each module, whose input is kept.
+enum class Policy : uint8_t { Auto, Direct, Chunk, Small };
+/// The policies that a mode has, but for Auto.
+llvm::ArrayRef<Policy> policiesOf(plan::Mode mode);
 std::optional<Policy> parsePolicy(llvm::StringRef name);
 llvm::StringRef policyName(Policy policy);
 

@@ -32,7 +32,7 @@ def EvoChoosePolicy : Pass<"evo-choose-policy", "::mlir::ModuleOp"> {
   }];
   let dependentDialects = ["::evo::ir::EvoDialect", "::evo::kern::KernDialect"];
   let options = [
-    Option<"policy", "policy", "std::string", "\"auto\"", "auto, direct or chunk">,
+    Option<"policy", "policy", "std::string", "\"auto\"", "auto, direct, chunk or small">,
     Option<"kernels", "kernels", "std::string", "\"all\"", "all or plain">,
     Option<"profile", "profile", "std::string", "\"h100\"", "a built-in profile's name or a file">,
     Option<"memory", "memory", "int64_t", "0", "budget in bytes; 0: the profile's memory">];

@@ -3,6 +3,8 @@
 //===----------------------------------------------------------------------===//
 #include "passes/PolicyRules.h"
 
+#include "llvm/ADT/STLExtras.h"
+
 #include <functional>
 
 namespace evo {
@@ -67,11 +69,16 @@ Result<Policy> resolvePolicy(std::string_view name, const spec::ModelSpec &spec,
                    (training ? "training" : "inference") + " on " + std::to_string(devices) +
                    (devices == 1 ? " device" : " devices") + ": expected " + listOf(allowed) +
                    ", got '" + std::string(name) + "'");
-  if (std::optional<Policy> policy = parsePolicy(llvm::StringRef(name.data(), name.size())))
+  std::optional<Policy> policy = parsePolicy(llvm::StringRef(name.data(), name.size()));
+  if (policy == Policy::Auto || (policy && llvm::is_contained(policiesOf(spec.mode), *policy)))
     return *policy;
-  return Status::error(ErrorCode::Unsupported,
-                       "--policy: this version has auto, direct and chunk, got '" +
-                           std::string(name) + "'");
+  std::string list = "auto";
+  for (Policy each : policiesOf(spec.mode))
+    list += ", " + policyName(each).str();
+  return Status::error(ErrorCode::Unsupported, "--policy: for " +
+                                                   std::string(training ? "training" : "inference") +
+                                                   " this version has " + list + "; got '" +
+                                                   std::string(name) + "'");
 }
 
 } // namespace evo

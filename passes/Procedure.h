@@ -18,10 +18,27 @@
 
 namespace evo {
 
-/// A new procedure at the builder's place with the module's forward under `choice`.
+/// A new procedure at the builder's place with the module's forward under `choice`. The streams named in
+/// `kept` are saved first: those that the backward procedure reads.
 kern::ProcedureOp emitProcedure(mlir::OpBuilder &builder, ir::ModuleOpInterface op,
                                 ir::ChoiceAttr choice, llvm::StringRef name,
-                                plan::Precision precision);
+                                plan::Precision precision,
+                                llvm::ArrayRef<std::string> kept = {});
+/// The kept streams that a backward procedure reads.
+std::vector<std::string> keptStreams(kern::ProcedureOp backward);
+
+/// A new procedure with the module's backward: computes the forward again from the kept input and sweeps
+/// back. Reads and updates the streams' gradients, `dm` and `dz`.
+mlir::FailureOr<kern::ProcedureOp> emitBackwardProcedure(mlir::OpBuilder &builder,
+                                                         ir::ModuleOpInterface op,
+                                                         ir::ChoiceAttr choice,
+                                                         llvm::StringRef name,
+                                                         plan::Precision precision);
+
+/// "dm" for "m".
+std::string gradientName(llvm::StringRef stream);
+/// Whether a boundary tensor is a residual stream (and no mask).
+bool isStream(llvm::StringRef tensor);
 
 /// Sets `cost_ns` on every kernel; returns their sum, or an error on overflow.
 Result<int64_t> annotateCost(kern::ProcedureOp procedure, const cost::DeviceProfile &profile,
@@ -39,28 +56,37 @@ struct FrameProblem {
 Result<FrameProblem> extractFrame(kern::ProcedureOp procedure);
 /// Packs the frame, sets the offsets and `frame_bytes`.
 mlir::LogicalResult placeFrame(kern::ProcedureOp procedure);
+/// Lays the kept tensors of a procedure one after the other; returns their bytes, each aligned.
+Result<int64_t> placeSaved(kern::ProcedureOp procedure);
 
 /// The text that plans and reports use for a choice: "fused, s by 4".
 std::string choiceText(ir::ChoiceAttr choice);
 
-/// Precision of the model that a module or stack holds.
+/// Precision and mode of the model that a module or stack holds.
 plan::Precision getPrecision(mlir::DictionaryAttr model);
+plan::Mode getMode(mlir::DictionaryAttr model);
 
 /// All weights of the procedures, in order of first use, placed in a block's static part.
 struct WeightTable {
   std::vector<plan::Weight> weights;
   int64_t blockBytes = 0;
+  /// Bytes of one block's gradients, in the statistic type; each weight's lie in the weights' order.
+  int64_t gradientBytes = 0;
+  std::vector<int64_t> gradientOffsets;
 };
-Result<WeightTable> collectWeights(llvm::ArrayRef<kern::ProcedureOp> procedures);
+Result<WeightTable> collectWeights(llvm::ArrayRef<kern::ProcedureOp> procedures,
+                                   plan::DType gradientType);
 
 /// What one module costs under one choice.
 struct Candidate {
-  int64_t costNs = 0;
-  int64_t frameBytes = 0;
+  int64_t costNs = 0;     ///< forward, and in training backward
+  int64_t frameBytes = 0; ///< the larger of both
+  int64_t savedBytes = 0; ///< kept from forward to backward
 };
 /// Lowers the module alone and packs its real buffers. `scratch` is a module for the throw-away procedure.
 Result<Candidate> priceCandidate(ir::ModuleOpInterface op, ir::ChoiceAttr choice,
-                                 const cost::DeviceProfile &profile, plan::Precision precision);
+                                 const cost::DeviceProfile &profile, plan::Precision precision,
+                                 plan::Mode mode);
 
 /// Arena bytes of the boundary tensors, each aligned.
 Result<int64_t> tensorBytes(llvm::ArrayRef<mlir::Type> types);

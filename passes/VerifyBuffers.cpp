@@ -71,7 +71,7 @@ LogicalResult verifyBuffers(kern::ProcedureOp procedure) {
       return WalkResult::advance();
     }
     if (isa<kern::FreeOp, kern::LaunchOp, kern::YieldOp, kern::ReturnOp, kern::TensorBufferOp,
-            kern::WeightBufferOp>(op))
+            kern::WeightBufferOp, kern::SavedBufferOp, kern::GradientBufferOp>(op))
       return WalkResult::advance();
     return op->emitOpError("is not of the buffer level");
   });

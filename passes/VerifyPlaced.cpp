@@ -4,6 +4,8 @@
 #include "passes/Passes.h"
 #include "passes/Procedure.h"
 
+#include "llvm/ADT/StringMap.h"
+
 using namespace mlir;
 
 namespace evo {
@@ -40,18 +42,39 @@ struct Slot {
   int64_t begin = 0, end = 0;
 };
 
+/// What a call keeps over the blocks of its segment.
+struct Kept {
+  kern::CallOp call;
+  int64_t first = 0, count = 0, bytes = 0;
+  bool samePlace(const Kept &other) {
+    return first == other.first && count == other.count && bytes == other.bytes &&
+           call.getSavedOffset() == kern::CallOp(other.call).getSavedOffset() &&
+           call.getSavedStride() == kern::CallOp(other.call).getSavedStride();
+  }
+};
+
+LogicalResult expectApart(Operation *op, const Slot &slot, ArrayRef<Slot> slots) {
+  for (const Slot &other : slots)
+    if (slot.begin < other.end && other.begin < slot.end)
+      return op->emitOpError("expected bytes apart from those of @")
+             << other.name << ", [" << other.begin << ", " << other.end << "), got [" << slot.begin
+             << ", " << slot.end << ")";
+  return success();
+}
+
 struct PlacedVerifier {
   ModuleOp module;
-  std::vector<Slot> slots; ///< of the boundary tensors
+  std::vector<Slot> slots;                            ///< of the boundary tensors
+  std::vector<Slot> keptSlots;                        ///< of the forward calls, over all blocks
+  std::vector<Kept> kept;                             ///< of the forward calls
+  llvm::StringMap<int64_t> savedBytes;                ///< by procedure
+  llvm::StringMap<kern::WeightBufferOp> weights = {}; ///< by name
 
-  LogicalResult expectApart(Operation *op, const Slot &slot) {
-    for (const Slot &other : slots)
-      if (slot.begin < other.end && other.begin < slot.end)
-        return op->emitOpError("expected bytes apart from those of @")
-               << other.name << ", [" << other.begin << ", " << other.end << "), got ["
-               << slot.begin << ", " << slot.end << ")";
-    return success();
-  }
+  LogicalResult verifySaved(kern::ProcedureOp procedure);
+  LogicalResult verifyGradient(kern::GradientBufferOp op);
+  LogicalResult verifyKept(kern::CallOp call, bool forward);
+  LogicalResult verifyStack(kern::BlocksOp blocks, int64_t &end);
+  LogicalResult verifyKeptTensors();
 
   LogicalResult verifyTensor(kern::TensorOp op) {
     if (!op.getOffset())
@@ -64,7 +87,7 @@ struct PlacedVerifier {
       return op.emitOpError("expected an offset that is a multiple of ")
              << plan::kAlignment << ", got " << offset;
     Slot slot{op.getSymName(), offset, offset + *bytes};
-    if (failed(expectApart(op, slot)))
+    if (failed(expectApart(op, slot, slots)))
       return failure();
     slots.push_back(slot);
     return success();
@@ -80,7 +103,9 @@ struct PlacedVerifier {
     if (offset < 0 || offset % plan::kAlignment != 0 || height > INT64_MAX - offset)
       return op.emitOpError("expected a frame offset that is a multiple of ")
              << plan::kAlignment << ", got " << offset;
-    return expectApart(op, {procedure.getSymName(), offset, offset + height});
+    Slot slot{procedure.getSymName(), offset, offset + height};
+    return failure(failed(expectApart(op, slot, slots)) ||
+                   failed(expectApart(op, slot, keptSlots)));
   }
 
   LogicalResult verifyUse(kern::TensorBufferOp op) {
@@ -109,11 +134,15 @@ struct PlacedVerifier {
     for (auto tensor : module.getOps<kern::TensorOp>())
       if (failed(verifyTensor(tensor)))
         return failure();
+    if (failed(verifyKeptTensors()))
+      return failure();
     WalkResult result = module.walk([&](Operation *op) -> WalkResult {
       if (auto call = dyn_cast<kern::CallOp>(op))
         return verifyCall(call);
       if (auto buffer = dyn_cast<kern::TensorBufferOp>(op))
         return verifyUse(buffer);
+      if (auto gradient = dyn_cast<kern::GradientBufferOp>(op))
+        return verifyGradient(gradient);
       if (auto program = dyn_cast<kern::ProgramOp>(op))
         return verifyNames(program);
       return WalkResult::advance();
@@ -122,9 +151,125 @@ struct PlacedVerifier {
   }
 };
 
+/// The kept tensors of a procedure lie apart.
+LogicalResult PlacedVerifier::verifySaved(kern::ProcedureOp procedure) {
+  SmallVector<Slot> own;
+  int64_t &height = savedBytes[procedure.getSymName()];
+  for (auto buffer : procedure.getBody().front().getOps<kern::SavedBufferOp>()) {
+    std::optional<int64_t> offset = buffer.getOffset();
+    if (!offset)
+      return buffer.emitOpError("expected an offset; run kern-place first");
+    std::optional<int64_t> bytes = buffer.getResult().getType().getByteSize();
+    if (*offset < 0 || *offset % plan::kAlignment != 0 || !bytes ||
+        *bytes > INT64_MAX - plan::kAlignment - *offset)
+      return buffer.emitOpError("expected an offset that is a multiple of ")
+             << plan::kAlignment << ", got " << *offset;
+    Slot slot{buffer.getSlot(), *offset, *offset + *bytes};
+    if (failed(expectApart(buffer, slot, own)))
+      return failure();
+    own.push_back(slot);
+    height = std::max(height, plan::alignTo(slot.end));
+  }
+  return success();
+}
+
+/// The gradient of a weight that some procedure reads, of its shape.
+LogicalResult PlacedVerifier::verifyGradient(kern::GradientBufferOp op) {
+  kern::WeightBufferOp weight = weights.lookup(op.getWeight());
+  if (!weight)
+    return op.emitOpError("expected the name of a weight that a procedure reads, got ")
+           << op.getWeightAttr();
+  ArrayRef<int64_t> shape = weight.getResult().getType().getShape();
+  if (op.getResult().getType().getShape() != shape)
+    return op.emitOpError("expected the shape of its weight ")
+           << weight.getResult().getType() << ", got " << op.getResult().getType();
+  return success();
+}
+
+/// A forward call keeps its tensors apart from all others; a backward call finds those of one.
+LogicalResult PlacedVerifier::verifyKept(kern::CallOp call, bool forward) {
+  auto blocks = cast<kern::BlocksOp>(call->getParentOp());
+  int64_t offset = call.getSavedOffset(), stride = call.getSavedStride(), reach = 0;
+  Kept own{call, static_cast<int64_t>(blocks.getFirst()), static_cast<int64_t>(blocks.getCount()),
+           savedBytes.lookup(call.getProcedure())};
+  if (own.bytes == 0)
+    return success();
+  if (offset < 0 || stride < 0 || offset % plan::kAlignment != 0 ||
+      stride % plan::kAlignment != 0 || own.bytes > INT64_MAX - offset ||
+      __builtin_mul_overflow(own.count - 1, stride, &reach) ||
+      __builtin_add_overflow(reach, offset + own.bytes, &reach))
+    return call.emitOpError("expected a saved offset and stride that are multiples of ")
+           << plan::kAlignment << ", got " << offset << " and " << stride;
+  if (!forward) {
+    if (llvm::any_of(kept, [&](const Kept &other) { return own.samePlace(other); }))
+      return success();
+    return call.emitOpError("expected a place where a forward call of the same blocks keeps ")
+           << own.bytes << " bytes, got saved offset " << offset << " and stride " << stride;
+  }
+  Slot slot{call.getProcedure(), offset, reach};
+  if (failed(expectApart(call, slot, slots)))
+    return failure();
+  kept.push_back(own);
+  keptSlots.push_back(slot);
+  return success();
+}
+
+/// What the calls of a segment keep lies one behind the other from `end` on, block by block.
+LogicalResult PlacedVerifier::verifyStack(kern::BlocksOp blocks, int64_t &end) {
+  int64_t begin = end, last = end, count = blocks.getCount();
+  std::optional<int64_t> stride;
+  for (auto call : blocks.getBody().getOps<kern::CallOp>()) {
+    int64_t bytes = savedBytes.lookup(call.getProcedure()), offset = call.getSavedOffset();
+    if (bytes == 0)
+      continue;
+    if (offset < last)
+      return call.emitOpError("expected a saved offset of at least ")
+             << last << ", behind what is kept before, got " << offset;
+    if (!stride)
+      begin = offset;
+    else if (*stride != static_cast<int64_t>(call.getSavedStride()))
+      return call.emitOpError("expected the saved stride of the calls before, ")
+             << *stride << ", got " << call.getSavedStride();
+    stride = call.getSavedStride();
+    last = offset + bytes;
+  }
+  if (!stride)
+    return success();
+  if (count > 1 && *stride < last - begin)
+    return blocks.emitOpError("expected saved strides of at least the ")
+           << last - begin << " bytes that a block keeps, got " << *stride;
+  end = last + (count - 1) * *stride;
+  return success();
+}
+
+LogicalResult PlacedVerifier::verifyKeptTensors() {
+  for (auto procedure : module.getOps<kern::ProcedureOp>()) {
+    if (failed(verifySaved(procedure)))
+      return failure();
+    for (auto weight : procedure.getBody().front().getOps<kern::WeightBufferOp>())
+      weights.try_emplace(weight.getName(), weight);
+  }
+  for (bool forward : {true, false}) {
+    int64_t end = 0;
+    for (auto program : module.getOps<kern::ProgramOp>()) {
+      bool isForward = program.getPhase() == StringRef(plan::phaseName(plan::Phase::Forward));
+      if (isForward != forward)
+        continue;
+      for (auto blocks : program.getBody().getOps<kern::BlocksOp>()) {
+        for (auto call : blocks.getBody().getOps<kern::CallOp>())
+          if (failed(verifyKept(call, forward)))
+            return failure();
+        if (forward && failed(verifyStack(blocks, end)))
+          return failure();
+      }
+    }
+  }
+  return success();
+}
+
 struct KernVerifyPlacedPass : impl::KernVerifyPlacedBase<KernVerifyPlacedPass> {
   void runOnOperation() override {
-    if (failed(PlacedVerifier{getOperation(), {}}.run()))
+    if (failed(PlacedVerifier{getOperation(), {}, {}, {}, {}}.run()))
       signalPassFailure();
   }
 };

@@ -57,7 +57,8 @@ bool sameParts(const plan::Weight &a, const plan::Weight &b) {
 
 } // namespace
 
-Result<WeightTable> collectWeights(ArrayRef<kern::ProcedureOp> procedures) {
+Result<WeightTable> collectWeights(ArrayRef<kern::ProcedureOp> procedures,
+                                   plan::DType gradientType) {
   WeightTable table;
   llvm::StringMap<size_t> known;
   Status status;
@@ -77,8 +78,13 @@ Result<WeightTable> collectWeights(ArrayRef<kern::ProcedureOp> procedures) {
         return;
       }
       std::optional<int64_t> bytes = plan::byteSize(weight.shape, weight.dtype);
-      if (!bytes || *bytes > INT64_MAX - plan::kAlignment ||
-          __builtin_add_overflow(table.blockBytes, plan::alignTo(*bytes), &table.blockBytes)) {
+      std::optional<int64_t> gradient = plan::byteSize(weight.shape, gradientType);
+      constexpr int64_t most = INT64_MAX - plan::kAlignment;
+      table.gradientOffsets.push_back(table.gradientBytes);
+      if (!bytes || !gradient || *bytes > most || *gradient > most ||
+          __builtin_add_overflow(table.blockBytes, plan::alignTo(*bytes), &table.blockBytes) ||
+          __builtin_add_overflow(table.gradientBytes, plan::alignTo(*gradient),
+                                 &table.gradientBytes)) {
         status = Status::error(ErrorCode::InvalidInput, "the weights have more than 2^63 bytes");
         return;
       }

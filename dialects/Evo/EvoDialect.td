@@ -114,6 +114,10 @@ def Evo_ChoiceAttr : AttrDef<Evo_Dialect, "Choice"> {
     AttrBuilder<(ins "KernelVariant":$variant, CArg<"Axis", "Axis::None">:$axis, CArg<"int64_t", "0">:$size), [{
       return $_get($_ctxt, variant, axis, size, Keep::Nothing, KernelVariant::Fused, Axis::None, 0,
                    MsaLayout::Whole, PairLayout::Whole);
+    }]>,
+    AttrBuilder<(ins "KernelVariant":$variant, "Keep":$keep, "KernelVariant":$backwardVariant), [{
+      return $_get($_ctxt, variant, Axis::None, 0, keep, backwardVariant, Axis::None, 0,
+                   MsaLayout::Whole, PairLayout::Whole);
     }]>
   ];
 }

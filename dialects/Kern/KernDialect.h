@@ -25,6 +25,15 @@
 #define GET_TYPEDEF_CLASSES
 #include "dialects/Kern/KernTypes.h.inc"
 
+namespace evo::kern {
+class GradientBuilder;
+
+/// Whether a procedure's tensor is a boundary tensor (@z) or a kept one (@saved::@z).
+bool isTensorRef(mlir::Attribute attribute);
+/// The slot of a kept tensor; nothing for a boundary tensor.
+std::optional<llvm::StringRef> getSavedSlot(mlir::Attribute tensor);
+} // namespace evo::kern
+
 #include "dialects/Kern/KernInterfaces.h.inc"
 
 #define GET_OP_CLASSES
@@ -70,7 +79,7 @@ plan::KernelAttributes readKernelAttributes(mlir::Operation *op, plan::Kernel ke
 mlir::DictionaryAttr writeKernelAttributes(mlir::MLIRContext *context, plan::Kernel kernel,
                                            const plan::KernelAttributes &attributes);
 plan::KernelAttributes readKernelAttributes(mlir::DictionaryAttr dictionary, plan::Kernel kernel);
-mlir::Value tiedOperand(KernelOpInterface op);
+mlir::Value tiedOperand(KernelOpInterface op, unsigned output);
 
 template <class Op> llvm::SmallVector<mlir::Value> collectInputs(Op op, plan::Kernel kernel) {
   llvm::SmallVector<mlir::Value> inputs;

@@ -29,12 +29,15 @@ def KernelOpInterface : OpInterface<"KernelOpInterface"> {
     InterfaceMethod<"True where the flops are those of matrix products.", "bool", "isMatmul">,
     InterfaceMethod<[{Bytes of arena that the kernel needs beside its operands, on every backend.}],
                     "int64_t", "getWorkspaceBytes", (ins "const ::evo::plan::AxisExtents &":$axes)>,
-    InterfaceMethod<[{The input whose memory the first output may take over, element by element, where no
-                      later reader of that input exists; null where there is none.}],
-                    "::mlir::Value", "getTiedOperand">,
+    InterfaceMethod<[{The input whose memory an output (by its index in getKernelOutputs) may take over, element by
+                      element, where no later reader of that input exists; null where there is none.}],
+                    "::mlir::Value", "getTiedOperand", (ins "unsigned":$output)>,
     InterfaceMethod<[{The order in which the axes of the first output lie in memory (axis order[0] is the
                       outermost); nothing where they lie as the type lists them.}],
                     "std::optional<::llvm::ArrayRef<int64_t>>", "getStoreOrder">,
+    InterfaceMethod<[{Emits the kernel's backward: reads the gradients of its outputs and contributes to those of
+                      its inputs. Gradient kernels and those on masks alone have none; the error says so.}],
+                    "::mlir::LogicalResult", "emitBackward", (ins "::evo::kern::GradientBuilder &":$gradients)>,
   ];
 }
 

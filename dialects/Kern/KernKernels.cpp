@@ -38,6 +38,19 @@ EVO_KERNEL_WORK(OuterProductMeanOp, true, 2 * axes.product("sijx") + 2 * axes.pr
 EVO_KERNEL_WORK(OuterProductNormOp, true, 2 * axes.product("sij"), 0)
 EVO_KERNEL_WORK(BatchMatmulOp, true, 2 * axes.product("bmnk"), 0)
 EVO_KERNEL_WORK(CopyOp, false, 0, 0)
+EVO_KERNEL_WORK(LayerNormGradOp, false, 16 * axes.product("*c"), 0)
+EVO_KERNEL_WORK(LinearGradOp, false, 4 * axes.product("*n"), getGate() ? axes.product("*n") : 0)
+EVO_KERNEL_WORK(WeightGradOp, true, 2 * axes.product("*nk"), 0)
+EVO_KERNEL_WORK(BiasGradOp, false, axes.product("*n"), 0)
+EVO_KERNEL_WORK(GatedLinearGradOp, false, 6 * axes.product("*n"), axes.product("*n"))
+EVO_KERNEL_WORK(AttentionGradOp, true, 10 * axes.product("bqkx"), axes.product("bhqk"))
+EVO_KERNEL_WORK(SoftmaxGradOp, false, 4 * axes.product("*k"), 0)
+EVO_KERNEL_WORK(AttentionValuesGradOp, true, 4 * axes.product("bqkx"), 0)
+EVO_KERNEL_WORK(AttentionLogitsGradOp, true, 4 * axes.product("bqkx"), 0)
+EVO_KERNEL_WORK(GateGradOp, false, 6 * axes.product("bqx"), axes.product("bqx"))
+EVO_KERNEL_WORK(MaskedMeanGradOp, false, 2 * axes.product("bqx"), 0)
+EVO_KERNEL_WORK(OuterProductGradOp, true, 4 * axes.product("sijx"), 0)
+EVO_KERNEL_WORK(AddOp, false, axes.product("*"), 0)
 #undef EVO_KERNEL_WORK
 
 //===----------------------------------------------------------------------===//
@@ -97,10 +110,10 @@ Value getViewBase(Value value) {
   return value;
 }
 
-Value tiedOperand(KernelOpInterface op) {
+Value tiedOperand(KernelOpInterface op, unsigned outputIndex) {
   const plan::KernelInfo &info = plan::kernelInfo(op.getKernel());
   SmallVector<Value> inputs = op.getKernelInputs();
-  const plan::OperandInfo &output = info.operands[inputs.size()];
+  const plan::OperandInfo &output = info.operands[inputs.size() + outputIndex];
   int index = info.operandIndex(output.mayAlias);
   return index < 0 ? Value() : inputs[index];
 }

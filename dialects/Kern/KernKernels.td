@@ -34,7 +34,9 @@ class Kern_Kernel<string name, string kernelName, list<Trait> traits = []>
     ::llvm::SmallVector<::mlir::Value> $cppClass::getKernelOutputs() {
       return ::evo::kern::collectOutputs(*this, ::evo::plan::Kernel::}] # kernelName # [{);
     }
-    ::mlir::Value $cppClass::getTiedOperand() { return ::evo::kern::tiedOperand(*this); }
+    ::mlir::Value $cppClass::getTiedOperand(unsigned output) {
+      return ::evo::kern::tiedOperand(*this, output);
+    }
   }];
 }
 
@@ -211,6 +213,151 @@ def Kern_CopyOp : Kern_Kernel<"copy", "Copy"> {
     Example: `%y = kern.copy(x = %x) : (tensor<4x7xf32>) -> (tensor<4x7xf32>)`
   }];
   let arguments = (ins Kern_Tensor:$x, OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$y);
+}
+
+//===----------------------------------------------------------------------===//
+// Gradients
+//===----------------------------------------------------------------------===//
+
+def Kern_LayerNormGradOp : Kern_Kernel<"layer_norm_grad", "LayerNormGrad", [AttrSizedOperandSegments]> {
+  let summary = "gradients of a layer norm";
+  let description = [{
+    `dx` is added to `residual`, which in a block is the gradient of the stream: it may be updated in place.
+
+    Example: `%dx, %dw, %db = kern.layer_norm_grad(x = %x, weight = %w, dy = %dy, residual = %dm) {eps = 1.0e-5 : f64} : (tensor<4x7x8xf32>, tensor<8xf32>, tensor<4x7x8xf32>, tensor<4x7x8xf32>) -> (tensor<4x7x8xf32>, tensor<8xf32>, tensor<8xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$x, Kern_Tensor:$weight, Kern_Tensor:$dy, Optional<Kern_Tensor>:$residual,
+                       Optional<Kern_Tensor>:$weight_accumulator, Optional<Kern_Tensor>:$bias_accumulator,
+                       F64Attr:$eps, OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$dx, Kern_Tensor:$dweight, Kern_Tensor:$dbias);
+}
+
+def Kern_LinearGradOp : Kern_Kernel<"linear_grad", "LinearGrad", [AttrSizedOperandSegments]> {
+  let summary = "the elementwise part of a linear, backwards";
+  let description = [{
+    From the gradient of the result to those of the product and of the gate's logits.
+
+    Example: `%du = kern.linear_grad(dy = %dy, h = %h) {activation = "relu"} : (tensor<4x7x8xf32>, tensor<4x7x8xf32>) -> (tensor<4x7x8xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$dy, Optional<Kern_Tensor>:$h, Optional<Kern_Tensor>:$row_scale,
+                       Optional<Kern_Tensor>:$gate, StrAttr:$activation, OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$du, Optional<Kern_Tensor>:$dgate);
+}
+
+def Kern_WeightGradOp : Kern_Kernel<"weight_grad", "WeightGrad"> {
+  let summary = "the gradient of a linear's weight";
+  let description = [{
+    Example: `%dw = kern.weight_grad(du = %du, x = %x) : (tensor<4x7x8xf32>, tensor<4x7x16xf32>) -> (tensor<8x16xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$du, Kern_Tensor:$x, Optional<Kern_Tensor>:$accumulator,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$dweight);
+}
+
+def Kern_BiasGradOp : Kern_Kernel<"bias_grad", "BiasGrad"> {
+  let summary = "the gradient of a bias";
+  let description = [{
+    Example: `%db = kern.bias_grad(du = %du) : (tensor<4x7x8xf32>) -> (tensor<8xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$du, Optional<Kern_Tensor>:$accumulator,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$dbias);
+}
+
+def Kern_GatedLinearGradOp : Kern_Kernel<"gated_linear_grad", "GatedLinearGrad"> {
+  let summary = "the elementwise part of a gated linear, backwards";
+  let description = [{
+    Both results may take over their inputs' memory.
+
+    Example: `%du, %dg = kern.gated_linear_grad(dy = %dy, u = %u, g = %g) : (tensor<5x5x4xf32>, tensor<5x5x4xf32>, tensor<5x5x4xf32>) -> (tensor<5x5x4xf32>, tensor<5x5x4xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$dy, Kern_Tensor:$u, Kern_Tensor:$g, Optional<Kern_Tensor>:$row_scale,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$du, Kern_Tensor:$dg);
+}
+
+def Kern_AttentionGradOp : Kern_Kernel<"attention_grad", "AttentionGrad", [AttrSizedOperandSegments]> {
+  let summary = "gradients of attention, from its log-sum-exp";
+  let description = [{
+    The logits are computed again tile by tile and never stored.
+
+    Example: `%dq, %dk, %dv = kern.attention_grad(query = %q, key = %k, value = %v, o = %o, lse = %l, dout = %do) {heads = 2 : i64, inf = 1.0e9 : f64, scale = 0.5 : f64} : (tensor<3x5x8xf32>, tensor<3x5x8xf32>, tensor<3x5x8xf32>, tensor<3x5x8xf32>, tensor<3x2x5xf32>, tensor<3x5x8xf32>) -> (tensor<3x5x8xf32>, tensor<3x5x8xf32>, tensor<3x5x8xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$query, Kern_Tensor:$key, Kern_Tensor:$value, Optional<Kern_Tensor>:$pair_bias,
+                       Optional<Kern_Tensor>:$mask, Kern_Tensor:$o, Kern_Tensor:$lse, Kern_Tensor:$dout,
+                       Optional<Kern_Tensor>:$accumulator, I64Attr:$heads, F64Attr:$scale, F64Attr:$inf,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$dquery, Kern_Tensor:$dkey, Kern_Tensor:$dvalue, Optional<Kern_Tensor>:$dpair_bias);
+}
+
+def Kern_SoftmaxGradOp : Kern_Kernel<"softmax_grad", "SoftmaxGrad"> {
+  let summary = "the gradient of a softmax, from its result";
+  let description = [{
+    Example: `%dx = kern.softmax_grad(y = %y, dy = %dy) : (tensor<3x5xf32>, tensor<3x5xf32>) -> (tensor<3x5xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$y, Kern_Tensor:$dy, OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$dx);
+}
+
+def Kern_AttentionValuesGradOp : Kern_Kernel<"attention_values_grad", "AttentionValuesGrad"> {
+  let summary = "gradients of the weighted values";
+  let description = [{
+    Example: `%dp, %dv = kern.attention_values_grad(weights = %p, value = %v, dout = %do) {heads = 2 : i64} : (tensor<3x2x5x5xf32>, tensor<3x5x8xf32>, tensor<3x5x8xf32>) -> (tensor<3x2x5x5xf32>, tensor<3x5x8xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$weights, Kern_Tensor:$value, Kern_Tensor:$dout, I64Attr:$heads,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$dweights, Kern_Tensor:$dvalue);
+}
+
+def Kern_AttentionLogitsGradOp : Kern_Kernel<"attention_logits_grad", "AttentionLogitsGrad"> {
+  let summary = "gradients of stored logits";
+  let description = [{
+    Example: `%dq, %dk = kern.attention_logits_grad(query = %q, key = %k, dl = %dl) {heads = 2 : i64, scale = 0.5 : f64} : (tensor<3x5x8xf32>, tensor<3x5x8xf32>, tensor<3x2x5x5xf32>) -> (tensor<3x5x8xf32>, tensor<3x5x8xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$query, Kern_Tensor:$key, Kern_Tensor:$dl, Optional<Kern_Tensor>:$accumulator,
+                       I64Attr:$heads, F64Attr:$scale, OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$dquery, Kern_Tensor:$dkey, Optional<Kern_Tensor>:$dpair_bias);
+}
+
+def Kern_GateGradOp : Kern_Kernel<"gate_grad", "GateGrad"> {
+  let summary = "gradients of a gate";
+  let description = [{
+    The gradient of the gate's bias is the `bias_grad` of `dgate`.
+
+    Example: `%do, %dg = kern.gate_grad(o = %o, gate = %g, gate_bias = %b, dy = %dy) : (tensor<3x1x8xf32>, tensor<3x5x8xf32>, tensor<8xf32>, tensor<3x5x8xf32>) -> (tensor<3x1x8xf32>, tensor<3x5x8xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$o, Kern_Tensor:$gate, Kern_Tensor:$gate_bias, Kern_Tensor:$dy,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$dout, Kern_Tensor:$dgate);
+}
+
+def Kern_MaskedMeanGradOp : Kern_Kernel<"masked_mean_grad", "MaskedMeanGrad"> {
+  let summary = "the gradient of a masked mean, added to another";
+  let description = [{
+    Example: `%dx = kern.masked_mean_grad(dy = %dq, mask = %mask, residual = %r) {eps = 1.0e-8 : f64} : (tensor<3x1x8xf32>, tensor<3x5xf32>, tensor<3x5x8xf32>) -> (tensor<3x5x8xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$dy, Optional<Kern_Tensor>:$mask, Kern_Tensor:$residual, F64Attr:$eps,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$dx);
+}
+
+def Kern_OuterProductGradOp : Kern_Kernel<"outer_product_grad", "OuterProductGrad"> {
+  let summary = "gradients of a stored outer product";
+  let description = [{
+    Example: `%da, %db = kern.outer_product_grad(a = %a, b = %b, dout = %do) : (tensor<6x4x2xf32>, tensor<6x5x3xf32>, tensor<4x5x6xf32>) -> (tensor<6x4x2xf32>, tensor<6x5x3xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$a, Kern_Tensor:$b, Kern_Tensor:$dout, Optional<Kern_Tensor>:$accumulator,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$da, Kern_Tensor:$db);
+}
+
+def Kern_AddOp : Kern_Kernel<"add", "Add"> {
+  let summary = "a second contribution to a gradient";
+  let description = [{
+    Example: `%y = kern.add(x = %x, addend = %a) : (tensor<4x7xf32>, tensor<4x7xf32>) -> (tensor<4x7xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$x, Kern_Tensor:$addend, OptionalAttr<DenseI64ArrayAttr>:$layout);
   let results = (outs Kern_Tensor:$y);
 }
 

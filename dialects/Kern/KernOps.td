@@ -52,6 +52,42 @@ def Kern_SliceOp : Kern_Op<"slice", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Kern_ConcatOp : Kern_Op<"concat", [Pure]> {
+  let summary = "parts put together along an axis; moves nothing where their kernels can write to their places";
+  let description = [{
+    The reverse of slices that tile an axis: the gradient of what they were taken from.
+
+    Example: `%d = kern.concat %a, %b axis 1 : tensor<4x7xf32>, tensor<4x9xf32> -> tensor<4x16xf32>`
+  }];
+  let arguments = (ins Variadic<Kern_Tensor>:$parts, I64Attr:$axis);
+  let results = (outs Kern_Tensor:$result);
+  let assemblyFormat = "$parts `axis` $axis attr-dict `:` type($parts) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Kern_SaveOp : Kern_Op<"save", [HasParent<"ProcedureOp">]> {
+  let summary = "keeps a value for the backward program";
+  let description = [{
+    `slot` names it among the kept tensors of the call; the backward procedure of the same module reads it by that
+    name. The kernel that makes the value writes it there.
+
+    Example: `kern.save %copy "m" : tensor<4x5x8xf32>`
+  }];
+  let arguments = (ins Kern_Tensor:$value, StrAttr:$slot);
+  let assemblyFormat = "$value $slot attr-dict `:` type($value)";
+}
+
+def Kern_StoreGradientOp : Kern_Op<"store_gradient", [HasParent<"ProcedureOp">]> {
+  let summary = "the gradient of a weight, to its place in the static part";
+  let description = [{
+    Once a weight and procedure. `weight` is the name of a `kern.weight` of the same shape.
+
+    Example: `kern.store_gradient %dw "layer_norm.weight" : tensor<8xf32>`
+  }];
+  let arguments = (ins Kern_Tensor:$value, StrAttr:$weight);
+  let assemblyFormat = "$value $weight attr-dict `:` type($value)";
+}
+
 def Kern_SliceLoopOp : Kern_Op<"slice_loop",
     [IsolatedFromAbove, AttrSizedOperandSegments, SingleBlockImplicitTerminator<"YieldOp">]> {
   let summary = "the body, once for each slice of an axis";
@@ -118,6 +154,30 @@ def Kern_WeightBufferOp : Kern_Op<"weight_buffer", [Pure]> {
   let arguments = (ins StrAttr:$name, StrArrayAttr:$parts, DenseI64ArrayAttr:$rows);
   let results = (outs Kern_BufferType:$result);
   let assemblyFormat = "$name `parts` $parts `rows` $rows attr-dict `:` qualified(type($result))";
+  let hasVerifier = 1;
+}
+
+def Kern_SavedBufferOp : Kern_Op<"saved_buffer", [Pure]> {
+  let summary = "the memory of a kept tensor of the call";
+  let description = [{
+    `offset`, in bytes from the call's kept tensors, comes from `kern-place`.
+
+    Example: `%b = kern.saved_buffer "m" : !kern.buffer<4x5x8xf32, 8>`
+  }];
+  let arguments = (ins StrAttr:$slot, OptionalAttr<I64Attr>:$offset);
+  let results = (outs Kern_BufferType:$result);
+  let assemblyFormat = "$slot (`offset` $offset^)? attr-dict `:` qualified(type($result))";
+  let hasVerifier = 1;
+}
+
+def Kern_GradientBufferOp : Kern_Op<"gradient_buffer", [Pure]> {
+  let summary = "the memory of the gradient of a weight of the block";
+  let description = [{
+    Example: `%b = kern.gradient_buffer "layer_norm.weight" : !kern.buffer<8xf32, 8>`
+  }];
+  let arguments = (ins StrAttr:$weight);
+  let results = (outs Kern_BufferType:$result);
+  let assemblyFormat = "$weight attr-dict `:` qualified(type($result))";
   let hasVerifier = 1;
 }
 
@@ -210,23 +270,29 @@ def Kern_TensorOp : Kern_Op<"tensor", [Symbol]> {
   let hasVerifier = 1;
 }
 
+def Kern_TensorRef : Attr<And<[SymbolRefAttr.predicate, CPred<"::evo::kern::isTensorRef($_self)">]>,
+                          "a boundary tensor (@z) or a kept one (@saved::@z)">;
+def Kern_TensorRefArray
+    : TypedArrayAttrBase<Kern_TensorRef, "an array of boundary tensors (@z) and kept ones (@saved::@z)">;
+
 def Kern_ProcedureOp : Kern_Op<"procedure", [IsolatedFromAbove, Symbol]> {
   let summary = "one module, or run of modules, with one choice in one phase";
   let description = [{
-    At the value level its block arguments are the boundary tensors `tensors`, and `kern.return` names the
-    streams that it updates; at the buffer level it has neither. `module` is the parameter prefix.
-    `frame_bytes` comes from `kern-place`.
+    At the value level its block arguments are `tensors`: boundary tensors (`@z`) or, in a backward procedure,
+    what the forward procedure of the same module kept (`@saved::@z`), and `kern.return` names the streams that
+    it updates; at the buffer level it has neither. `module` is the parameter prefix. `frame_bytes` comes from
+    `kern-place`.
 
     Example: `kern.procedure @p0 module "pair_transition" phase "forward" choice "fused" tensors [@z] { ... }`
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$module, StrAttr:$phase, StrAttr:$choice,
-                       FlatSymbolRefArrayAttr:$tensors, OptionalAttr<I64Attr>:$frame_bytes);
+                       Kern_TensorRefArray:$tensors, OptionalAttr<I64Attr>:$frame_bytes);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
     $sym_name `module` $module `phase` $phase `choice` $choice `tensors` $tensors (`frame` $frame_bytes^)?
     attr-dict-with-keyword $body
   }];
-  let hasVerifier = 1;
+  let hasRegionVerifier = 1;
 }
 
 def Kern_ReturnOp : Kern_Op<"return", [Pure, Terminator, HasParent<"ProcedureOp">]> {
@@ -251,6 +317,7 @@ def Kern_ProgramOp : Kern_Op<"program", [SingleBlock, NoTerminator, NoRegionArgu
   let arguments = (ins StrAttr:$phase, FlatSymbolRefArrayAttr:$inputs, FlatSymbolRefArrayAttr:$outputs);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$phase `inputs` $inputs `outputs` $outputs attr-dict-with-keyword $body";
+  let hasVerifier = 1;
 }
 
 def Kern_BlocksOp : Kern_Op<"blocks", [SingleBlock, NoTerminator, NoRegionArguments, HasParent<"ProgramOp">]> {
@@ -267,11 +334,13 @@ def Kern_BlocksOp : Kern_Op<"blocks", [SingleBlock, NoTerminator, NoRegionArgume
 def Kern_CallOp : Kern_Op<"call", [HasParent<"BlocksOp">]> {
   let summary = "runs a procedure for the current block";
   let description = [{
-    `frame_offset`, in bytes from the arena's start, comes from `kern-place`.
+    `frame_offset` and `saved_offset` (in the first block of its `kern.blocks`), in bytes from the arena's start,
+    and `saved_stride`, by which the latter moves a block, come from `kern-place`.
 
     Example: `kern.call @p0`
   }];
-  let arguments = (ins FlatSymbolRefAttr:$procedure, OptionalAttr<I64Attr>:$frame_offset);
+  let arguments = (ins FlatSymbolRefAttr:$procedure, OptionalAttr<I64Attr>:$frame_offset,
+                       DefaultValuedAttr<I64Attr, "0">:$saved_offset, DefaultValuedAttr<I64Attr, "0">:$saved_stride);
   let assemblyFormat = "$procedure (`frame` $frame_offset^)? attr-dict";
 }
 

@@ -2,8 +2,11 @@
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //===----------------------------------------------------------------------===//
 #include "dialects/Kern/KernDialect.h"
+#include "runtime/plan/Plan.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 
@@ -54,6 +57,28 @@ LogicalResult SliceOp::verify() {
   auto type = RankedTensorType::get(expected, input.getElementType());
   if (getType() != type)
     return emitOpError("expected result ") << type << ", got " << getType();
+  return success();
+}
+
+LogicalResult ConcatOp::verify() {
+  auto type = cast<RankedTensorType>(getType());
+  int64_t axis = getAxis(), total = 0;
+  if (getParts().empty())
+    return emitOpError("expected parts, got none");
+  if (axis < 0 || axis >= type.getRank())
+    return emitOpError("expected an axis below ") << type.getRank() << ", got " << axis;
+  for (Value part : getParts()) {
+    auto partType = cast<RankedTensorType>(part.getType());
+    SmallVector<int64_t> shape(partType.getShape());
+    if (partType.getRank() != type.getRank() || partType.isDynamicDim(axis))
+      return emitOpError("expected whole parts of rank ") << type.getRank() << ", got " << partType;
+    total += shape[axis];
+    shape[axis] = type.getDimSize(axis);
+    if (RankedTensorType::get(shape, partType.getElementType()) != type)
+      return emitOpError("expected a part of ") << type << " but for axis " << axis << ", got " << partType;
+  }
+  if (total != type.getDimSize(axis))
+    return emitOpError("expected parts to sum to ") << type.getDimSize(axis) << ", got " << total;
   return success();
 }
 
@@ -192,6 +217,10 @@ LogicalResult TensorOp::verify() {
 
 LogicalResult TensorBufferOp::verify() { return verifyDense(*this); }
 
+LogicalResult SavedBufferOp::verify() { return verifyDense(*this); }
+
+LogicalResult GradientBufferOp::verify() { return verifyDense(*this); }
+
 LogicalResult WeightBufferOp::verify() {
   int64_t total = 0;
   for (int64_t rows : getRows()) {
@@ -222,6 +251,29 @@ LogicalResult LoopOp::verify() {
   return success();
 }
 
+LogicalResult BlocksOp::verify() {
+  if (static_cast<int64_t>(getFirst()) < 0 || static_cast<int64_t>(getCount()) < 1)
+    return emitOpError("expected first of at least 0 and count of at least 1");
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Procedures
+//===----------------------------------------------------------------------===//
+
+std::optional<StringRef> getSavedSlot(Attribute tensor) {
+  auto name = cast<SymbolRefAttr>(tensor);
+  if (isa<FlatSymbolRefAttr>(name))
+    return std::nullopt;
+  return name.getLeafReference().getValue();
+}
+
+bool isTensorRef(Attribute attribute) {
+  auto name = dyn_cast<SymbolRefAttr>(attribute);
+  return name && (isa<FlatSymbolRefAttr>(name) || (name.getRootReference() == "saved" &&
+                                                   name.getNestedReferences().size() == 1));
+}
+
 LogicalResult ReturnOp::verify() {
   if (getTensors().size() != getValues().size())
     return emitOpError("expected a value a tensor (")
@@ -229,18 +281,59 @@ LogicalResult ReturnOp::verify() {
   return success();
 }
 
-LogicalResult BlocksOp::verify() {
-  if (static_cast<int64_t>(getFirst()) < 0 || static_cast<int64_t>(getCount()) < 1)
-    return emitOpError("expected first of at least 0 and count of at least 1");
+/// The phase of a procedure or program; nothing and an error where there is no such one.
+template <class Op> static std::optional<plan::Phase> verifyPhase(Op op) {
+  std::optional<plan::Phase> phase = plan::parsePhase({op.getPhase().data(), op.getPhase().size()});
+  if (!phase)
+    op.emitOpError("expected phase forward, backward or optimizer, got ") << op.getPhaseAttr();
+  return phase;
+}
+
+LogicalResult ProgramOp::verify() { return success(verifyPhase(*this).has_value()); }
+
+/// What is kept and which gradients are stored: each once, in the phase that has them.
+static LogicalResult verifyKeptAndStored(ProcedureOp procedure, plan::Phase phase) {
+  llvm::StringMap<WeightOp> weights;
+  llvm::StringSet<> slots, stored;
+  for (Operation &op : procedure.getBody().front()) {
+    if (auto weight = dyn_cast<WeightOp>(op)) {
+      weights.try_emplace(weight.getName(), weight);
+    } else if (auto save = dyn_cast<SaveOp>(op)) {
+      if (phase != plan::Phase::Forward)
+        return save.emitOpError("expected to be in phase forward, got ") << StringRef(plan::phaseName(phase));
+      if (!slots.insert(save.getSlot()).second)
+        return save.emitOpError("expected each slot once, got ") << save.getSlotAttr() << " again";
+    } else if (auto store = dyn_cast<StoreGradientOp>(op)) {
+      if (phase != plan::Phase::Backward)
+        return store.emitOpError("expected to be in phase backward, got ")
+               << StringRef(plan::phaseName(phase));
+      if (!stored.insert(store.getWeight()).second)
+        return store.emitOpError("expected each weight once, got ")
+               << store.getWeightAttr() << " again";
+      // The backward does not read every weight; kern-verify-placed knows those of all procedures.
+      WeightOp weight = weights.lookup(store.getWeight());
+      auto type = cast<RankedTensorType>(store.getValue().getType());
+      if (weight && cast<RankedTensorType>(weight.getType()).getShape() != type.getShape())
+        return store.emitOpError("expected the shape of its weight ")
+               << weight.getType() << ", got " << type;
+    }
+  }
   return success();
 }
 
-LogicalResult ProcedureOp::verify() {
+LogicalResult ProcedureOp::verifyRegions() {
   unsigned arguments = getBody().front().getNumArguments();
   if (arguments != 0 && arguments != getTensors().size())
-    return emitOpError("expected a block argument a boundary tensor (")
+    return emitOpError("expected a block argument a tensor (")
            << getTensors().size() << ") or none, got " << arguments;
-  return success();
+  std::optional<plan::Phase> phase = verifyPhase(*this);
+  if (!phase)
+    return failure();
+  for (Attribute tensor : getTensors())
+    if (getSavedSlot(tensor) && *phase != plan::Phase::Backward)
+      return emitOpError("expected kept tensors in phase backward alone, got ")
+             << tensor << " in phase " << StringRef(plan::phaseName(*phase));
+  return verifyKeptAndStored(*this, *phase);
 }
 
 } // namespace evo::kern

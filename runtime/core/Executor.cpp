@@ -199,6 +199,7 @@ struct Executor::Impl {
   struct CallState {
     int32_t procedure = 0;
     int64_t block = 0;
+    int64_t blockOfRun = 0; ///< from the run's first block
     std::array<std::byte *, 5> bases{}; ///< by plan::Base
     std::vector<Slice> slices;
     const RunHooks *hooks = nullptr;
@@ -297,8 +298,10 @@ Status Executor::Impl::runCall(const plan::Call &call, CallState &state) {
   auto at = [&](plan::Base base) -> std::byte *& { return state.bases[static_cast<size_t>(base)]; };
   at(plan::Base::Tensor) = arena;
   at(plan::Base::Frame) = arena + call.frameOffset;
-  at(plan::Base::Saved) = arena + call.savedOffset + state.block * call.savedStride;
+  at(plan::Base::Saved) = arena + call.savedOffset + state.blockOfRun * call.savedStride;
   at(plan::Base::Weight) = staticPart + state.block * plan.weightBlockBytes;
+  at(plan::Base::Gradient) = staticPart + plan.model.blocks * plan.weightBlockBytes +
+                             state.block * plan.gradientBlockBytes;
   state.slices.assign(static_cast<size_t>(procedure.loops), Slice{});
   return runSteps(procedure.steps, state);
 }
@@ -312,7 +315,9 @@ Status Executor::Impl::runProgram(const plan::Program &program, const RunHooks &
   state.programStartNs = nowNs();
   for (const plan::BlockRun &run : program.runs)
     for (int64_t i = 0; i < run.blockCount; ++i) {
-      state.block = run.firstBlock + i;
+      state.block = program.phase == plan::Phase::Backward ? run.firstBlock + run.blockCount - 1 - i
+                                                           : run.firstBlock + i;
+      state.blockOfRun = state.block - run.firstBlock;
       for (const plan::Call &call : run.calls)
         EVO_TRY(runCall(call, state));
       if (hooks.onBlock)
@@ -336,14 +341,11 @@ Result<std::unique_ptr<Executor>> Executor::create(const plan::Plan &plan, Backe
 }
 
 Status Executor::run(plan::Phase phase, const RunHooks &hooks) {
-  if (phase != plan::Phase::Forward)
-    return Status::error(ErrorCode::Unsupported, "expected the forward program, got '" +
-                                                     std::string(plan::phaseName(phase)) +
-                                                     "': this version runs inference only");
   for (const plan::Program &program : impl->plan.programs)
     if (program.phase == phase)
       return impl->runProgram(program, hooks);
-  return invalid("expected a forward program in the plan, got none");
+  return invalid("expected a program '" + std::string(plan::phaseName(phase)) +
+                 "' in the plan, got none");
 }
 
 } // namespace evo

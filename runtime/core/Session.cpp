@@ -29,9 +29,6 @@ Status unsupported(const std::string &message) {
 }
 
 Status checkRunnable(const plan::Plan &plan, const Backend &backend) {
-  if (plan.mode != plan::Mode::Infer)
-    return unsupported(
-        "expected a plan in infer mode, got train: this version runs inference only");
   if (plan.devices != 1)
     return unsupported("expected a plan for 1 device, got " + std::to_string(plan.devices) +
                        ": this version runs on one device");
@@ -72,11 +69,16 @@ public:
 
 private:
   Status bind();
+  Result<std::vector<BoundInput>> bindProgram(const plan::Program &program, const std::string &file,
+                                              const std::string &prefix,
+                                              std::vector<HostTensor> &tensors);
   Status openFiles();
   Status allocate();
   Status poisonArena();
   Status uploadWeights();
-  Status restoreInputs();
+  Status restore(const std::vector<BoundInput> &bound, const std::string &file);
+  Status runPrograms(const RunHooks &hooks);
+  Result<std::vector<TensorToWrite>> gradientTensors();
   Status iterate();
   Status writeFiles();
   void fillReport();
@@ -85,23 +87,24 @@ private:
   Backend &backend;
   const RunOptions &options;
   UploadOptions upload;
-  const plan::Program *forward = nullptr;
-  std::vector<HostTensor> weightTensors, inputTensors;
+  const plan::Program *forward = nullptr, *backward = nullptr;
+  std::vector<HostTensor> weightTensors, inputTensors, cotangentTensors;
   std::vector<WeightSlot> slots;
   WeightBinding weights;
-  std::vector<BoundInput> inputs;
-  std::optional<OutputFile> outputFile, jsonFile, traceFile;
+  std::vector<BoundInput> inputs, cotangents;
+  std::optional<OutputFile> outputFile, gradientFile, jsonFile, traceFile;
   TensorFormat outputFormat = TensorFormat::Safetensors;
+  TensorFormat gradientFormat = TensorFormat::Safetensors;
   std::unique_ptr<DeviceMemory> arena, staticPart;
   std::unique_ptr<Executor> executor;
   Trace trace;
   RunReport report;
+  double elapsedMs = 0; ///< of the last iteration
 };
 
 Status Session::bind() {
   for (const plan::Program &program : plan.programs)
-    if (program.phase == plan::Phase::Forward)
-      forward = &program;
+    (program.phase == plan::Phase::Forward ? forward : backward) = &program;
   if (!forward)
     return Status::error(ErrorCode::InvalidPlan,
                          "expected a forward program in the plan, got none");
@@ -110,18 +113,33 @@ Status Session::bind() {
     EVO_ASSIGN(weightTensors, readTensorFile(options.weights));
     EVO_ASSIGN(weights, bindWeights(slots, weightTensors, options.weightsPrefix, options.weights));
   }
-  if (!options.inputs.empty()) {
-    EVO_ASSIGN(inputTensors, readTensorFile(options.inputs));
-    EVO_ASSIGN(inputs, bindInputs(plan, forward->inputs, inputTensors, options.inputs));
+  EVO_ASSIGN(inputs, bindProgram(*forward, options.inputs, "", inputTensors));
+  if (!backward)
     return {};
+  EVO_ASSIGN(cotangents, bindProgram(*backward, options.cotangents, "d", cotangentTensors));
+  return {};
+}
+
+/// Binds a program's inputs to the tensors of a file, or to nothing where no file is given. The file names
+/// its tensors without `prefix`, which the plan's have.
+Result<std::vector<BoundInput>> Session::bindProgram(const plan::Program &program,
+                                                     const std::string &file,
+                                                     const std::string &prefix,
+                                                     std::vector<HostTensor> &tensors) {
+  if (!file.empty()) {
+    EVO_ASSIGN(tensors, readTensorFile(file));
+    for (HostTensor &tensor : tensors)
+      tensor.name = prefix + tensor.name;
+    return bindInputs(plan, program.inputs, tensors, file);
   }
-  for (const std::string &name : forward->inputs) {
-    inputs.push_back({findTensor(plan, name), nullptr});
-    if (!inputs.back().tensor)
+  std::vector<BoundInput> bound;
+  for (const std::string &name : program.inputs) {
+    bound.push_back({findTensor(plan, name), nullptr});
+    if (!bound.back().tensor)
       return Status::error(ErrorCode::InvalidPlan,
                            "program input '" + name + "': expected a tensor of the plan, got none");
   }
-  return {};
+  return bound;
 }
 
 Status Session::openFiles() {
@@ -142,7 +160,11 @@ Status Session::openFiles() {
   if (!options.outputs.empty()) {
     EVO_ASSIGN(outputFormat, tensorFormatOf(options.outputs));
   }
+  if (!options.gradients.empty()) {
+    EVO_ASSIGN(gradientFormat, tensorFormatOf(options.gradients));
+  }
   EVO_TRY(open(options.outputs, outputFile));
+  EVO_TRY(open(options.gradients, gradientFile));
   EVO_TRY(open(options.json, jsonFile));
   return open(options.trace, traceFile);
 }
@@ -195,8 +217,8 @@ Status Session::uploadWeights() {
   return {};
 }
 
-Status Session::restoreInputs() {
-  for (const BoundInput &input : inputs) {
+Status Session::restore(const std::vector<BoundInput> &bound, const std::string &file) {
+  for (const BoundInput &input : bound) {
     const plan::Tensor &tensor = *input.tensor;
     ElementReader read = input.source ? convertingReader(*input.source, tensor.dtype)
                          : isMask(tensor.name)
@@ -204,9 +226,24 @@ Status Session::restoreInputs() {
                              : randomReader(options.randomSeed, tensor.name, {}, tensor.dtype);
     Status status = uploadElements(backend, arena->data() + tensor.offset, tensor.dtype,
                                    tensor.shape, tensor.name, read, upload);
-    EVO_TRY(input.source ? status.withContext(options.inputs) : status);
+    EVO_TRY(input.source ? status.withContext(file) : status);
   }
   return backend.synchronize();
+}
+
+/// Forward, and in training backward from the cotangents. Only the programs are timed.
+Status Session::runPrograms(const RunHooks &hooks) {
+  EVO_TRY(restore(inputs, options.inputs));
+  double start = nowMs();
+  EVO_TRY(executor->run(plan::Phase::Forward, hooks));
+  elapsedMs = nowMs() - start;
+  if (!backward)
+    return {};
+  EVO_TRY(restore(cotangents, options.cotangents));
+  start = nowMs();
+  EVO_TRY(executor->run(plan::Phase::Backward, hooks));
+  elapsedMs += nowMs() - start;
+  return {};
 }
 
 Status Session::iterate() {
@@ -222,11 +259,9 @@ Status Session::iterate() {
       hooks.onBlock = [&](int64_t done, int64_t blocks) { options.onBlock(what, done, blocks); };
     if (i + 1 == total && traceFile)
       hooks.trace = &trace;
-    EVO_TRY(restoreInputs());
-    double start = nowMs();
-    EVO_TRY(executor->run(plan::Phase::Forward, hooks));
+    EVO_TRY(runPrograms(hooks));
     if (!warm)
-      report.iterationsMs.push_back(nowMs() - start);
+      report.iterationsMs.push_back(elapsedMs);
   }
   return {};
 }
@@ -254,6 +289,36 @@ void Session::fillReport() {
   report.measuredPeakBytes = {arena->bytes() + staticPart->bytes()};
 }
 
+/// Gradients by the streams, named as they are, and by each parameter.
+Result<std::vector<TensorToWrite>> Session::gradientTensors() {
+  std::vector<TensorToWrite> tensors;
+  if (!backward)
+    return tensors;
+  for (const std::string &name : backward->outputs) {
+    const plan::Tensor *tensor = findTensor(plan, name);
+    if (!tensor)
+      return Status::error(ErrorCode::InvalidPlan, "program output '" + name +
+                                                       "': expected a tensor of the plan, got none");
+    tensors.push_back(downloadedTensor(backend, arena->data() + tensor->offset, tensor->dtype,
+                                       tensor->shape, name.substr(1)));
+  }
+  plan::DType dtype = plan::statisticType(plan.precision);
+  const std::byte *base = staticPart->data() + plan.model.blocks * plan.weightBlockBytes;
+  for (int64_t block = 0; block < plan.model.blocks; ++block)
+    for (const plan::Weight &weight : plan.weights)
+      for (const plan::WeightPart &part : weight.parts) {
+        std::vector<int64_t> shape = weight.shape;
+        shape[0] = part.rows;
+        int64_t rowBytes = plan::elementBytes(dtype) * (shape.size() > 1 ? shape[1] : 1);
+        tensors.push_back(downloadedTensor(backend,
+                                           base + block * plan.gradientBlockBytes +
+                                               weight.gradientOffset + part.firstRow * rowBytes,
+                                           dtype, shape,
+                                           "blocks." + std::to_string(block) + "." + part.parameter));
+      }
+  return tensors;
+}
+
 Status Session::writeFiles() {
   fillReport();
   std::vector<TensorToWrite> tensors;
@@ -268,11 +333,15 @@ Status Session::writeFiles() {
   }
   if (outputFile)
     EVO_TRY(writeTensors(*outputFile, outputFormat, tensors));
+  if (gradientFile) {
+    EVO_ASSIGN(std::vector<TensorToWrite> gradients, gradientTensors());
+    EVO_TRY(writeTensors(*gradientFile, gradientFormat, gradients));
+  }
   if (jsonFile)
     EVO_TRY(jsonFile->write(reportJson(report)));
   if (traceFile)
     EVO_TRY(writeTrace(*traceFile, plan, trace));
-  for (std::optional<OutputFile> *file : {&outputFile, &traceFile, &jsonFile})
+  for (std::optional<OutputFile> *file : {&outputFile, &gradientFile, &traceFile, &jsonFile})
     if (*file)
       EVO_TRY((*file)->flush());
   for (std::optional<OutputFile> *file : {&outputFile, &traceFile, &jsonFile})

@@ -81,6 +81,8 @@ void ThreadPool::workerLoop(int worker) {
   }
 }
 
+std::byte *ThreadPool::firstScratch() const { return scratch[0].get(); }
+
 void ThreadPool::run(int64_t count, Task task, const void *context) {
   if (workers.empty() || count <= 1) {
     Workspace workspace{scratch[0].get(), bytesPerWorker};

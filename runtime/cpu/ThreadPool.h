@@ -42,6 +42,9 @@ public:
 
   int threads() const { return static_cast<int>(scratch.size()); }
   int64_t scratchBytes() const { return bytesPerWorker * threads(); }
+  /// The first worker's scratch, which is there for every thread count. Tasks that stay out of a
+  /// part of their own scratch may leave there what the caller's next `run` reads.
+  std::byte *firstScratch() const;
 
 private:
   struct AlignedDelete {

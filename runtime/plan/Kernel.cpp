@@ -19,7 +19,7 @@ std::vector<KernelInfo> buildTable() {
 #define IN(name, axes, type) OperandInfo{#name, OperandRole::In, axes, type, {}}
 #define OPT_IN(name, axes, type) OperandInfo{#name, OperandRole::OptIn, axes, type, {}}
 #define OUT(name, axes, type, alias) OperandInfo{#name, OperandRole::Out, axes, type, alias}
-#define OPT_OUT(name, axes, type) OperandInfo{#name, OperandRole::OptOut, axes, type, {}}
+#define OPT_OUT(name, axes, type, alias) OperandInfo{#name, OperandRole::OptOut, axes, type, alias}
 #define MAY_ALIAS(operand) #operand
 #define NO_ALIAS std::string_view()
 #include "runtime/plan/Kernels.def"
@@ -83,7 +83,10 @@ Status checkOwnRules(const KernelInfo &info, const KernelAttributes &attributes,
   switch (info.kernel) {
   case Kernel::Attention:
   case Kernel::AttentionLogits:
-  case Kernel::AttentionValues: {
+  case Kernel::AttentionValues:
+  case Kernel::AttentionGrad:
+  case Kernel::AttentionLogitsGrad:
+  case Kernel::AttentionValuesGrad: {
     EVO_TRY(rule(axes['x'] % attributes.heads == 0, info,
                  "query channels " + std::to_string(axes['x']) + " to be a multiple of heads " +
                      std::to_string(attributes.heads)));
@@ -96,12 +99,15 @@ Status checkOwnRules(const KernelInfo &info, const KernelAttributes &attributes,
                     std::to_string(attributes.heads));
   }
   case Kernel::Gate:
+  case Kernel::GateGrad:
     return rule(axes['u'] == 1 || axes['u'] == axes['q'], info,
                 "axis 'u' to be 1 or " + std::to_string(axes['q']) + ", got " +
                     std::to_string(axes['u']));
   case Kernel::MaskedMean:
+  case Kernel::MaskedMeanGrad:
     return rule(axes['u'] == 1, info, "axis 'u' to be 1, got " + std::to_string(axes['u']));
   case Kernel::OuterProduct:
+  case Kernel::OuterProductGrad:
   case Kernel::OuterProductMean: {
     int64_t product = 0;
     bool fits = !__builtin_mul_overflow(axes['c'], axes['d'], &product) && axes['x'] == product;
@@ -112,6 +118,20 @@ Status checkOwnRules(const KernelInfo &info, const KernelAttributes &attributes,
   default:
     return {};
   }
+}
+
+/// Optional operands that others need.
+Status checkPresence(const KernelInfo &info, const KernelAttributes &attributes,
+                     std::span<const std::optional<std::vector<int64_t>>> shapes) {
+  if (info.kernel != Kernel::LinearGrad)
+    return {};
+  auto has = [&](std::string_view name) {
+    return shapes[static_cast<size_t>(info.operandIndex(name))].has_value();
+  };
+  EVO_TRY(rule(has("h") || attributes.activation != Activation::Relu, info,
+               "operand 'h' where the activation is relu, got none"));
+  return rule(!has("dgate") || (has("h") && has("gate")), info,
+              "operands 'h' and 'gate' where there is 'dgate', got none");
 }
 
 } // namespace
@@ -195,6 +215,7 @@ Result<AxisExtents> bindKernelAxes(Kernel kernel, const KernelAttributes &attrib
                    "operand '" + std::string(operand.name) + "', got none"));
   }
   EVO_TRY(checkOwnRules(info, attributes, axes));
+  EVO_TRY(checkPresence(info, attributes, shapes));
   return axes;
 }
 

@@ -22,6 +22,13 @@ std::string_view phaseName(Phase phase) {
   return names[static_cast<size_t>(phase)];
 }
 
+std::optional<Phase> parsePhase(std::string_view name) {
+  for (Phase phase : {Phase::Forward, Phase::Backward, Phase::Optimizer})
+    if (phaseName(phase) == name)
+      return phase;
+  return std::nullopt;
+}
+
 std::string_view modeName(Mode mode) { return mode == Mode::Train ? "train" : "infer"; }
 
 } // namespace evo::plan

@@ -44,9 +44,13 @@ enum class Lane : uint8_t { Compute, Communication };
 enum class Phase : uint8_t { Forward, Backward, Optimizer };
 enum class Mode : uint8_t { Infer, Train };
 
+/// A gradient buffer is named by this and its weight's name.
+inline constexpr std::string_view kGradientPrefix = "gradient.";
+
 std::string_view baseName(Base base);    ///< "tensor" | "frame" | "saved" | "weight" | "gradient"
 std::string_view laneName(Lane lane);    ///< "compute" | "communication"
 std::string_view phaseName(Phase phase); ///< "forward" | "backward" | "optimizer"
+std::optional<Phase> parsePhase(std::string_view name);
 std::string_view modeName(Mode mode);    ///< "infer" | "train"
 
 /// `value`, plus the first element of the current slice of loop `loop` where that is >= 0.
@@ -136,7 +140,7 @@ struct Procedure {
 struct Call {
   int32_t procedure = 0;
   int64_t frameOffset = 0; ///< bytes from the arena's start
-  int64_t savedOffset = 0; ///< bytes from the arena's start, for block 0
+  int64_t savedOffset = 0; ///< bytes from the arena's start, for the run's first block
   int64_t savedStride = 0; ///< bytes that it moves a block
 };
 
@@ -179,6 +183,7 @@ struct Weight {
   int64_t offset = 0;         ///< bytes from the block's weights
   int64_t bytes = 0;
   std::vector<WeightPart> parts; ///< tile the rows
+  int64_t gradientOffset = 0;    ///< training: bytes from the block's gradients, in the statistic type
 };
 
 /// The part of each sharded axis that a rank owns, as half-open intervals: the table of extents.
@@ -224,6 +229,9 @@ struct Plan {
   std::string backend; ///< the profile's: "cuda" | "cpu"
   int64_t arenaBytes = 0;
   int64_t weightBlockBytes = 0; ///< bytes of one block's weights
+  /// Bytes of one block's weight gradients, 0 in inference. In the static part all blocks' weights come
+  /// first, then all blocks' gradients.
+  int64_t gradientBlockBytes = 0;
   Summary summary;
   std::vector<Tensor> tensors;
   std::vector<Weight> weights;

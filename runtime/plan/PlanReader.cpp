@@ -86,6 +86,8 @@ Weight readWeight(const JsonCursor &cursor) {
   weight.shape = object.at("shape").integers(0);
   weight.offset = object.at("offset").integer(0);
   weight.bytes = object.at("bytes").integer(0);
+  if (auto offset = object.find("gradient_offset"))
+    weight.gradientOffset = offset->integer(0);
   weight.parts = readList<WeightPart>(object.at("parts"), readPart);
   object.finish();
   return weight;
@@ -346,6 +348,8 @@ Plan readRoot(const JsonCursor &cursor) {
     return plan;
   plan.arenaBytes = object.at("arena_bytes").integer(0);
   plan.weightBlockBytes = object.at("weight_block_bytes").integer(0);
+  if (auto bytes = object.find("gradient_block_bytes"))
+    plan.gradientBlockBytes = bytes->integer(0);
   plan.precision = object.at("precision").enumeration<Precision>(5, precisionName);
   plan.mode = object.at("mode").enumeration<Mode>(2, modeName);
   plan.devices = object.at("devices").index(1);

@@ -90,9 +90,15 @@ Json toJson(const Weight &weight) {
   for (const WeightPart &part : weight.parts)
     parts.push_back(
         {{"parameter", part.parameter}, {"first_row", part.firstRow}, {"rows", part.rows}});
-  return {{"name", weight.name},   {"dtype", dtypeName(weight.dtype)},
-          {"shape", weight.shape}, {"offset", weight.offset},
-          {"bytes", weight.bytes}, {"parts", std::move(parts)}};
+  Json object = {{"name", weight.name},
+                 {"dtype", dtypeName(weight.dtype)},
+                 {"shape", weight.shape},
+                 {"offset", weight.offset},
+                 {"bytes", weight.bytes}};
+  if (weight.gradientOffset != 0)
+    object["gradient_offset"] = weight.gradientOffset;
+  object["parts"] = std::move(parts);
+  return object;
 }
 
 Json toJson(const Buffer &buffer) {
@@ -298,6 +304,8 @@ Status printRoot(Lines &lines, const Plan &plan) {
   lines.member("format", kPlanFormat);
   lines.member("arena_bytes", plan.arenaBytes);
   lines.member("weight_block_bytes", plan.weightBlockBytes);
+  if (plan.gradientBlockBytes != 0)
+    lines.member("gradient_block_bytes", plan.gradientBlockBytes);
   lines.member("precision", precisionName(plan.precision));
   lines.member("mode", modeName(plan.mode));
   lines.member("devices", plan.devices);

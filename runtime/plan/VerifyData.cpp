@@ -48,6 +48,11 @@ public:
       : procedure(procedure), work(work), readOnly(readOnly), buffers(procedure.buffers.size()) {
     facts.readsAtEntry.resize(plan.tensors.size());
     facts.writes.resize(plan.tensors.size());
+    facts.addsTo.resize(plan.weights.size());
+    facts.stores.resize(plan.weights.size());
+    for (const Buffer &buffer : procedure.buffers)
+      gradientOf.push_back(buffer.base == Base::Gradient ? weightOfGradient(plan, buffer.name)
+                                                         : std::nullopt);
   }
 
   Verdict run(const Path &path);
@@ -114,6 +119,7 @@ private:
   WorkBudget &work;
   const std::vector<bool> &readOnly; ///< a tensor
   std::vector<BufferState> buffers;
+  std::vector<std::optional<size_t>> gradientOf; ///< a buffer: the weight
   std::vector<Slice> slices;
   std::vector<Flight> flights;
   std::map<int64_t, int32_t> liveByOffset; ///< the frame's live buffers
@@ -347,6 +353,8 @@ Verdict Simulation::read(const View &view, const Box &box, const Path &path) {
   const Buffer &buffer = procedure.buffers[view.buffer];
   if (buffer.base == Base::Tensor && view.version == 0)
     facts.readsAtEntry[buffer.tensor] = true;
+  if (gradientOf[view.buffer] && view.version == 0)
+    facts.addsTo[*gradientOf[view.buffer]] = true;
   return {};
 }
 
@@ -382,6 +390,8 @@ Verdict Simulation::write(const View &view, const Box &box, const Path &path) {
   state.highest = std::max(state.highest, view.version);
   if (buffer.base == Base::Tensor)
     facts.writes[buffer.tensor] = true;
+  if (gradientOf[view.buffer])
+    facts.stores[*gradientOf[view.buffer]] = true;
   return {};
 }
 

@@ -103,7 +103,6 @@ public:
       EVO_VERIFY(verifyBase(buffer, bufferPath));
     }
     EVO_VERIFY(verifyDisjoint(Base::Saved, path));
-    EVO_VERIFY(verifyDisjoint(Base::Gradient, path));
     EVO_VERIFY(verifySteps(procedure.steps, path, "steps"));
     for (size_t i = 0; i < used.size(); ++i)
       if (!used[i])
@@ -113,6 +112,7 @@ public:
 
 private:
   Verdict verifyBase(const Buffer &buffer, const Path &path);
+  Verdict verifyGradient(const Buffer &buffer, const Path &path);
   Verdict verifyDisjoint(Base base, const Path &path);
   Verdict verifySteps(const std::vector<Step> &steps, const Path &parent, std::string_view field);
   Verdict verifyLoop(const LoopStep &loop, const Path &path);
@@ -161,13 +161,37 @@ Verdict ProcedureForm::verifyBase(const Buffer &buffer, const Path &path) {
                       makeText(buffer.offset + buffer.bytes));
     return {};
   case Base::Saved:
-  case Base::Gradient:
     if (plan.mode == Mode::Infer)
       return violates(0, path.at("base"), "tensor, frame or weight in a plan for inference",
                       baseName(buffer.base));
     return {};
+  case Base::Gradient:
+    return verifyGradient(buffer, path);
   }
   return {};
+}
+
+/// A gradient buffer is a weight's, in the statistic type.
+Verdict ProcedureForm::verifyGradient(const Buffer &buffer, const Path &path) {
+  if (plan.gradientBlockBytes == 0 || procedure.phase == Phase::Forward)
+    return violates(0, path.at("base"),
+                    makeText("no gradient in ", plan.gradientBlockBytes == 0
+                                                    ? "a plan without a backward program"
+                                                    : "a forward procedure"),
+                    baseName(buffer.base));
+  std::optional<size_t> index = weightOfGradient(plan, buffer.name);
+  if (!index)
+    return violates(0, path.at("name"), makeText("'", kGradientPrefix, "' and a weight's name"),
+                    makeText("'", buffer.name, "'"));
+  const Weight &weight = plan.weights[*index];
+  struct Gradient {
+    std::string name;
+    DType dtype;
+    std::vector<int64_t> shape;
+    int64_t bytes;
+  } gradient{buffer.name, statisticType(plan.precision), weight.shape, 0};
+  gradient.bytes = byteSize(weight.shape, gradient.dtype).value_or(0);
+  return verifyStandsFor(buffer, gradient, weight.gradientOffset, path);
 }
 
 Verdict ProcedureForm::verifyDisjoint(Base base, const Path &path) {

@@ -52,7 +52,8 @@ private:
   Verdict verifySummary();
   Verdict clear(const Range &range, const Path &path);
   Verdict reach(int64_t end, const Path &path);
-  Verdict keptOf(const Call &call, int64_t block, const Path &path, Range &range);
+  Verdict keptOf(const BlockRun &run, const Call &call, int64_t block, const Path &path,
+                 Range &range);
 
   const Plan &plan;
   const std::vector<ProcedureFacts> &facts;
@@ -88,11 +89,12 @@ Verdict ArenaCheck::clear(const Range &range, const Path &path) {
   return {};
 }
 
-Verdict ArenaCheck::keptOf(const Call &call, int64_t block, const Path &path, Range &range) {
+Verdict ArenaCheck::keptOf(const BlockRun &run, const Call &call, int64_t block, const Path &path,
+                           Range &range) {
   int64_t offset = 0;
   int64_t height = facts[call.procedure].savedBytes;
   if (call.savedOffset < 0 || call.savedStride < 0 ||
-      __builtin_mul_overflow(call.savedStride, block, &offset) ||
+      __builtin_mul_overflow(call.savedStride, block - run.firstBlock, &offset) ||
       __builtin_add_overflow(offset, call.savedOffset, &offset) || offset > kMaxEnd - height)
     return violates(8, path.at("saved_offset"), makeText("offsets from 0 to ", kMaxEnd),
                     makeText(call.savedOffset, " with stride ", call.savedStride));
@@ -134,8 +136,8 @@ Verdict ArenaCheck::verifyKept(const Program &program, const BlockRun &run, cons
     return violates(8, path.at("saved_offset"), makeText("multiples of ", kAlignment),
                     makeText(call.savedOffset, " with stride ", call.savedStride));
   Range lowest, highest;
-  EVO_VERIFY(keptOf(call, run.firstBlock, path, lowest));
-  EVO_VERIFY(keptOf(call, run.firstBlock + run.blockCount - 1, path, highest));
+  EVO_VERIFY(keptOf(run, call, run.firstBlock, path, lowest));
+  EVO_VERIFY(keptOf(run, call, run.firstBlock + run.blockCount - 1, path, highest));
   Range area{lowest.begin, highest.end};
   EVO_VERIFY(reach(area.end, path.at("saved_offset")));
   EVO_VERIFY(clear(area, path.at("saved_offset")));
@@ -165,13 +167,13 @@ Verdict ArenaCheck::verifyFrames(const Program &program, const BlockRun &run, in
   if (run.blockCount > 1) // the last call's of the block before
     for (const Call &call : run.calls)
       if (facts[call.procedure].savedBytes > 0) {
-        EVO_VERIFY(keptOf(call, lastBlock - 1, path, range));
+        EVO_VERIFY(keptOf(run, call, lastBlock - 1, path, range));
         end = std::max(end, range.end);
       }
   for (size_t i = 0; i < run.calls.size(); ++i) {
     Path callPath = path.at("calls", i);
     if (facts[run.calls[i].procedure].savedBytes > 0) {
-      EVO_VERIFY(keptOf(run.calls[i], lastBlock, callPath, range));
+      EVO_VERIFY(keptOf(run, run.calls[i], lastBlock, callPath, range));
       end = std::max(end, range.end);
     }
     Range live = keptArea;
@@ -203,7 +205,7 @@ Verdict ArenaCheck::verifyStack(const Program &program, const BlockRun &run, con
       if (facts[run.calls[i].procedure].savedBytes == 0)
         continue;
       Range range;
-      EVO_VERIFY(keptOf(run.calls[i], block, callPath, range));
+      EVO_VERIFY(keptOf(run, run.calls[i], block, callPath, range));
       if (hasPrevious && (down ? range.end > previous.begin : range.begin < previous.end))
         return violates(12, callPath.at("saved_offset"),
                         down ? makeText("an end of at most ", previous.begin)
@@ -238,15 +240,12 @@ Verdict ArenaCheck::verifySummary() {
     return violates(10, path.at(field), makeText(expected), makeText(got));
   };
   EVO_VERIFY(equals("arena_bytes", plan.arenaBytes, summary.arenaBytes));
-  int64_t weights = 0;
-  if (__builtin_mul_overflow(plan.model.blocks, plan.weightBlockBytes, &weights))
+  int64_t blockBytes = 0, staticBytes = 0;
+  if (__builtin_add_overflow(plan.weightBlockBytes, plan.gradientBlockBytes, &blockBytes) ||
+      __builtin_mul_overflow(plan.model.blocks, blockBytes, &staticBytes))
     return violates(10, root.at("weight_block_bytes"), "fewer than 2^63 bytes in all blocks",
                     "more");
-  if (plan.mode == Mode::Infer)
-    EVO_VERIFY(equals("static_bytes", weights, summary.staticBytes));
-  else if (summary.staticBytes < weights)
-    return violates(10, path.at("static_bytes"), makeText("at least ", weights),
-                    makeText(summary.staticBytes));
+  EVO_VERIFY(equals("static_bytes", staticBytes, summary.staticBytes));
   EVO_VERIFY(equals("kept_bytes", keptBytes, summary.keptBytes));
   if (summary.libraryBytes < 0)
     return violates(10, path.at("library_bytes"), "at least 0", makeText(summary.libraryBytes));

@@ -28,11 +28,17 @@ Verdict verifyProcedureForm(const Plan &plan);
 /// What programs call and in which order, and what they define (0, 1).
 Verdict verifyPrograms(const Plan &plan);
 
+/// The weight whose gradient a buffer of that name holds, by its index; nothing for any other.
+std::optional<size_t> weightOfGradient(const Plan &plan, std::string_view bufferName);
+const Program *programOf(const Plan &plan, Phase phase);
+
 /// What simulating a procedure found out about it.
 struct ProcedureFacts {
   std::vector<bool> readsAtEntry; ///< a tensor: some step reads what the caller left there
   std::vector<bool> writes;       ///< a tensor: some step writes it
   int64_t savedBytes = 0;         ///< height of its kept tensors
+  std::vector<bool> addsTo;       ///< a weight: some step reads the gradient that was there before
+  std::vector<bool> stores;       ///< a weight: some step writes its gradient
 };
 
 /// Executes each procedure on versions (1, 2, 3, 4, 9, 10, 11, 16).

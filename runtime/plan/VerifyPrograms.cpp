@@ -90,19 +90,40 @@ Verdict verifyWeightsUsed(const Plan &plan, const Path &root) {
   return {};
 }
 
-const Program *programOf(const Plan &plan, Phase phase) {
-  for (const Program &program : plan.programs)
-    if (program.phase == phase)
-      return &program;
-  return nullptr;
-}
-
 /// Calls `visit(run, call, path)` on each call of a program, a run's block once.
 template <class Visit> Verdict forEachCall(const Program &program, const Path &path, Visit visit) {
   for (size_t i = 0; i < program.runs.size(); ++i) {
     Path runPath = path.at("runs", i);
     for (size_t j = 0; j < program.runs[i].calls.size(); ++j)
       EVO_VERIFY(visit(program.runs[i], program.runs[i].calls[j], runPath.at("calls", j)));
+  }
+  return {};
+}
+
+/// Every block of the backward program makes the gradient of every weight; who adds to one comes
+/// behind who wrote it.
+Verdict verifyStores(const Plan &plan, const std::vector<ProcedureFacts> &facts,
+                     const Program &program, const Path &path) {
+  for (size_t i = 0; i < program.runs.size(); ++i) {
+    Path runPath = path.at("runs", i);
+    std::vector<bool> stored(plan.weights.size());
+    for (size_t j = 0; j < program.runs[i].calls.size(); ++j) {
+      const ProcedureFacts &fact = facts[program.runs[i].calls[j].procedure];
+      for (size_t k = 0; k < stored.size(); ++k) {
+        if (fact.addsTo[k] && !stored[k])
+          return violates(1, runPath.at("calls", j),
+                          makeText("the gradient of '", plan.weights[k].name,
+                                   "' to be written in the block before it is read"),
+                          "undefined elements");
+        if (fact.stores[k])
+          stored[k] = true;
+      }
+    }
+    for (size_t k = 0; k < stored.size(); ++k)
+      if (!stored[k])
+        return violates(1, runPath.at("calls"),
+                        makeText("a call that writes the gradient of '", plan.weights[k].name, "'"),
+                        "none");
   }
   return {};
 }
@@ -159,6 +180,8 @@ Verdict verifyCalls(const Plan &plan, const std::vector<ProcedureFacts> &facts) 
           }
           return {};
         }));
+    if (phase == Phase::Backward)
+      EVO_VERIFY(verifyStores(plan, facts, *program, path));
     for (size_t i = 0; i < program->outputs.size(); ++i)
       for (size_t j = 0; j < defined.size(); ++j)
         if (plan.tensors[j].name == program->outputs[i] && !defined[j])

@@ -41,7 +41,7 @@ Verdict verifyPlace(const Path &path, const std::vector<int64_t> &shape, DType d
 
 /// No two entries of a table share a byte.
 template <class Entry>
-Verdict verifyDisjoint(const Path &root, std::string_view table,
+Verdict verifyDisjoint(const Path &root, std::string_view table, std::string_view field,
                        const std::vector<Entry> &entries) {
   std::vector<size_t> order(entries.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -52,7 +52,7 @@ Verdict verifyDisjoint(const Path &root, std::string_view table,
     const Entry &below = entries[order[i - 1]], &above = entries[order[i]];
     if (above.offset < below.offset + below.bytes)
       return violates(
-          9, root.at(table, order[i]).at("offset"),
+          9, root.at(table, order[i]).at(field),
           makeText("at least ", below.offset + below.bytes, ", the end of '", below.name, "'"),
           makeText(above.offset));
   }
@@ -72,7 +72,7 @@ Verdict verifyTensors(const Plan &plan, const Path &root) {
     EVO_VERIFY(verifyShape(path, tensor.shape, 1, kMaxRank));
     EVO_VERIFY(verifyPlace(path, tensor.shape, tensor.dtype, tensor.offset, tensor.bytes));
   }
-  return verifyDisjoint(root, "tensors", plan.tensors);
+  return verifyDisjoint(root, "tensors", "offset", plan.tensors);
 }
 
 Verdict verifyParts(const Weight &weight, const Path &path, std::set<std::string_view> &names) {
@@ -112,10 +112,49 @@ Verdict verifyWeights(const Plan &plan, const Path &root) {
     EVO_VERIFY(verifyParts(weight, path, parameters));
     end = std::max(end, alignTo(weight.offset + weight.bytes));
   }
-  EVO_VERIFY(verifyDisjoint(root, "weights", plan.weights));
+  EVO_VERIFY(verifyDisjoint(root, "weights", "offset", plan.weights));
   if (plan.weightBlockBytes != end)
     return violates(10, root.at("weight_block_bytes"), makeText(end),
                     makeText(plan.weightBlockBytes));
+  return {};
+}
+
+/// Gradients have a place where a backward program makes them.
+Verdict verifyGradients(const Plan &plan, const Path &root) {
+  struct Gradient {
+    std::string_view name;
+    int64_t offset, bytes;
+  };
+  bool trained = plan.mode == Mode::Train && programOf(plan, Phase::Backward);
+  std::vector<Gradient> gradients;
+  int64_t end = 0;
+  for (size_t i = 0; i < plan.weights.size(); ++i) {
+    const Weight &weight = plan.weights[i];
+    Path weightPath = root.at("weights", i);
+    Path path = weightPath.at("gradient_offset");
+    if (!trained && weight.gradientOffset != 0)
+      return violates(0, path, "0 without a backward program", makeText(weight.gradientOffset));
+    std::optional<int64_t> bytes = byteSize(weight.shape, statisticType(plan.precision));
+    if (!bytes || *bytes > kMaxEnd)
+      return violates(0, weightPath.at("shape"), "a gradient of fewer than 2^63 bytes",
+                      makeText(std::span(weight.shape)));
+    int64_t most = kMaxEnd - *bytes;
+    if (weight.gradientOffset < 0 || weight.gradientOffset > most)
+      return violates(8, path, makeText("an offset from 0 to ", most),
+                      makeText(weight.gradientOffset));
+    if (weight.gradientOffset % kAlignment != 0)
+      return violates(8, path, makeText("a multiple of ", kAlignment),
+                      makeText(weight.gradientOffset));
+    gradients.push_back({weight.name, weight.gradientOffset, *bytes});
+    end = std::max(end, alignTo(weight.gradientOffset + *bytes));
+  }
+  int64_t needed = trained ? end : 0;
+  if (trained)
+    EVO_VERIFY(verifyDisjoint(root, "weights", "gradient_offset", gradients));
+  if (plan.gradientBlockBytes != needed)
+    return violates(10, root.at("gradient_block_bytes"),
+                    makeText(needed, trained ? "" : " without a backward program"),
+                    makeText(plan.gradientBlockBytes));
   return {};
 }
 
@@ -221,11 +260,28 @@ Verdict verifyNode(const ScheduleNode &node, const Path &path, int64_t first, in
 
 } // namespace
 
+const Program *programOf(const Plan &plan, Phase phase) {
+  for (const Program &program : plan.programs)
+    if (program.phase == phase)
+      return &program;
+  return nullptr;
+}
+
+std::optional<size_t> weightOfGradient(const Plan &plan, std::string_view bufferName) {
+  if (!bufferName.starts_with(kGradientPrefix))
+    return std::nullopt;
+  for (size_t i = 0; i < plan.weights.size(); ++i)
+    if (plan.weights[i].name == bufferName.substr(kGradientPrefix.size()))
+      return i;
+  return std::nullopt;
+}
+
 Verdict verifyTables(const Plan &plan) {
   Path root;
   EVO_VERIFY(verifyModel(plan, root));
   EVO_VERIFY(verifyTensors(plan, root));
   EVO_VERIFY(verifyWeights(plan, root));
+  EVO_VERIFY(verifyGradients(plan, root));
   EVO_VERIFY(verifyRanks(plan, root));
   return verifyNode(plan.schedule, root.at("schedule"), 0, plan.model.blocks, 0);
 }

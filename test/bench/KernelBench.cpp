@@ -1,88 +1,32 @@
 //===- KernelBench.cpp - CPU kernels beside their products ------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// Times every kernel of one Evoformer block at AlphaFold's channels, and beside it the bare matrix
+// Times every kernel of one Evoformer block at AlphaFold's channels, forwards and backwards (the
+// gradient kernels alone: input gradients are plain `linear`s), and beside it the bare matrix
 // products that it contains, both on one thread, so that their ratio says what the rest of the
 // kernel costs.
 //   evo-bench-kernels [s r]
 //===----------------------------------------------------------------------===//
 #include "runtime/cpu/Blas.h"
 #include "runtime/cpu/CpuBackend.h"
+#include "test/bench/BenchRows.h"
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
-#include <random>
-#include <string>
-#include <vector>
-
-namespace {
 
 using namespace evo;
+using namespace evo::bench;
 using plan::Kernel;
 
-/// batch x [m,k] [n,k]^T
-struct Product {
-  int64_t batch, m, n, k;
-};
-
-struct Row {
-  std::string name;
-  int64_t count; ///< calls a block
-  Kernel kernel;
-  plan::KernelAttributes attributes;
-  std::vector<TensorRef> operands;
-  std::vector<Product> products;
-};
-
-/// Operands share one pool of random numbers, large enough for each; outputs have pools of their
-/// own, so that repeated runs read the same inputs.
-class Buffers {
-public:
-  TensorRef dense(std::vector<int64_t> shape) { return make(shape, {}, 0); }
-  /// Columns [first, first + shape.back()) of rows of `width`.
-  TensorRef slice(std::vector<int64_t> shape, int64_t width, int64_t first) {
-    return make(shape, width, first);
-  }
-  /// The axes reordered: axis d of the result is axis order[d] of `ref`.
-  static TensorRef permuted(TensorRef ref, std::vector<int> order) {
-    TensorRef result = ref;
-    for (size_t d = 0; d < order.size(); ++d) {
-      result.shape[d] = ref.shape[size_t(order[d])];
-      result.strides[d] = ref.strides[size_t(order[d])];
-    }
-    return result;
-  }
-
-private:
-  std::vector<std::vector<float>> pools;
-  std::mt19937 random{1};
-
-  TensorRef make(const std::vector<int64_t> &shape, int64_t width, int64_t first) {
-    TensorRef ref;
-    ref.rank = static_cast<int>(shape.size());
-    std::copy(shape.begin(), shape.end(), ref.shape.begin());
-    int64_t step = 1;
-    for (size_t d = shape.size(); d-- > 0;) {
-      ref.strides[d] = step;
-      step *= d + 1 == shape.size() && width ? width : shape[d];
-    }
-    std::normal_distribution<float> normal;
-    pools.emplace_back(static_cast<size_t>(step));
-    for (float &value : pools.back())
-      value = normal(random);
-    ref.data = reinterpret_cast<std::byte *>(pools.back().data() + first);
-    return ref;
-  }
-};
-
-plan::KernelAttributes attentionAttributes(int64_t heads) {
+plan::KernelAttributes bench::attentionAttributes(int64_t heads) {
   plan::KernelAttributes attributes;
   attributes.heads = heads, attributes.scale = 0.17, attributes.inf = 1e9;
   return attributes;
 }
+
+namespace {
 
 /// Attention of `heads` x 32 over q, k, v that lie in one buffer [b, q, 4 h c].
 Row attentionRow(Buffers &buffers, std::string name, int64_t count, int64_t b, int64_t q,
@@ -266,23 +210,10 @@ double timedProduct(const Product &p) {
   });
 }
 
-} // namespace
-
-int main(int argc, char **argv) {
-  int64_t s = argc == 3 ? std::atoll(argv[1]) : 64, r = argc == 3 ? std::atoll(argv[2]) : 128;
-  auto backend = evo::createCpuBackend(1), parallel = evo::createCpuBackend(0);
-  if (!backend.ok() || !parallel.ok() || s < 1 || r < 1) {
-    std::fprintf(stderr, "usage: evo-bench-kernels [s r]\n");
-    return 2;
-  }
-  std::printf("%s; s = %lld, r = %lld\n", (*backend)->description().c_str(), (long long)s,
-              (long long)r);
-  std::printf("%-36s %5s %10s %10s %7s %11s\n", "kernel", "calls", "ms a call", "products", "ratio",
+/// Prints a line a row and their sum; false where a backend refused.
+bool timeRows(const char *title, const std::vector<Row> &rows, Backend &single, Backend &parallel) {
+  std::printf("%-36s %5s %10s %10s %7s %11s\n", title, "calls", "ms a call", "products", "ratio",
               "all threads");
-  Buffers buffers;
-  std::vector<Row> rows;
-  msaRows(buffers, s, r, rows);
-  pairRows(buffers, r, rows);
   double total = 0, products = 0, totalParallel = 0;
   for (const Row &row : rows) {
     bool ok = true;
@@ -292,10 +223,10 @@ int main(int argc, char **argv) {
             device.launch({row.kernel, plan::Precision::Fp32, &row.attributes, row.operands}).ok();
       });
     };
-    double ms = launch(**backend), parallelMs = launch(**parallel), bare = 0;
+    double ms = launch(single), parallelMs = launch(parallel), bare = 0;
     if (!ok) {
       std::fprintf(stderr, "%s: the backend refused\n", row.name.c_str());
-      return 1;
+      return false;
     }
     for (const Product &product : row.products)
       bare += timedProduct(product);
@@ -307,5 +238,26 @@ int main(int argc, char **argv) {
   }
   std::printf("%-36s %5s %10.3f %10.3f %7.2f %11.3f\n", "block", "", total, products,
               total / products, totalParallel);
-  return 0;
+  return true;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  int64_t s = argc == 3 ? std::atoll(argv[1]) : 64, r = argc == 3 ? std::atoll(argv[2]) : 128;
+  auto backend = evo::createCpuBackend(1), parallel = evo::createCpuBackend(0);
+  if (!backend.ok() || !parallel.ok() || s < 1 || r < 1) {
+    std::fprintf(stderr, "usage: evo-bench-kernels [s r]\n");
+    return 2;
+  }
+  std::printf("%s; s = %lld, r = %lld\n", (*backend)->description().c_str(), (long long)s,
+              (long long)r);
+  Buffers buffers;
+  std::vector<Row> forward, backward;
+  msaRows(buffers, s, r, forward);
+  pairRows(buffers, r, forward);
+  gradientRows(buffers, s, r, backward);
+  bool ok = timeRows("forward", forward, **backend, **parallel) &&
+            timeRows("gradients", backward, **backend, **parallel);
+  return ok ? 0 : 1;
 }

@@ -1,125 +1,21 @@
 //===- Cases.cpp ----------------------------------------------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //===----------------------------------------------------------------------===//
-#include "test/conformance/Cases.h"
+#include "test/conformance/CaseBuilder.h"
 
 #include <algorithm>
-#include <random>
-#include <sstream>
 
 namespace evo::conformance {
-
-namespace {
 
 using plan::Kernel;
 using plan::KernelAttributes;
 
-/// Extents of one case: of the leading axes `*` and by axis letter.
-struct Sizes {
-  std::vector<int64_t> leading;
-  std::map<char, int64_t> extent;
-};
+Sizes attentionSizes(int64_t heads, int64_t b, int64_t q, int64_t k, int64_t width,
+                     int64_t groups) {
+  return {{}, {{'b', b}, {'q', q}, {'k', k}, {'x', heads * width}, {'y', groups * width}}};
+}
 
-/// How many random mixtures of layouts each (sizes, optional operands) is tried with, beside the
-/// dense one.
-constexpr int kMixtures = 2;
-
-class CaseBuilder {
-public:
-  std::vector<KernelCase> cases;
-
-  /// All subsets of the optional operands, each dense, in place where that is allowed, and with
-  /// mixtures of layouts.
-  void sweep(Kernel kernel, const KernelAttributes &attributes, const std::vector<Sizes> &sizes) {
-    const plan::KernelInfo &info = plan::kernelInfo(kernel);
-    std::vector<size_t> optional;
-    bool aliases = false;
-    for (size_t i = 0; i < info.operands.size(); ++i) {
-      if (info.operands[i].isOptional())
-        optional.push_back(i);
-      aliases |= !info.operands[i].mayAlias.empty();
-    }
-    for (const Sizes &size : sizes)
-      for (unsigned subset = 0; subset < 1u << optional.size(); ++subset) {
-        KernelCase base = make(kernel, attributes, size);
-        for (size_t i = 0; i < optional.size(); ++i)
-          base.operands[optional[i]].present = subset >> i & 1;
-        for (int mixture = 0; mixture <= kMixtures; ++mixture) {
-          KernelCase varied = base;
-          if (mixture)
-            mixLayouts(varied);
-          add(varied);
-          varied.inPlace = aliases;
-          if (aliases)
-            add(varied);
-        }
-      }
-  }
-
-  KernelCase make(Kernel kernel, const KernelAttributes &attributes, const Sizes &sizes) const {
-    KernelCase result;
-    result.kernel = kernel;
-    result.attributes = attributes;
-    for (const plan::OperandInfo &operand : plan::kernelInfo(kernel).operands) {
-      OperandCase operandCase;
-      std::string_view axes = operand.axes;
-      if (!axes.empty() && axes.front() == '*') {
-        operandCase.shape = sizes.leading;
-        axes.remove_prefix(1);
-      }
-      for (char axis : axes)
-        operandCase.shape.push_back(axis == 'h' ? attributes.heads : sizes.extent.at(axis));
-      operandCase.fill = fillOf(operand.name);
-      result.operands.push_back(operandCase);
-    }
-    return result;
-  }
-
-  void add(KernelCase testCase) {
-    const plan::KernelInfo &info = plan::kernelInfo(testCase.kernel);
-    testCase.seed = cases.size() + 1;
-    std::ostringstream name;
-    name << info.mnemonic << ' ' << cases.size();
-    for (size_t i = 0; i < testCase.operands.size(); ++i) {
-      const OperandCase &operand = testCase.operands[i];
-      name << ' ' << info.operands[i].name;
-      if (!operand.present) {
-        name << ":absent";
-        continue;
-      }
-      name << '[';
-      for (size_t d = 0; d < operand.shape.size(); ++d)
-        name << (d ? "," : "") << operand.shape[d];
-      name << "]:layout" << int(operand.layout);
-    }
-    if (testCase.inPlace)
-      name << " in place";
-    testCase.name = name.str();
-    cases.push_back(std::move(testCase));
-  }
-
-  void mixLayouts(KernelCase &testCase) {
-    const plan::KernelInfo &info = plan::kernelInfo(testCase.kernel);
-    for (size_t i = 0; i < testCase.operands.size(); ++i) {
-      // A broadcast can be written by no one, and a broadcast line is constant: a layer norm of it
-      // is all rounding error.
-      bool broadcasts = !info.operands[i].isOutput() && testCase.operands[i].shape.size() > 1;
-      for (const plan::OperandInfo &operand : info.operands)
-        broadcasts &= operand.mayAlias != info.operands[i].name;
-      int choices = broadcasts ? kLayouts : kLayouts - 1;
-      testCase.operands[i].layout = Layout(int(random() % uint64_t(choices)));
-    }
-  }
-
-private:
-  static Fill fillOf(std::string_view operand) {
-    if (operand.substr(0, 4) == "mask")
-      return Fill::Mask;
-    return operand == "weight" || operand == "gate_weight" ? Fill::Weight : Fill::Normal;
-  }
-
-  std::mt19937_64 random{20};
-};
+namespace {
 
 void rowKernels(CaseBuilder &builder) {
   KernelAttributes norm;
@@ -244,12 +140,6 @@ void matrixKernels(CaseBuilder &builder) {
                  {{}, {{'b', 2}, {'q', 600}, {'x', 259}, {'u', 1}}}});
 }
 
-/// Sizes of the attention kernels: `width` a head, `groups` key heads.
-Sizes attentionSizes(int64_t heads, int64_t b, int64_t q, int64_t k, int64_t width,
-                     int64_t groups) {
-  return {{}, {{'b', b}, {'q', q}, {'k', k}, {'x', heads * width}, {'y', groups * width}}};
-}
-
 void attentionKernels(CaseBuilder &builder) {
   KernelAttributes attributes;
   attributes.inf = 1e9;
@@ -295,55 +185,87 @@ void attentionKernels(CaseBuilder &builder) {
 
 } // namespace
 
-std::vector<KernelCase> kernelCases() {
-  CaseBuilder builder;
-  rowKernels(builder);
-  emptyCases(builder);
-  linearKernels(builder);
-  matrixKernels(builder);
-  attentionKernels(builder);
-  return std::move(builder.cases);
+const std::vector<KernelCase> &kernelCases() {
+  static const std::vector<KernelCase> cases = [] {
+    CaseBuilder builder;
+    rowKernels(builder);
+    emptyCases(builder);
+    linearKernels(builder);
+    matrixKernels(builder);
+    attentionKernels(builder);
+    gradientKernels(builder);
+    return std::move(builder.cases);
+  }();
+  return cases;
 }
+
+namespace {
+
+/// The axes whose products of extents are the lengths of a kernel's sums.
+std::vector<std::string_view> summedAxes(Kernel kernel) {
+  switch (kernel) {
+  case Kernel::Copy:
+  case Kernel::Gate:
+  case Kernel::Add:
+  case Kernel::LinearGrad:
+  case Kernel::GatedLinearGrad:
+    return {};
+  case Kernel::LayerNorm:
+    return {"c"};
+  case Kernel::LayerNormGrad:
+    return {"c", "*"};
+  case Kernel::WeightGrad:
+  case Kernel::BiasGrad:
+    return {"*"};
+  case Kernel::MaskedMean:
+  case Kernel::MaskedMeanGrad:
+  case Kernel::GateGrad:
+    return {"q"};
+  case Kernel::OuterProduct:
+  case Kernel::OuterProductNorm:
+    return {"s"};
+  case Kernel::OuterProductMean:
+    return {"s", "x"};
+  case Kernel::OuterProductGrad:
+    return {"ic", "jd"};
+  case Kernel::Attention:
+    return {"x", "k"};
+  case Kernel::AttentionGrad:
+  case Kernel::AttentionLogitsGrad:
+  case Kernel::AttentionValuesGrad:
+    return {"x", "k", "hq", "b"};
+  case Kernel::AttentionLogits:
+    return {"x"};
+  default:
+    return {"k"};
+  }
+}
+
+} // namespace
 
 int64_t reductionLength(const KernelCase &testCase) {
   const plan::KernelInfo &info = plan::kernelInfo(testCase.kernel);
-  std::string_view summed;
-  switch (testCase.kernel) {
-  case Kernel::Copy:
-  case Kernel::Gate:
-    return 1;
-  case Kernel::LayerNorm:
-    summed = "c";
-    break;
-  case Kernel::MaskedMean:
-    summed = "q";
-    break;
-  case Kernel::OuterProduct:
-  case Kernel::OuterProductNorm:
-    summed = "s";
-    break;
-  case Kernel::OuterProductMean:
-    summed = "sx";
-    break;
-  case Kernel::Attention:
-    summed = "xk";
-    break;
-  case Kernel::AttentionLogits:
-    summed = "x";
-    break;
-  default:
-    summed = "k";
-  }
-  std::map<char, int64_t> extent;
+  std::map<char, int64_t> extent{{'h', testCase.attributes.heads}};
   for (size_t i = 0; i < info.operands.size(); ++i) {
     std::string_view axes = info.operands[i].axes;
     const std::vector<int64_t> &shape = testCase.operands[i].shape;
-    for (size_t d = 0; d < axes.size() && d < shape.size() && axes[axes.size() - 1 - d] != '*'; ++d)
-      extent[axes[axes.size() - 1 - d]] = shape[shape.size() - 1 - d];
+    size_t leading = axes.front() == '*' ? shape.size() + 1 - axes.size() : 0;
+    if (axes.front() == '*') {
+      extent['*'] = 1;
+      for (size_t d = 0; d < leading; ++d)
+        extent['*'] *= shape[d];
+      axes.remove_prefix(1);
+    }
+    for (size_t d = 0; d < axes.size(); ++d)
+      extent[axes[d]] = shape[leading + d];
   }
   int64_t length = 0;
-  for (char axis : summed)
-    length += extent[axis];
+  for (std::string_view axes : summedAxes(testCase.kernel)) {
+    int64_t product = 1;
+    for (char axis : axes)
+      product *= extent[axis];
+    length += product;
+  }
   return std::max<int64_t>(length, 1);
 }
 

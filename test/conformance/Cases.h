@@ -50,13 +50,15 @@ struct KernelCase {
   plan::KernelAttributes attributes;
   std::vector<OperandCase> operands;
   bool inPlace = false;      ///< outputs coincide with the inputs that they may alias
-  bool hugeIfMasked = false; ///< attention: values of masked keys are 1e30 and must weigh exactly 0
+  bool hugeIfMasked = false; ///< attention: values of masked keys are 1e38 and must weigh exactly 0
   double conditioning = 1;   ///< by how much the data enlarges rounding errors
+  double magnitude = 0; ///< of terms that may cancel: what errors are measured by where it is more
+                        ///< than the outputs' own
   uint64_t seed = 0;
 };
 
 /// All cases of all kernels; the same ones each time.
-std::vector<KernelCase> kernelCases();
+const std::vector<KernelCase> &kernelCases();
 
 /// Terms in the longest sum of the call, for tolerances.
 int64_t reductionLength(const KernelCase &testCase);

@@ -91,7 +91,7 @@ TEST_P(Conformance, AgreesWithReference) {
 INSTANTIATE_TEST_SUITE_P(, Conformance, testing::ValuesIn(subjects()), subjectName);
 
 TEST(ConformanceSuite, HasCasesForEveryKernel) {
-  std::vector<KernelCase> cases = kernelCases();
+  const std::vector<KernelCase> &cases = kernelCases();
   for (const plan::KernelInfo &info : plan::kernelTable()) {
     bool found = false;
     for (const KernelCase &testCase : cases)

@@ -3,19 +3,18 @@
 //===----------------------------------------------------------------------===//
 #include "test/conformance/Reference.h"
 
+#include "test/conformance/ReferenceParts.h"
+
 #include <algorithm>
 #include <cmath>
 
 namespace evo::conformance {
-
-namespace {
 
 using plan::KernelAttributes;
 using Operands = std::vector<DenseTensor>;
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
-/// The leading axes `*` as one: [rows, last].
 DenseTensor asRows(const DenseTensor &tensor, int64_t last) {
   DenseTensor rows = tensor;
   rows.shape = {1, last};
@@ -23,6 +22,31 @@ DenseTensor asRows(const DenseTensor &tensor, int64_t last) {
     rows.shape[0] *= tensor.shape[d];
   return rows;
 }
+
+std::vector<double> logitsOf(const KernelAttributes &attributes, const DenseTensor &query,
+                             const DenseTensor &key, const DenseTensor &bias,
+                             const DenseTensor &mask, int64_t b, int64_t h, int64_t q) {
+  int64_t keys = key.shape[1], width = query.shape[2] / attributes.heads;
+  int64_t g = h % (key.shape[2] / width);
+  double largest = 0;
+  for (int64_t k = 0; mask.present && k < keys; ++k)
+    largest = k ? std::max(largest, mask(b, k)) : mask(b, k);
+  std::vector<double> logits(static_cast<size_t>(keys));
+  for (int64_t k = 0; k < keys; ++k) {
+    double sum = 0;
+    for (int64_t c = 0; c < width; ++c)
+      sum += query(b, q, h * width + c) * key(b, k, g * width + c);
+    sum *= attributes.scale;
+    if (bias.present)
+      sum += bias(h, q, k);
+    if (mask.present)
+      sum += attributes.inf * (mask(b, k) - largest);
+    logits[size_t(k)] = sum;
+  }
+  return logits;
+}
+
+namespace {
 
 void layerNorm(const KernelAttributes &attributes, Operands &o) {
   int64_t channels = o[0].shape.back();
@@ -80,30 +104,6 @@ void gatedLinear(Operands &o) {
       y(r, n) = (o[5].present ? o[5].data[size_t(r)] : 1) * sigmoid(affine(x, r, o[3], o[4], n)) *
                 affine(x, r, o[1], o[2], n);
   o[6].data = y.data;
-}
-
-/// The logits of one (batch, head, query).
-std::vector<double> logitsOf(const KernelAttributes &attributes, const DenseTensor &query,
-                             const DenseTensor &key, const DenseTensor &bias,
-                             const DenseTensor &mask, int64_t b, int64_t h, int64_t q) {
-  int64_t keys = key.shape[1], width = query.shape[2] / attributes.heads;
-  int64_t g = h % (key.shape[2] / width);
-  double largest = 0;
-  for (int64_t k = 0; mask.present && k < keys; ++k)
-    largest = k ? std::max(largest, mask(b, k)) : mask(b, k);
-  std::vector<double> logits(static_cast<size_t>(keys));
-  for (int64_t k = 0; k < keys; ++k) {
-    double sum = 0;
-    for (int64_t c = 0; c < width; ++c)
-      sum += query(b, q, h * width + c) * key(b, k, g * width + c);
-    sum *= attributes.scale;
-    if (bias.present)
-      sum += bias(h, q, k);
-    if (mask.present)
-      sum += attributes.inf * (mask(b, k) - largest);
-    logits[size_t(k)] = sum;
-  }
-  return logits;
 }
 
 /// In place; returns the log-sum-exp.
@@ -274,6 +274,20 @@ void runReference(plan::Kernel kernel, const KernelAttributes &attributes, Opera
   case plan::Kernel::Copy:
     operands[1].data = operands[0].data;
     return;
+  case plan::Kernel::LayerNormGrad:
+  case plan::Kernel::LinearGrad:
+  case plan::Kernel::WeightGrad:
+  case plan::Kernel::BiasGrad:
+  case plan::Kernel::GatedLinearGrad:
+  case plan::Kernel::AttentionGrad:
+  case plan::Kernel::SoftmaxGrad:
+  case plan::Kernel::AttentionValuesGrad:
+  case plan::Kernel::AttentionLogitsGrad:
+  case plan::Kernel::GateGrad:
+  case plan::Kernel::MaskedMeanGrad:
+  case plan::Kernel::OuterProductGrad:
+  case plan::Kernel::Add:
+    return runGradientReference(kernel, attributes, operands);
   }
 }
 

@@ -142,7 +142,7 @@ Placement::Buffer makeBuffer(const OperandCase &operand, DType type) {
 void enlargeMaskedValues(const KernelCase &testCase, std::vector<DenseTensor> &operands) {
   DenseTensor &value = operands[2];
   const DenseTensor &mask = operands[4];
-  if (testCase.kernel != plan::Kernel::Attention || !mask.present)
+  if (!mask.present)
     return;
   for (int64_t b = 0; b < mask.shape[0]; ++b) {
     double largest = 0;
@@ -150,8 +150,21 @@ void enlargeMaskedValues(const KernelCase &testCase, std::vector<DenseTensor> &o
       largest = std::max(largest, mask(b, k));
     for (int64_t k = 0; k < mask.shape[1]; ++k)
       for (int64_t c = 0; largest == 1 && mask(b, k) == 0 && c < value.shape[2]; ++c)
-        value(b, k, c) = 1e30;
+        value(b, k, c) = 1e38;
   }
+}
+
+/// Equal slices where the operand is a broadcast.
+void repeatFirst(const OperandCase &operand, DenseTensor &tensor) {
+  if (operand.layout != Layout::Broadcast || operand.shape.empty() || operand.shape[0] == 0)
+    return;
+  int64_t slice = tensor.count() / operand.shape[0];
+  for (int64_t i = slice; i < tensor.count(); ++i)
+    tensor.data[size_t(i)] = tensor.data[size_t(i % slice)];
+}
+
+double rounded(double value, DType type) {
+  return type == DType::F64 ? value : double(float(value));
 }
 
 DenseTensor drawOperand(const OperandCase &operand, DType type, Random &random) {
@@ -162,16 +175,23 @@ DenseTensor drawOperand(const OperandCase &operand, DType type, Random &random) 
     return tensor;
   tensor.data.resize(size_t(tensor.count()));
   int64_t columns = operand.shape.empty() ? 1 : std::max<int64_t>(operand.shape.back(), 1);
-  for (int64_t i = 0; i < tensor.count(); ++i) {
-    double value = random.draw(operand.fill, i, columns);
-    tensor.data[size_t(i)] = type == DType::F64 ? value : double(float(value));
-  }
-  if (operand.layout == Layout::Broadcast && !operand.shape.empty() && operand.shape[0] > 0) {
-    int64_t slice = tensor.count() / operand.shape[0];
-    for (int64_t i = slice; i < tensor.count(); ++i)
-      tensor.data[size_t(i)] = tensor.data[size_t(i % slice)];
-  }
+  for (int64_t i = 0; i < tensor.count(); ++i)
+    tensor.data[size_t(i)] = rounded(random.draw(operand.fill, i, columns), type);
+  repeatFirst(operand, tensor);
   return tensor;
+}
+
+/// The o and lse of `attention_grad` are those of `attention`, but for rounding and broadcasts.
+void deriveFromForward(const KernelCase &testCase, DType type, std::vector<DenseTensor> &operands) {
+  if (testCase.kernel != plan::Kernel::AttentionGrad)
+    return;
+  std::vector<DenseTensor> forward(operands.begin(), operands.begin() + 7);
+  runReference(plan::Kernel::Attention, testCase.attributes, forward);
+  for (size_t i : {5, 6}) {
+    for (size_t e = 0; e < forward[i].data.size(); ++e)
+      operands[i].data[e] = rounded(forward[i].data[e], type);
+    repeatFirst(testCase.operands[i], operands[i]);
+  }
 }
 
 /// The scale that an output's errors are measured by, beside the element itself. Masked logits are
@@ -202,7 +222,7 @@ std::string compareOutput(const KernelCase &testCase, size_t index, const DenseT
   forEachElement(buffer.view, [&](int64_t offset) {
     double want = expected.data[size_t(i)];
     double got = load(after.data() + buffer.start + offset * plan::elementBytes(type), type);
-    double bound = tolerance * (std::abs(want) + typical);
+    double bound = tolerance * (std::abs(want) + std::max(typical, testCase.magnitude));
     if (!(std::abs(got - want) <= bound) && wrong++ < 3)
       problems += "operand " + std::to_string(index) + " element " + std::to_string(i) +
                   ": expected " + std::to_string(want) + ", got " + std::to_string(got) +
@@ -225,6 +245,7 @@ Placement place(const KernelCase &testCase, plan::Precision precision) {
     placement.operands.push_back(drawOperand(testCase.operands[i], type, random));
   if (testCase.hugeIfMasked)
     enlargeMaskedValues(testCase, placement.operands);
+  deriveFromForward(testCase, type, placement.operands);
   for (size_t i = 0; i < info.operands.size(); ++i) {
     bool statistic = info.operands[i].type == plan::OperandType::Statistic;
     Placement::Buffer buffer =

@@ -190,12 +190,12 @@ TEST(Executor, RefusesWhatItDoesNotRun) {
   auto executor =
       Executor::create(plan, machine.backend, machine.arena.data(), machine.weights.data());
   EXPECT_MESSAGE((*executor)->run(Phase::Backward),
-                 "expected the forward program, got 'backward': this version runs inference only");
+                 "expected a program 'backward' in the plan, got none");
   EXPECT_MESSAGE((*executor)->run(Phase::Optimizer),
-                 "expected the forward program, got 'optimizer': this version runs inference only");
+                 "expected a program 'optimizer' in the plan, got none");
   plan.programs.clear();
   EXPECT_MESSAGE((*executor)->run(Phase::Forward),
-                 "expected a forward program in the plan, got none");
+                 "expected a program 'forward' in the plan, got none");
 }
 
 TEST(Executor, RefusesPlansThatWereNotVerified) {

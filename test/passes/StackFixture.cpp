@@ -79,7 +79,8 @@ Result<int64_t> predictArena(ModuleOp module) {
   int64_t frame = 0;
   for (ir::ModuleOpInterface op : modulesOf(module)) {
     EVO_ASSIGN(Candidate candidate,
-               priceCandidate(op, op.getModuleChoice(), profile, getPrecision(stack.getModel())));
+               priceCandidate(op, op.getModuleChoice(), profile, getPrecision(stack.getModel()),
+                              plan::Mode::Infer));
     frame = std::max(frame, candidate.frameBytes);
   }
   return tensors + frame;

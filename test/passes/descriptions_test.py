@@ -56,10 +56,11 @@ class Descriptions(unittest.TestCase):
                     continue
                 parts = squeeze(example.group(1) or example.group(2)).split("...")
                 pattern = ".*?".join(re.escape(part.strip()) for part in parts)
-                self.assertRegex(text, pattern, f"{name}: expected its example in a round trip of test/passes/{dialect}")
+                # Not assertRegex, which would print all round trips.
+                self.assertTrue(re.search(pattern, text), f"{name}: expected its example in a round trip of test/passes/{dialect}")
 
     def test_kern(self):
-        self.check("Kern", 31)
+        self.check("Kern", 49)
 
     def test_evo(self):
         self.check("Evo", 11)
@@ -97,7 +98,7 @@ class KernelRows(unittest.TestCase):
 
     def test_ops_are_the_rows(self):
         rows, ops = self.rows(), self.ops()
-        self.assertEqual(len(rows), 14)
+        self.assertEqual(len(rows), 27)
         self.assertEqual(ops, rows)
 
 

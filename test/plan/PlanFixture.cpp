@@ -46,6 +46,16 @@ public:
     return whole(add(name, Base::Saved, shape, offset), version);
   }
 
+  /// Of the weight of that name.
+  View gradient(const std::string &name) {
+    for (const Weight &weight : plan.weights)
+      if (weight.name == name)
+        return whole(add(std::string(kGradientPrefix) + name, Base::Gradient, weight.shape,
+                         weight.gradientOffset),
+                     1);
+    std::abort();
+  }
+
   AllocStep alloc(const std::string &name, const Shape &shape, int64_t offset) {
     return {add(name, Base::Frame, shape, offset)};
   }
@@ -425,6 +435,67 @@ Plan trainingPlan() {
   summary.predictedPeakBytes = 4608;
   summary.keptBytes = 6 * 512;
   summary.predictedMs = 0.036; // 3 us a call, 2 calls in each direction, 3 blocks
+  return plan;
+}
+
+Plan gradientPlan() {
+  Plan plan;
+  plan.model = {"gradients", "evoformer", 3, {{"s", 4}, {"r", 4}}, {}};
+  plan.mode = Mode::Train;
+  plan.profile = "analytic-h100";
+  plan.backend = "cuda";
+  addTensor(plan, "m", {4, 4});
+  addTensor(plan, "dm", {4, 4});
+  addWeight(plan, "weight", {4, 4});
+  addWeight(plan, "bias", {4});
+  plan.weights[1].gradientOffset = 512;
+  plan.gradientBlockBytes = 1024;
+
+  Builder forward(plan, "linear");
+  View kept = forward.saved("kept", {4, 4}, 0, 1);
+  forward.procedure.steps.push_back(
+      {forward.step(Kernel::Copy, {}, {{"x", forward.tensor(0, 0)}, {"y", kept}})});
+  forward.procedure.steps.push_back({forward.step(Kernel::Linear, {},
+                                                  {{"x", kept},
+                                                   {"weight", forward.weight("weight")},
+                                                   {"bias", forward.weight("bias")},
+                                                   {"residual", forward.tensor(0, 0)},
+                                                   {"y", forward.tensor(0, 1)}})});
+
+  Builder backward(plan, "linear_backward");
+  backward.procedure.phase = Phase::Backward;
+  backward.procedure.frameBytes = 512;
+  std::vector<Step> &steps = backward.procedure.steps;
+  View dm = backward.tensor(1, 0);
+  steps.push_back({backward.step(Kernel::WeightGrad, {},
+                                 {{"du", dm},
+                                  {"x", backward.saved("kept", {4, 4}, 0, 0)},
+                                  {"dweight", backward.gradient("weight")}})});
+  steps.push_back({backward.step(Kernel::BiasGrad, {},
+                                 {{"du", dm}, {"dbias", backward.gradient("bias")}})});
+  steps.push_back({backward.alloc("dy", {4, 4}, 0)});
+  steps.push_back({backward.step(Kernel::Copy, {}, {{"x", dm}, {"y", backward.frame("dy", 1)}})});
+  steps.push_back({backward.step(Kernel::Linear, {},
+                                 {{"x", backward.frame("dy", 1)},
+                                  {"weight", ordered(backward.weight("weight"), {1, 0})},
+                                  {"residual", dm},
+                                  {"y", backward.tensor(1, 1)}})});
+  steps.push_back({backward.free("dy")});
+  plan.procedures = {forward.procedure, backward.procedure};
+
+  // m 512, dm 512, for each block a kept tensor of 512, then the frame of 512.
+  plan.programs.push_back({Phase::Forward, {"m"}, {"m"}, {{0, 3, {{0, 2560, 1024, 512}}}}});
+  plan.programs.push_back({Phase::Backward, {"dm"}, {"dm"}, {{0, 3, {{1, 2560, 1024, 512}}}}});
+  plan.schedule = {"stack", "evoformer", "", 0, 3, {}};
+  plan.arenaBytes = 3072;
+  Summary &summary = plan.summary;
+  summary.policy = "small";
+  summary.budgetBytes = 16384;
+  summary.arenaBytes = 3072;
+  summary.staticBytes = 3 * (1024 + 1024); // weights and gradients of three blocks
+  summary.predictedPeakBytes = 3072 + 6144;
+  summary.keptBytes = 3 * 512;
+  summary.predictedMs = 0.039; // 3 us forward, 10 us backward, 3 blocks
   return plan;
 }
 

@@ -72,15 +72,15 @@ REFUSED = {
     "the sweep": (["tiny.json", "--sweep"], 2, ["--sweep is not in this version", "come with the schedule search"]),
     "the sweep with a count": (["tiny.json", "--sweep=5"], 2, ["--sweep is not in this version"]),
     "packing": (["--pack", "b.csv", "--capacity", "1000"], 2, ["--pack is not in this version", "come with the schedule search"]),
-    "training": (["tiny.json", "--mode=train"], 1, ["expected mode infer, got train", "--mode=infer"]),
+    "training with an optimizer": (["optimizer.json", "--mode=train"], 1, ["expected a specification without dropout and optimizer", "--mode=infer"]),
     "one file for two outputs": (["tiny.json", "-o", "a", "--json=a"], 2, ["expected different files to write, got 'a' twice"]),
     "a report to standard output": (["tiny.json", "--json=-"], 2, ["--json: expected a file, got '-'"]),
     "small in inference": (["tiny.json", "--policy=small"], 2, ["evoformer for inference on 1 device: expected auto, direct or chunk, got 'small'"]),
     "extra in inference": (["tiny.json", "--policy=extra"], 2, ["expected auto, direct or chunk, got 'extra'"]),
     "dap on one device": (["tiny.json", "--policy=dap"], 2, ["on 1 device: expected auto, direct or chunk, got 'dap'"]),
-    "dap on two devices": (["tiny.json", "--policy=dap", "--devices=2"], 1, ["this version has auto, direct and chunk, got 'dap'"]),
+    "dap on two devices": (["tiny.json", "--policy=dap", "--devices=2"], 1, ["for inference this version has auto, direct, chunk; got 'dap'"]),
     "dap+small in inference": (["tiny.json", "--policy=dap+small", "--devices=2"], 2, ["on 2 devices: expected auto, direct, chunk, dap or dap+chunk, got 'dap+small'"]),
-    "a policy of training": (["tiny.json", "--policy=small", "--mode=train"], 1, ["got 'small'"]),
+    "a policy that training will have": (["tiny.json", "--policy=large", "--mode=train"], 1, ["for training this version has auto, small; got 'large'"]),
     "extra without an MSA": (["tiny.json", "--policy=extra", "--mode=train", "--set", "stack=template_pair"], 1, ["tiny.json: "]),
     "an override without a value": (["tiny.json", "--set", "s"], 2, ["--set: expected NAME=VALUE, got \"s\""]),
     "an override of no key": (["tiny.json", "--set", "c_x=3"], 2, ["--set \"c_x\": expected a key of the specification", "did you mean \"c_m\""]),
@@ -99,6 +99,7 @@ REFUSED = {
 def refused(arguments, status, parts):
     def check(folder):
         (folder / "folder.json").mkdir()
+        (folder / "optimizer.json").write_text(json.dumps({**TINY, "optimizer": {"kind": "sgd", "lr": 0.01}}))
         evo_opt = tool(folder)
         given = {a.split("=")[0] for a in arguments}
         more = [a for a in OUTPUTS if a.split("=")[0] not in given and a != "plan.json"]

@@ -20,7 +20,7 @@ out = sys.argv[sys.argv.index("-o") + 1]
 json.dump(flags, open(out, "w"))
 """
 
-# Stands in for evo-run: writes the golden file's own outputs, as F64 in fp64, scaled by FACTOR under the policy chunk.
+# Stands in for evo-run: writes the golden file's own outputs and gradients, as F64 in fp64, scaled by FACTOR under the policy chunk.
 EVO_RUN = """#!{python}
 import array, json, sys
 sys.dont_write_bytecode = True
@@ -31,13 +31,17 @@ flags = dict(a[2:].split("=", 1) for a in sys.argv[2:])
 if {crash}:
     sys.exit("out of luck")
 factor = {factor} if plan["policy"] == "chunk" else 1.0
-tensors = {{}}
+outputs, gradients = {{}}, {{}}
 for name, tensor in golden.load({file!r})[0].items():
-    if name.startswith("out."):
+    prefix = next((p for p in ("out.", "grad.in.", "grad.param.") if name.startswith(p)), None)
+    if prefix:
         kind = "d" if plan["dtype"] == "fp64" else "f"
         raw = array.array(kind, [v * factor for v in golden.values(tensor)]).tobytes()
-        tensors[name[4:]] = ("F64" if kind == "d" else "F32", tensor[1], raw)
-golden.save(flags["outputs"], tensors)
+        part = outputs if prefix == "out." else gradients
+        part[name[len(prefix):]] = ("F64" if kind == "d" else "F32", tensor[1], raw)
+golden.save(flags["outputs"], outputs)
+if "gradients" in flags:
+    golden.save(flags["gradients"], gradients)
 """
 
 
@@ -59,22 +63,22 @@ class Driver(unittest.TestCase):
 
     def test_reference_values_pass(self):
         status, output = self.drive()
-        self.assertEqual((status, output.splitlines()[-1]), (0, "4 passed, 0 failed"), output)
+        self.assertEqual((status, output.splitlines()[-1]), (0, "8 passed, 0 failed"), output)
 
     def test_disagreement_in_fp64_fails(self):
         # 1e-8 is within what fp32 and fp64 hold against the file, but not what two policies may differ by.
         status, output = self.drive(factor=1 + 1e-8)
-        self.assertEqual((status, output.splitlines()[-1]), (1, "3 passed, 1 failed"), output)
-        self.assertIn("FAIL: evoformer_stress_one, chunk, fp64", output)
+        self.assertEqual((status, output.splitlines()[-1]), (1, "7 passed, 1 failed"), output)
+        self.assertIn("FAIL: evoformer_stress_one, infer, chunk, fp64, all kernels", output)
         self.assertIn("expected direct's values within 1e-10", output)
 
     def test_wrong_values_fail(self):
         status, output = self.drive(factor=1 + 1e-3)
-        self.assertEqual((status, output.splitlines()[-1]), (1, "2 passed, 2 failed"), output)
+        self.assertEqual((status, output.splitlines()[-1]), (1, "6 passed, 2 failed"), output)
 
     def test_a_program_that_fails_is_told(self):
         status, output = self.drive(crash=True)
-        self.assertEqual((status, output.splitlines()[-1]), (1, "0 passed, 4 failed"), output)
+        self.assertEqual((status, output.splitlines()[-1]), (1, "0 passed, 8 failed"), output)
         self.assertIn("out of luck", output)
 
 

@@ -3,7 +3,7 @@
 
   golden_test.py --evo-opt PROGRAM --evo-run PROGRAM [FOLDER...]
 
-Each *.safetensors of the folders, under each policy, in fp32 and fp64. Without folders: test/golden, and the folder
+Each *.safetensors of the folders, under each policy, in fp32 and fp64; in training with all gradients. Without folders: test/golden, and the folder
 in EVO_GOLDEN, by default ../shared/golden beside the repository where it is there. In fp64 each policy's outputs must also be
 within 1e-10 of direct's. Ends with "N passed, N failed"; exit status 1 where one failed or no file was found.
 """
@@ -17,7 +17,8 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "test" / "golden" / "golden.py"
 PROFILE = ROOT / "examples" / "profiles" / "cpu.json"
-POLICIES = ("direct", "chunk")
+POLICIES = {"infer": ("direct", "chunk"), "train": ("small",)}
+KERNELS = ("all", "plain")
 DTYPES = ("fp32", "fp64")
 AGREEMENT = 1e-10
 TIMEOUT_S = 300
@@ -65,6 +66,17 @@ def check(programs, file, folder, policy, dtype):
     return problem
 
 
+def check_training(programs, file, folder, policy, dtype, kernels):
+    """Nothing where outputs and all gradients hold, else why not."""
+    plan, outputs, gradients = folder / "train.json", folder / "o.safetensors", folder / "g.safetensors"
+    problem = run(programs.evo_opt, folder / "spec.json", "-o", plan, f"--policy={policy}", f"--dtype={dtype}", "--mode=train",
+                  f"--kernels={kernels}", f"--profile={PROFILE}", "--quiet")
+    problem = problem or run(programs.evo_run, plan, "--backend=cpu", f"--weights={folder / 'weights.safetensors'}",
+                             f"--inputs={folder / 'inputs.safetensors'}", f"--cotangents={folder / 'cotangents.safetensors'}",
+                             f"--outputs={outputs}", f"--gradients={gradients}")
+    return problem or run(sys.executable, GOLDEN, "compare", file, "--outputs", outputs, "--gradients", gradients, "--dtype", dtype)
+
+
 def golden_folders():
     default = ROOT.parent / "shared" / "golden"
     extra = pathlib.Path(os.environ["EVO_GOLDEN"]) if os.environ.get("EVO_GOLDEN") else default
@@ -94,11 +106,14 @@ def main():
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
             problem = run(sys.executable, GOLDEN, "split", file, folder, "--mode", "infer")
-            for dtype in DTYPES:
-                for policy in POLICIES:
-                    what = problem or check(programs, file, folder, policy, dtype)
-                    print(f"{'FAIL' if what else 'pass'}: {file.stem}, {policy}, {dtype}" + (f"\n{what}" if what else ""), flush=True)
-                    passed, failed = passed + (not what), failed + bool(what)
+            cases = [("infer", policy, dtype, "all") for dtype in DTYPES for policy in POLICIES["infer"]]
+            cases += [("train", policy, dtype, kernels) for dtype in DTYPES for policy in POLICIES["train"] for kernels in KERNELS]
+            for mode, policy, dtype, kernels in cases:
+                what = problem or (check(programs, file, folder, policy, dtype) if mode == "infer" else
+                                   check_training(programs, file, folder, policy, dtype, kernels))
+                label = f"{file.stem}, {mode}, {policy}, {dtype}, {kernels} kernels"
+                print(f"{'FAIL' if what else 'pass'}: {label}" + (f"\n{what}" if what else ""), flush=True)
+                passed, failed = passed + (not what), failed + bool(what)
     print(f"{passed} passed, {failed} failed")
     return 0 if passed and not failed else 1
 

@@ -141,6 +141,8 @@ Result<Settings> readSettings(const CommandLine &line, const std::string &path) 
   run.outputs = line.textOr("--outputs", "");
   run.json = line.textOr("--json", "");
   run.trace = line.textOr("--trace", "");
+  run.cotangents = line.textOr("--cotangents", "");
+  run.gradients = line.textOr("--gradients", "");
   run.checkFinite = line.has("--check-finite");
   settings.quiet = line.has("--quiet");
   return settings;

@@ -6,43 +6,16 @@
 // y's axes are ordered as they lie in memory, so that it is written in order; where x runs along
 // another axis than y does, these two axes are copied as a transposition in bands.
 //===----------------------------------------------------------------------===//
-#include "runtime/cpu/kernels/Rows.h"
+#include "runtime/cpu/kernels/Axes.h"
 
 namespace evo::cpu::EVO_CPU_ISA {
 
-namespace {
-
-void swapAxes(Operand &operand, int a, int b) {
-  int64_t extent = operand.shape[a], stride = operand.strides[a];
-  operand.shape[a] = operand.shape[b], operand.strides[a] = operand.strides[b];
-  operand.shape[b] = extent, operand.strides[b] = stride;
-}
-
-/// Drops axes of extent 1 and brings y's axes to descending strides; x goes along.
-void sortAxes(Operand &x, Operand &y) {
-  int kept = 0;
-  for (int d = 0; d < y.rank; ++d)
-    if (y.shape[d] != 1) {
-      swapAxes(x, kept, d);
-      swapAxes(y, kept, d);
-      ++kept;
-    }
-  x.rank = y.rank = kept;
-  for (int i = 1; i < kept; ++i)
-    for (int j = i; j > 0 && y.strides[j] > y.strides[j - 1]; --j) {
-      swapAxes(x, j, j - 1);
-      swapAxes(y, j, j - 1);
-    }
-}
-
-} // namespace
-
 template <class T> void launchCopy(const Launch &launch) {
-  Operand x = launch.operands[0], y = launch.operands[1];
-  for (int d = 0; d < y.rank; ++d)
-    if (y.shape[d] == 0)
-      return;
-  sortAxes(x, y);
+  Operand operands[] = {launch.operands[0], launch.operands[1]};
+  const Operand &x = operands[0], &y = operands[1];
+  if (isEmpty(y))
+    return;
+  sortAxes(operands, 1);
   int inner = y.rank - 1;
   int64_t cols = y.rank ? y.shape[inner] : 1;
   int64_t xStride = y.rank ? x.strides[inner] : 1, yStride = y.rank ? y.strides[inner] : 1;

@@ -52,6 +52,14 @@ template <class T> void gateLine(T *line, const T *other, int64_t stride, int64_
   zipLine(line, other, stride, n, [](T a, T b) { return a * fastSigmoid(b); });
 }
 
+/// line[i] *= sigmoid'(other[i * stride])
+template <class T> void gateSlopeLine(T *line, const T *other, int64_t stride, int64_t n) {
+  zipLine(line, other, stride, n, [](T a, T b) {
+    T opening;
+    return a * fastSigmoidSlope(b, opening);
+  });
+}
+
 template <class T> void reluLine(T *line, int64_t n) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i)

@@ -69,4 +69,11 @@ template <class T> [[gnu::always_inline]] inline T fastSigmoid(T x) {
   return T(1) / (T(1) + fastExp(-x));
 }
 
+/// sigmoid(x) and its derivative, the latter without the cancellation in 1 - sigmoid(x).
+template <class T> [[gnu::always_inline]] inline T fastSigmoidSlope(T x, T &sigmoid) {
+  T e = fastExp(-x);
+  sigmoid = T(1) / (T(1) + e);
+  return e * sigmoid * sigmoid;
+}
+
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -69,6 +69,7 @@ public:
 
   int64_t rows() const { return rowAxis < 0 ? 1 : extent[rowAxis]; }
   int64_t outer() const { return outerCount; }
+  int64_t rowStride(int number) const { return rowAxis < 0 ? 0 : stride[number][rowAxis]; }
 
   /// Operand `number` at `outerIndex`: one row a row of the row axis, columns by `colStride`.
   template <class T>
@@ -110,18 +111,31 @@ struct Tile {
   int64_t outer, row, rows, col, cols;
 };
 
+/// Rows and columns cut into tiles of at most `tileRows` x `tileCols`.
+class TileGrid {
+public:
+  TileGrid(const RowSpace &space, int64_t cols, int64_t tileRows, int64_t tileCols)
+      : rows(space.rows()), cols(cols), tileRows(tileRows), tileCols(tileCols),
+        rowTiles(ceilDiv(rows, tileRows)), colTiles(ceilDiv(cols, tileCols)),
+        total(space.outer() * rowTiles * colTiles) {}
+  int64_t count() const { return total; }
+  Tile at(int64_t i) const {
+    int64_t col = i % colTiles * tileCols, row = i / colTiles % rowTiles * tileRows;
+    return {i / colTiles / rowTiles, row, smaller(tileRows, rows - row), col,
+            smaller(tileCols, cols - col)};
+  }
+
+private:
+  int64_t rows, cols, tileRows, tileCols, rowTiles, colTiles, total;
+};
+
 /// Calls body(tile, workspace) for every tile of at most `tileRows` x `tileCols`.
 template <class Body>
 void forEachTile(const Launch &launch, const RowSpace &space, int64_t cols, int64_t tileRows,
                  int64_t tileCols, const Body &body) {
-  int64_t rowTiles = ceilDiv(space.rows(), tileRows), colTiles = ceilDiv(cols, tileCols);
-  forEachTask(launch, space.outer() * rowTiles * colTiles,
-              [&](int64_t i, const Workspace &workspace) {
-                int64_t col = i % colTiles * tileCols, row = i / colTiles % rowTiles * tileRows;
-                body(Tile{i / colTiles / rowTiles, row, smaller(tileRows, space.rows() - row), col,
-                          smaller(tileCols, cols - col)},
-                     workspace);
-              });
+  TileGrid grid(space, cols, tileRows, tileCols);
+  forEachTask(launch, grid.count(),
+              [&](int64_t i, const Workspace &workspace) { body(grid.at(i), workspace); });
 }
 
 } // namespace evo::cpu::EVO_CPU_ISA

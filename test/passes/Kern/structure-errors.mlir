@@ -83,7 +83,7 @@
 // -----
 
 kern.tensor @z : tensor<5x5xf32>
-// expected-error @below {{expected a block argument a boundary tensor (1) or none, got 2}}
+// expected-error @below {{expected a block argument a tensor (1) or none, got 2}}
 kern.procedure @p module "" phase "forward" choice "" tensors [@z] {
 ^bb0(%a: tensor<5x5xf32>, %b: tensor<5x5xf32>):
   kern.return [@z] %a : tensor<5x5xf32>

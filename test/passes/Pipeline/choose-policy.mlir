@@ -34,7 +34,7 @@ evo.stack @template_pair tensors ["z", "pair_mask"] model {blocks = 2 : i64, pre
 
 // AUTO: error: no plan of policy auto fits in 30719 bytes: needed by policy: direct 40960, chunk 30720 bytes; the smallest feasible budget is 30720 bytes; give more --memory, a smaller type or sizes
 // NAMED: error: no plan of policy direct fits in 40959 bytes: needed by policy: direct 40960 bytes; the smallest feasible budget is 40960 bytes
-// POLICY: error: expected policy auto, direct or chunk, got fast
+// POLICY: error: expected policy auto, direct, chunk or small, got fast
 // KERNELS: error: expected kernels all or plain, got some
 // PROFILE: error: h1000: No such file or directory
 // EMPTY: error: expected one evo.stack in the module

@@ -1,0 +1,67 @@
+//===- Gradients.h - the reverse sweep at the value level -------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// A module's backward is the reverse sweep over its kernels: each knows its own (`emitBackward`), this class
+// keeps what has been gathered so far. What a kernel reads again of the forward is simply used: whether it is
+// kept or computed again is a matter of the procedure that holds it.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "dialects/Kern/KernBuilder.h"
+
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/MapVector.h"
+
+namespace evo::kern {
+
+class GradientBuilder {
+public:
+  GradientBuilder(mlir::OpBuilder &builder, mlir::Location location, mlir::Type storageType,
+                  mlir::Type statisticType)
+      : builder(builder), location(location), storageType(storageType),
+        statisticType(statisticType), kernels(builder, location, storageType, statisticType) {}
+
+  /// Sweeps over the kernels that `block` holds now, last first, emitting at the builder's place. The
+  /// gradients of the values that the caller knows have been set before.
+  mlir::LogicalResult sweep(mlir::Block &block);
+
+  /// Marks a value that gradients flow to; weights need no mark.
+  void setActive(mlir::Value value) { active[value] = true; }
+  /// Marks a value that none flow to.
+  void setMask(mlir::Value value) { active[value] = false; }
+  bool isActive(mlir::Value value);
+
+  /// The gradient gathered so far, or null.
+  mlir::Value get(mlir::Value value) const { return gradients.lookup(value); }
+  void set(mlir::Value value, mlir::Value gradient) { gradients[value] = gradient; }
+  /// Adds a contribution.
+  void add(mlir::Value value, mlir::Value contribution);
+  /// The gradients of all weights that have one, by weight, after the sweep.
+  llvm::MapVector<mlir::Value, mlir::Value> weightGradients();
+
+  // What the kernels' backwards are made of; each adds to the gradients of its inputs.
+  /// y = x weight^T + bias from du = dy: contributes to x, weight and bias.
+  void addLinear(mlir::Value du, mlir::Value x, mlir::Value weight, mlir::Value bias);
+  mlir::Value linearGrad(mlir::Value dy, mlir::Value h, mlir::Value rowScale, mlir::Value gate,
+                         plan::Activation activation, mlir::Value *dgate);
+  /// The value in the storage type.
+  mlir::Value toStorage(mlir::Value value);
+
+  KernBuilder &kernelBuilder() { return kernels; }
+  mlir::OpBuilder &opBuilder() { return builder; }
+  mlir::Location getLoc() const { return location; }
+  /// The type of a value's gradient: its shape, in the statistic type for accumulated ones.
+  mlir::RankedTensorType statisticLike(mlir::Value value) const;
+
+private:
+  void gatherSlices(mlir::Value base);
+
+  mlir::OpBuilder &builder;
+  mlir::Location location;
+  mlir::Type storageType, statisticType;
+  KernBuilder kernels;
+  llvm::DenseMap<mlir::Value, mlir::Value> gradients;
+  llvm::DenseMap<mlir::Value, bool> active;
+};
+
+} // namespace evo::kern

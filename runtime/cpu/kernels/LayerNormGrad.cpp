@@ -1,0 +1,213 @@
+//===- LayerNormGrad.cpp --------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// With xhat = (x - mean) * rstd and e = dy * weight:
+// dx = residual + rstd * (e - mean_c(e) - xhat * mean_c(e * xhat));
+// dweight[c] = weight_accumulator[c] + sum_* dy * xhat; dbias[c] = bias_accumulator[c] + sum_* dy.
+// Each output may be what is added to it.
+//
+// One pass over the rows: a task has a chunk of them, of which it stores dx and sums dweight and
+// dbias in its slot, in double. Channels beyond a slot are summed in further passes that leave dx
+// alone. Rows that lie apart are gathered into scratch a few at a time.
+//===----------------------------------------------------------------------===//
+#include "runtime/cpu/kernels/Elementwise.h"
+#include "runtime/cpu/kernels/Partials.h"
+
+#include <math.h>
+
+namespace evo::cpu::EVO_CPU_ISA {
+
+namespace {
+
+/// A row; strides in elements.
+template <class T> struct NormRow {
+  const T *x, *dy, *weight;
+  int64_t xStride, dyStride, weightStride, channels;
+  bool dense() const { return xStride == 1 && dyStride == 1 && weightStride == 1; }
+};
+
+template <class T> struct RowMoments { T mean, rstd; };
+
+/// sum of f(i) over [0, n)
+template <class T, class F> [[gnu::always_inline]] inline T sumOver(int64_t n, const F &f) {
+  T sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < n; ++i)
+    sum += f(i);
+  return sum;
+}
+
+template <class T> RowMoments<T> momentsOf(const NormRow<T> &row, double eps) {
+  int64_t n = row.channels, stride = row.xStride;
+  const T *x = row.x;
+  T mean = (stride == 1 ? sumOver<T>(n, [&](int64_t i) { return x[i]; })
+                        : sumOver<T>(n, [&](int64_t i) { return x[i * stride]; })) /
+           T(n);
+  auto square = [mean](T value) { return (value - mean) * (value - mean); };
+  T variance = (stride == 1 ? sumOver<T>(n, [&](int64_t i) { return square(x[i]); })
+                            : sumOver<T>(n, [&](int64_t i) { return square(x[i * stride]); })) /
+               T(n);
+  return {mean, T(1) / T(sqrt(variance + T(eps)))};
+}
+
+/// dx may be dy or the residual, which may be null.
+template <class T>
+void gradRow(const NormRow<T> &row, RowMoments<T> moments, Line<const T> residual, Line<T> dx) {
+  auto [mean, rstd] = moments;
+  int64_t n = row.channels;
+  auto pass = [&](int64_t xs, int64_t dys, int64_t ws, int64_t rs, int64_t dxs)
+      __attribute__((always_inline)) {
+    const T *x = row.x, *dy = row.dy, *weight = row.weight;
+    T sum = 0, product = 0;
+#pragma omp simd reduction(+ : sum, product)
+    for (int64_t i = 0; i < n; ++i) {
+      T e = dy[i * dys] * weight[i * ws];
+      sum += e;
+      product += e * ((x[i * xs] - mean) * rstd);
+    }
+    sum /= T(n), product /= T(n);
+    auto grad = [&](int64_t i) __attribute__((always_inline)) {
+      return rstd * (dy[i * dys] * weight[i * ws] - sum - (x[i * xs] - mean) * rstd * product);
+    };
+    if (residual) {
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i)
+        dx.data[i * dxs] = residual.data[i * rs] + grad(i);
+    } else {
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i)
+        dx.data[i * dxs] = grad(i);
+    }
+  };
+  if (row.dense() && dx.stride == 1 && (!residual || residual.stride == 1))
+    pass(1, 1, 1, 1, 1);
+  else
+    pass(row.xStride, row.dyStride, row.weightStride, residual.stride, dx.stride);
+}
+
+/// Adds a row's channels [first, first + n) to the sums.
+template <class T>
+void sumRow(const NormRow<T> &row, RowMoments<T> moments, int64_t first, int64_t n,
+            double *__restrict weightSums, double *__restrict biasSums) {
+  auto [mean, rstd] = moments;
+  const T *x = row.x + first * row.xStride, *dy = row.dy + first * row.dyStride;
+  auto pass = [&](int64_t xs, int64_t dys) __attribute__((always_inline)) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) {
+      double slope = double(dy[i * dys]);
+      weightSums[i] += slope * double((x[i * xs] - mean) * rstd);
+      biasSums[i] += slope;
+    }
+  };
+  row.dense() ? pass(1, 1) : pass(row.xStride, row.dyStride);
+}
+
+/// The rows of one tile.
+template <class T> struct NormTile {
+  Matrix<const T> x, dy, residual;
+  Matrix<T> dx; ///< null in the passes that leave it alone
+  const T *weight;
+  int64_t weightStride, channels, rows;
+  double eps;
+};
+
+/// Stores dx and adds channels [first, first + n) to the slot, dweight's sums first.
+template <class T> void gradRows(const NormTile<T> &tile, int64_t first, int64_t n, double *slot) {
+  for (int64_t i = 0; i < tile.rows; ++i) {
+    NormRow<T> row{tile.x.at(i, 0),   tile.dy.at(i, 0),  tile.weight,  tile.x.colStride,
+                   tile.dy.colStride, tile.weightStride, tile.channels};
+    RowMoments<T> moments = momentsOf(row, tile.eps);
+    sumRow(row, moments, first, n, slot, slot + n);
+    if (!tile.dx)
+      continue;
+    Line<const T> residual{};
+    if (tile.residual)
+      residual = {tile.residual.at(i, 0), tile.residual.colStride};
+    gradRow(row, moments, residual, {tile.dx.at(i, 0), tile.dx.colStride});
+  }
+}
+
+/// The same with rows gathered in scratch, where dx takes the place of dy and the residual that of
+/// x.
+template <class T>
+void gradGathered(const NormTile<T> &tile, int64_t first, int64_t n, double *slot,
+                  const Workspace &workspace) {
+  ScratchSpace scratch(workspace);
+  int64_t rows = tile.rows, channels = tile.channels;
+  Matrix<T> x{scratch.take<T>(rows * channels), channels, 1};
+  Matrix<T> dy{scratch.take<T>(rows * channels), channels, 1};
+  copyMatrix(x, tile.x, rows, channels);
+  copyMatrix(dy, tile.dy, rows, channels);
+  NormTile<T> dense = tile;
+  dense.x = x.asConst(), dense.dy = dy.asConst(), dense.residual = {};
+  dense.dx = tile.dx ? dy : Matrix<T>{};
+  gradRows(dense, first, n, slot);
+  if (tile.dx && tile.residual) {
+    copyMatrix(x, tile.residual, rows, channels);
+    addLine(dy.data, x.data, 1, rows * channels);
+  }
+  if (tile.dx)
+    copyMatrix(tile.dx, dy.asConst(), rows, channels);
+}
+
+} // namespace
+
+template <class T> void launchLayerNormGrad(const Launch &launch) {
+  const Operand &x = launch.operands[0], &weight = launch.operands[1], &dy = launch.operands[2];
+  const Operand &residual = launch.operands[3], &dx = launch.operands[6];
+  const Operand &dweight = launch.operands[7], &dbias = launch.operands[8];
+  int leading = x.rank - 1;
+  int64_t channels = x.shape[leading];
+  auto stride = [&](const Operand &operand) {
+    return channels == 1 && operand ? 1 : operand.strides[leading];
+  };
+  RowSpace space(x, leading);
+  int xs = space.add(x), dys = space.add(dy), residuals = space.add(residual), dxs = space.add(dx);
+  space.merge();
+  constexpr int64_t kElements = kTaskScratchBytes / 2 / int64_t(sizeof(T)) - 64, kRows = 64;
+  bool gathers = (stride(x) != 1 || stride(dy) != 1 || stride(dx) != 1 ||
+                  (residual && stride(residual) != 1)) &&
+                 channels <= kElements;
+  int64_t tileRows = gathers ? smaller(kRows, kElements / larger<int64_t>(channels, 1)) : kRows;
+  int64_t panel = Partials<double>::kMostSums / 2, chunks = 64;
+  for (int64_t first = 0; first < channels; first += panel) {
+    int64_t n = smaller(panel, channels - first);
+    TileGrid grid(space, 1, tileRows, 1);
+    Partials<double> partials(launch, grid.count(), 2 * n, chunks);
+    forEachTask(launch, partials.chunks(), [&](int64_t chunk, const Workspace &workspace) {
+      double *slot = partials.slot(chunk);
+      for (int64_t i = 0; i < 2 * n; ++i)
+        slot[i] = 0;
+      for (int64_t i = partials.first(chunk); i < partials.end(chunk); ++i) {
+        Tile at = grid.at(i);
+        NormTile<T> tile{space.matrix<T>(x, xs, at.outer, stride(x)).asConst().block(at.row, 0),
+                         space.matrix<T>(dy, dys, at.outer, stride(dy)).asConst().block(at.row, 0),
+                         space.matrix<T>(residual, residuals, at.outer, stride(residual))
+                             .asConst()
+                             .block(at.row, 0),
+                         space.matrix<T>(dx, dxs, at.outer, stride(dx)).block(at.row, 0),
+                         elements<T>(weight),
+                         weight.strides[0],
+                         channels,
+                         at.rows,
+                         launch.attributes->eps};
+        if (first > 0)
+          tile.dx = {};
+        gathers ? gradGathered(tile, first, n, slot, workspace) : gradRows(tile, first, n, slot);
+      }
+    });
+    auto store = [&](int64_t from, const Operand &accumulator, const Operand &out) {
+      storeSums(partials, from,
+                accumulator ? elements<T>(accumulator) + first * accumulator.strides[0] : nullptr,
+                accumulator.strides[0], elements<T>(out) + first * out.strides[0], out.strides[0],
+                n);
+    };
+    store(0, launch.operands[4], dweight);
+    store(n, launch.operands[5], dbias);
+  }
+}
+
+template void launchLayerNormGrad<float>(const Launch &);
+template void launchLayerNormGrad<double>(const Launch &);
+
+} // namespace evo::cpu::EVO_CPU_ISA

@@ -1,0 +1,42 @@
+//===- LinearGrad.cpp -----------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// The element-wise part of `linear` backwards, h = act(x weight^T + bias):
+// du = row_scale * sigmoid(gate) * [h > 0 where act is relu] * dy; du may be dy.
+// dgate = row_scale * h * sigmoid'(gate) * dy.
+//===----------------------------------------------------------------------===//
+#include "runtime/cpu/kernels/Elementwise.h"
+
+namespace evo::cpu::EVO_CPU_ISA {
+
+template <class T> void launchLinearGrad(const Launch &launch) {
+  const Operand *o = launch.operands;
+  bool relu = launch.attributes->activation == plan::Activation::Relu;
+  forEachLine<T, 6>(
+      launch, {&o[0], &o[1], &o[2], &o[3], &o[4], &o[5]}, 4, o[0].rank - 1,
+      [&](const Line<T> *lines, int64_t n, const Workspace &workspace) {
+        const Line<T> &dy = lines[0], &h = lines[1], &rowScale = lines[2], &gate = lines[3];
+        const Line<T> &du = lines[4], &dgate = lines[5];
+        ScratchSpace scratch(workspace);
+        T *values = scratch.take<T>(kLineLength), *slope = scratch.take<T>(kLineLength);
+        dy.load(values, n);
+        if (rowScale)
+          multiplyLine(values, rowScale.data, rowScale.stride, n);
+        if (dgate) {
+          loadLine(slope, values, 1, n);
+          multiplyLine(slope, h.data, h.stride, n);
+          gateSlopeLine(slope, gate.data, gate.stride, n);
+          dgate.store(slope, n);
+        }
+        if (gate)
+          gateLine(values, gate.data, gate.stride, n);
+        if (relu)
+          zipLine(values, h.data, h.stride, n, [](T a, T b) { return b > T(0) ? a : T(0); });
+        du.store(values, n);
+      });
+}
+
+template void launchLinearGrad<float>(const Launch &);
+template void launchLinearGrad<double>(const Launch &);
+
+} // namespace evo::cpu::EVO_CPU_ISA

@@ -1,0 +1,164 @@
+//===- GradientCases.cpp --------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#include "test/conformance/CaseBuilder.h"
+
+namespace evo::conformance {
+
+using plan::Kernel;
+using plan::KernelAttributes;
+
+namespace {
+
+/// Dense, and with mixtures of layouts, all optional operands present.
+void tryBorder(CaseBuilder &builder, const KernelCase &base, int mixtures) {
+  for (int mixture = 0; mixture <= mixtures; ++mixture) {
+    KernelCase varied = base;
+    if (mixture)
+      builder.mixLayouts(varied);
+    builder.add(varied);
+    varied.inPlace = true;
+    builder.add(varied);
+  }
+}
+
+void elementKernels(CaseBuilder &builder) {
+  builder.sweep(Kernel::Add, {},
+                {{{}, {}},
+                 {{1}, {}},
+                 {{5, 9}, {}},
+                 {{65, 130}, {}},
+                 {{17, 3, 33}, {}},
+                 {{3, 1025}, {}},
+                 {{1030, 3, 2}, {}},
+                 {{2, 1, 3, 2, 1, 3}, {}}});
+  std::vector<Sizes> sizes = {
+      {{}, {{'n', 2}}}, {{3, 5}, {{'n', 11}}}, {{2, 3, 2}, {{'n', 8}}}, {{4, 65}, {{'n', 20}}}};
+  KernelAttributes relu;
+  relu.activation = plan::Activation::Relu;
+  builder.sweep(Kernel::LinearGrad, {}, sizes);
+  builder.sweep(Kernel::LinearGrad, relu, sizes);
+  builder.sweep(Kernel::GatedLinearGrad, {}, sizes);
+  // Lines of 1024.
+  for (int64_t rows : {3, 1025})
+    for (Kernel kernel : {Kernel::LinearGrad, Kernel::GatedLinearGrad})
+      tryBorder(builder, builder.make(kernel, relu, {{rows}, {{'n', rows == 3 ? 1025 : 5}}}), 3);
+  builder.sweep(Kernel::GateGrad, {},
+                {{{}, {{'b', 1}, {'u', 1}, {'q', 1}, {'x', 1}}},
+                 {{}, {{'b', 3}, {'u', 5}, {'q', 5}, {'x', 32}}},
+                 {{}, {{'b', 2}, {'u', 1}, {'q', 7}, {'x', 13}}},
+                 {{}, {{'b', 2}, {'u', 1}, {'q', 300}, {'x', 129}}},
+                 {{}, {{'b', 2}, {'u', 1}, {'q', 0}, {'x', 3}}},
+                 {{}, {{'b', 2}, {'u', 66}, {'q', 66}, {'x', 1025}}}});
+  KernelAttributes mean;
+  mean.eps = 1e-8;
+  builder.sweep(Kernel::MaskedMeanGrad, mean,
+                {{{}, {{'b', 1}, {'q', 1}, {'x', 1}, {'u', 1}}},
+                 {{}, {{'b', 4}, {'q', 37}, {'x', 9}, {'u', 1}}},
+                 {{}, {{'b', 2}, {'q', 60}, {'x', 259}, {'u', 1}}}});
+}
+
+void rowKernels(CaseBuilder &builder) {
+  KernelAttributes norm;
+  norm.eps = 1e-5;
+  builder.sweep(
+      Kernel::LayerNormGrad, norm,
+      {{{}, {{'c', 7}}}, {{3, 7}, {{'c', 33}}}, {{65}, {{'c', 130}}}, {{2, 3, 5}, {{'c', 17}}}});
+  // One channel: rstd is 1 / sqrt(eps) = 316 and dx a difference of equals.
+  KernelCase one = builder.make(Kernel::LayerNormGrad, norm, {{5}, {{'c', 1}}});
+  one.magnitude = 316;
+  tryBorder(builder, one, 2);
+  // 64 chunks of tiles of 64 rows; sums of 49152 channels a pass.
+  tryBorder(builder, builder.make(Kernel::LayerNormGrad, norm, {{8300}, {{'c', 5}}}), 3);
+  tryBorder(builder, builder.make(Kernel::LayerNormGrad, norm, {{3}, {{'c', 98311}}}), 1);
+  KernelCase offset = builder.make(Kernel::LayerNormGrad, norm, {{9}, {{'c', 256}}});
+  offset.operands[0].fill = Fill::Offset;
+  offset.conditioning = 1000;
+  builder.add(offset);
+  builder.sweep(Kernel::SoftmaxGrad, {},
+                {{{}, {{'k', 5}}},
+                 {{1}, {{'k', 1}}},
+                 {{3, 65}, {{'k', 31}}},
+                 {{2, 3, 5}, {{'k', 129}}},
+                 {{2}, {{'k', 20011}}}});
+}
+
+void weightKernels(CaseBuilder &builder) {
+  std::vector<Sizes> sizes = {{{}, {{'n', 3}, {'k', 2}}},        {{1}, {{'n', 1}, {'k', 1}}},
+                              {{3, 5}, {{'n', 7}, {'k', 11}}},   {{2, 3, 2}, {{'n', 16}, {'k', 8}}},
+                              {{4, 65}, {{'n', 33}, {'k', 20}}}, {{9}, {{'n', 129}, {'k', 131}}}};
+  builder.sweep(Kernel::WeightGrad, {}, sizes);
+  builder.sweep(Kernel::BiasGrad, {}, sizes);
+  // Blocks of 2048 and of 256 rows in several chunks; weights of one chunk, too large for two.
+  for (int64_t rows : {2047, 4099})
+    tryBorder(builder, builder.make(Kernel::WeightGrad, {}, {{rows}, {{'n', 5}, {'k', 9}}}), 3);
+  tryBorder(builder, builder.make(Kernel::WeightGrad, {}, {{2, 2050}, {{'n', 1}, {'k', 130}}}), 3);
+  tryBorder(builder, builder.make(Kernel::WeightGrad, {}, {{5}, {{'n', 300}, {'k', 701}}}), 2);
+  for (int64_t rows : {257, 17000})
+    tryBorder(builder, builder.make(Kernel::BiasGrad, {}, {{rows}, {{'n', 3}}}), 3);
+  tryBorder(builder, builder.make(Kernel::BiasGrad, {}, {{3}, {{'n', 98311}}}), 2);
+  builder.add(builder.make(Kernel::WeightGrad, {}, {{0}, {{'n', 5}, {'k', 3}}}));
+}
+
+void outerKernels(CaseBuilder &builder) {
+  builder.sweep(Kernel::OuterProductGrad, {},
+                {{{}, {{'s', 1}, {'i', 1}, {'j', 1}, {'c', 1}, {'d', 1}, {'x', 1}}},
+                 {{}, {{'s', 5}, {'i', 3}, {'j', 7}, {'c', 3}, {'d', 5}, {'x', 15}}},
+                 {{}, {{'s', 130}, {'i', 17}, {'j', 19}, {'c', 4}, {'d', 3}, {'x', 12}}},
+                 {{}, {{'s', 3}, {'i', 2}, {'j', 2}, {'c', 259}, {'d', 2}, {'x', 518}}},
+                 {{}, {{'s', 3}, {'i', 2}, {'j', 2}, {'c', 2}, {'d', 515}, {'x', 1030}}}});
+}
+
+void attentionKernels(CaseBuilder &builder) {
+  KernelAttributes attributes;
+  attributes.inf = 1e9;
+  attributes.scale = 0.5;
+  for (Kernel kernel :
+       {Kernel::AttentionGrad, Kernel::AttentionLogitsGrad, Kernel::AttentionValuesGrad})
+    for (int64_t heads : {1, 4}) {
+      attributes.heads = heads;
+      builder.sweep(kernel, attributes,
+                    {attentionSizes(heads, 1, 1, 1, 1, 1), attentionSizes(heads, 3, 5, 7, 8, heads),
+                     attentionSizes(heads, 4, 1, 37, 16, 1)});
+      tryBorder(builder,
+                builder.make(kernel, attributes,
+                             attentionSizes(heads, 2, 130, 33, 5, heads == 4 ? 2 : 1)),
+                3);
+    }
+  // Key blocks: 1024 keys in fp32, 512 in fp64.
+  attributes.heads = 2;
+  for (int64_t keys : {512, 1025})
+    tryBorder(builder,
+              builder.make(Kernel::AttentionGrad, attributes, attentionSizes(2, 2, 3, keys, 4, 2)),
+              2);
+  builder.add(
+      builder.make(Kernel::AttentionGrad, attributes, attentionSizes(2, 1, 66, 1030, 3, 1)));
+  for (Fill fill : {Fill::Mask, Fill::RealMask})
+    for (double inf : {1e9, 5.0}) {
+      KernelCase masked =
+          builder.make(Kernel::AttentionGrad, attributes, attentionSizes(2, 7, 19, 23, 8, 2));
+      masked.attributes.inf = inf;
+      masked.operands[4].fill = fill;
+      masked.hugeIfMasked = fill == Fill::Mask && inf == 1e9;
+      if (fill == Fill::RealMask)
+        masked.conditioning = 100;
+      builder.add(masked);
+    }
+  KernelCase big =
+      builder.make(Kernel::AttentionGrad, attributes, attentionSizes(2, 3, 20, 40, 32, 2));
+  big.operands[0].fill = Fill::Large;
+  big.conditioning = 300;
+  builder.add(big);
+}
+
+} // namespace
+
+void gradientKernels(CaseBuilder &builder) {
+  elementKernels(builder);
+  rowKernels(builder);
+  weightKernels(builder);
+  outerKernels(builder);
+  attentionKernels(builder);
+}
+
+} // namespace evo::conformance
