@@ -43,7 +43,7 @@ kern.procedure @f module "" phase "forward" choice "" tensors [] frame 512 {
 }
 kern.program "forward" inputs [] outputs [] {
   kern.blocks first 0 count 2 {
-    // expected-error @below {{expected bytes apart from those of @m, [0, 640), got [512, 2560)}}
+    // expected-error @below {{expected bytes apart from those of @m, [0, 1024), got [512, 2560)}}
     kern.call @f frame 8192 {saved_offset = 512 : i64, saved_stride = 1024 : i64}
   }
 }
