@@ -52,8 +52,8 @@ def EvoEstimateMemory : Pass<"evo-estimate-memory", "::mlir::ModuleOp"> {
 def EvoVerifyChosen : Pass<"evo-verify-chosen", "::mlir::ModuleOp"> {
   let summary = "fence: every module has a legal choice and reads the newest streams";
   let description = [{
-    Also: segments tile the blocks of the model, and tensors have the storage type of its precision. The lowering
-    relies on all of it.
+    Also: segments tile the blocks of the model, tensors have the storage type of its precision, and a module
+    keeps its input in training and nothing in inference. The lowering relies on all of it.
   }];
 }
 

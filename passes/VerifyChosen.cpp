@@ -48,6 +48,12 @@ struct ChosenVerifier {
       if (newest.lookup(name) != operand)
         return op->emitOpError("expected the newest version of ") << name;
     newest[op.getUpdatedTensor()] = op->getResult(0);
+    bool train = getMode(stack.getModel()) == plan::Mode::Train;
+    ir::Keep keep = op.getModuleChoice().getKeep();
+    if (keep != (train ? ir::Keep::Input : ir::Keep::Nothing))
+      return op->emitOpError("expected a choice that keeps ")
+             << (train ? "its input in training" : "nothing in inference")
+             << ", got keep = " << ir::stringifyKeep(keep);
     return ir::verifyChoice(op, op.getModuleChoice());
   }
 

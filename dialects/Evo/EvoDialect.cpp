@@ -46,21 +46,31 @@ LogicalResult ChoiceAttr::verify(function_ref<InFlightDiagnostic()> emitError, K
                  failed(check("backward ", backwardAxis, backwardSize)));
 }
 
-LogicalResult verifyChoice(ModuleOpInterface op, ChoiceAttr choice) {
+/// One direction's variant and axis; `phase` is "" or "backward ".
+static LogicalResult verifyPhase(ModuleOpInterface op, StringRef phase, KernelVariant variant,
+                                 Axis axis) {
   SmallVector<KernelVariant> variants = op.getLegalVariants();
-  if (!llvm::is_contained(variants, choice.getVariant()))
-    return op->emitOpError("expected a kernel variant that it has (C6), got '")
-           << stringifyKernelVariant(choice.getVariant()) << "'";
-  if (choice.getAxis() == Axis::None)
+  if (!llvm::is_contained(variants, variant))
+    return op->emitOpError("expected a ") << phase << "kernel variant that it has (C6), got '"
+                                          << stringifyKernelVariant(variant) << "'";
+  if (axis == Axis::None)
     return success();
   SmallVector<StringRef> names;
   for (const SliceAxis &legal : op.getLegalAxes()) {
-    if (legal.axis == choice.getAxis())
+    if (legal.axis == axis)
       return success();
     names.push_back(stringifyAxis(legal.axis));
   }
-  return op->emitOpError("expected slices along ")
-         << llvm::join(names, " or ") << " (C6), got '" << stringifyAxis(choice.getAxis()) << "'";
+  return op->emitOpError("expected ") << phase << "slices along " << llvm::join(names, " or ")
+                                      << " (C6), got '" << stringifyAxis(axis) << "'";
+}
+
+LogicalResult verifyChoice(ModuleOpInterface op, ChoiceAttr choice) {
+  if (failed(verifyPhase(op, "", choice.getVariant(), choice.getAxis())))
+    return failure();
+  if (choice.getKeep() == Keep::Nothing)
+    return success();
+  return verifyPhase(op, "backward ", choice.getBackwardVariant(), choice.getBackwardAxis());
 }
 
 LogicalResult verifyModule(ModuleOpInterface op, const APFloat &normEps) {
