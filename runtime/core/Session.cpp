@@ -344,7 +344,7 @@ Status Session::writeFiles() {
   for (std::optional<OutputFile> *file : {&outputFile, &gradientFile, &traceFile, &jsonFile})
     if (*file)
       EVO_TRY((*file)->flush());
-  for (std::optional<OutputFile> *file : {&outputFile, &traceFile, &jsonFile})
+  for (std::optional<OutputFile> *file : {&outputFile, &gradientFile, &traceFile, &jsonFile})
     if (*file)
       EVO_TRY((*file)->commit());
   return {};
