@@ -1,8 +1,8 @@
 //===- ChoosePolicy.cpp - named policies ------------------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// A policy fixes the slices; the kernel variant is the cheapest. What a policy needs is the sum of what its
-// candidates need, each lowered and packed alone, which is what the plan will hold.
+// A policy fixes the slices; the kernel variant is the cheapest. What a policy needs is the sum of
+// what its candidates need, each lowered and packed alone, which is what the plan will hold.
 //===----------------------------------------------------------------------===//
 #include "passes/Passes.h"
 #include "passes/Procedure.h"
@@ -95,7 +95,8 @@ Status overflow() {
   return Status::error(ErrorCode::InvalidInput, "the plan's bytes or nanoseconds exceed 2^63");
 }
 
-/// Arena, static and library bytes of a stack whose largest frame is `frame` and that keeps `saved`.
+/// Arena, static and library bytes of a stack whose largest frame is `frame` and that keeps
+/// `saved`.
 Result<int64_t> totalBytes(ir::StackOp stack, int64_t frame, int64_t saved, const Target &target,
                            plan::Precision precision) {
   bool train = getMode(stack.getModel()) == plan::Mode::Train;
@@ -112,10 +113,9 @@ Result<int64_t> totalBytes(ir::StackOp stack, int64_t frame, int64_t saved, cons
   auto segment = *stack.getBody().front().getOps<ir::SegmentOp>().begin();
   for (Operation &op : segment.getBody().front())
     if (auto module = dyn_cast<ir::ModuleOpInterface>(op))
-      procedures.push_back(
-          emitProcedure(builder, module,
-                        ir::ChoiceAttr::get(op.getContext(), module.getLegalVariants().front()),
-                        "weights", precision));
+      procedures.push_back(emitProcedure(
+          builder, module, ir::ChoiceAttr::get(op.getContext(), module.getLegalVariants().front()),
+          "weights", precision));
   EVO_ASSIGN(WeightTable table, collectWeights(procedures, plan::statisticType(precision)));
   int64_t blocks = 0, staticBytes = 0;
   for (auto each : stack.getBody().front().getOps<ir::SegmentOp>())
@@ -184,8 +184,9 @@ Result<Policy> choosePolicy(ModuleOp module, Policy policy, const Target &target
     std::string names = "auto";
     for (Policy each : legal)
       names += ", " + policyName(each).str();
-    return Status::error(ErrorCode::Unsupported, "policy " + policyName(policy).str() + " is not one of " +
-                                               std::string(plan::modeName(mode)) + " mode: " + names);
+    return Status::error(ErrorCode::Unsupported,
+                         "policy " + policyName(policy).str() + " is not one of " +
+                             std::string(plan::modeName(mode)) + " mode: " + names);
   }
   std::optional<Outcome> best;
   std::string needs;
@@ -201,9 +202,9 @@ Result<Policy> choosePolicy(ModuleOp module, Policy policy, const Target &target
   if (!best)
     return Status::error(ErrorCode::Infeasible,
                          "no plan of policy " + policyName(policy).str() + " fits in " +
-                             std::to_string(target.budgetBytes) + " bytes: needed by policy: " +
-                             needs + " bytes; the smallest feasible budget is " +
-                             std::to_string(smallest) +
+                             std::to_string(target.budgetBytes) +
+                             " bytes: needed by policy: " + needs +
+                             " bytes; the smallest feasible budget is " + std::to_string(smallest) +
                              " bytes; give more --memory, a smaller type or sizes");
   for (auto &[op, choice] : best->choices)
     op.setModuleChoice(choice);
@@ -218,7 +219,8 @@ struct EvoChoosePolicyPass : impl::EvoChoosePolicyBase<EvoChoosePolicyPass> {
     ModuleOp module = getOperation();
     std::optional<Policy> named = parsePolicy(policy.getValue());
     if (!named) {
-      module.emitError() << "expected policy auto, direct, chunk or small, got " << policy.getValue();
+      module.emitError() << "expected policy auto, direct, chunk or small, got "
+                         << policy.getValue();
       return signalPassFailure();
     }
     if (kernels != "all" && kernels != "plain") {

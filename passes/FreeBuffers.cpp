@@ -11,7 +11,8 @@ namespace evo {
 #define GEN_PASS_DEF_KERNFREEBUFFERS
 #include "passes/Passes.h.inc"
 
-/// The op of the alloc's block that holds the last use of the buffer; the alloc where nothing uses it.
+/// The op of the alloc's block that holds the last use of the buffer; the alloc where nothing uses
+/// it.
 static Operation *lastUse(kern::AllocOp alloc) {
   Operation *last = alloc;
   auto consider = [&](Operation *user) {

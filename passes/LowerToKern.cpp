@@ -75,16 +75,16 @@ static void saveInputs(OpBuilder &builder, ir::ModuleOpInterface op, Block &body
   }
 }
 
-kern::ProcedureOp emitProcedure(OpBuilder &builder, ir::ModuleOpInterface op,
-                                ir::ChoiceAttr choice, StringRef name, plan::Precision precision,
+kern::ProcedureOp emitProcedure(OpBuilder &builder, ir::ModuleOpInterface op, ir::ChoiceAttr choice,
+                                StringRef name, plan::Precision precision,
                                 ArrayRef<std::string> kept) {
   OpBuilder::InsertionGuard guard(builder);
   MLIRContext *context = builder.getContext();
   SmallVector<Attribute> tensors;
   for (StringRef tensor : op.getTensorNames())
     tensors.push_back(FlatSymbolRefAttr::get(context, tensor));
-  kern::ProcedureOp procedure =
-      makeProcedure(builder, op, choice, name, plan::Phase::Forward, tensors, op->getOperandTypes());
+  kern::ProcedureOp procedure = makeProcedure(builder, op, choice, name, plan::Phase::Forward,
+                                              tensors, op->getOperandTypes());
   Location location = procedure.getLoc();
   Block &body = procedure.getBody().front();
   builder.setInsertionPointToEnd(&body);
@@ -176,7 +176,8 @@ FailureOr<kern::ProcedureOp> emitBackwardProcedure(OpBuilder &builder, ir::Modul
     if (isStream(tensor)) {
       gradients.setActive(value);
       bool isUpdated = tensor == op.getUpdatedTensor();
-      gradients.set(isUpdated ? updated : Value(value), body.getArgument(names.size() + inputs.size()));
+      gradients.set(isUpdated ? updated : Value(value),
+                    body.getArgument(names.size() + inputs.size()));
       inputs.push_back(value);
     } else {
       gradients.setMask(value);
@@ -189,7 +190,8 @@ FailureOr<kern::ProcedureOp> emitBackwardProcedure(OpBuilder &builder, ir::Modul
   SmallVector<Value> results;
   for (Value input : inputs)
     results.push_back(gradients.get(input));
-  builder.create<kern::ReturnOp>(procedure.getLoc(), builder.getArrayAttr(gradientTensors), results);
+  builder.create<kern::ReturnOp>(procedure.getLoc(), builder.getArrayAttr(gradientTensors),
+                                 results);
   eraseDead(body);
   eraseUnusedArguments(procedure);
   return procedure;
@@ -226,9 +228,9 @@ struct StackLowering {
 
   /// The procedures of a module, made where they are new.
   FailureOr<ProcedureNames> getProcedures(ir::ModuleOpInterface op) {
-    ProcedureKey key{op->getName().getStringRef(), op->getAttrDictionary(),
-                     FunctionType::get(op->getContext(), op->getOperandTypes(),
-                                       op->getResultTypes())};
+    ProcedureKey key{
+        op->getName().getStringRef(), op->getAttrDictionary(),
+        FunctionType::get(op->getContext(), op->getOperandTypes(), op->getResultTypes())};
     for (const auto &[known, made] : procedures)
       if (known == key)
         return made;
@@ -278,9 +280,9 @@ static kern::ProgramOp makeProgram(ir::StackOp stack, OpBuilder &builder, plan::
     if (isStream(name))
       outputs.push_back(tensor);
   }
-  auto program = builder.create<kern::ProgramOp>(
-      stack.getLoc(), builder.getStringAttr(plan::phaseName(phase)), builder.getArrayAttr(inputs),
-      builder.getArrayAttr(outputs));
+  auto program =
+      builder.create<kern::ProgramOp>(stack.getLoc(), builder.getStringAttr(plan::phaseName(phase)),
+                                      builder.getArrayAttr(inputs), builder.getArrayAttr(outputs));
   program.getBody().emplaceBlock();
   return program;
 }
@@ -295,7 +297,8 @@ static void addBlocks(OpBuilder &builder, const SegmentCalls &calls, plan::Phase
   MLIRContext *context = builder.getContext();
   Location location = calls.segment->getLoc();
   ir::SegmentOp segment = calls.segment;
-  auto blocks = builder.create<kern::BlocksOp>(location, segment.getFirstAttr(), segment.getCountAttr());
+  auto blocks =
+      builder.create<kern::BlocksOp>(location, segment.getFirstAttr(), segment.getCountAttr());
   OpBuilder inner = OpBuilder::atBlockEnd(&blocks.getBody().emplaceBlock());
   bool backward = phase == plan::Phase::Backward;
   SmallVector<std::string> names;

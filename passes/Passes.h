@@ -26,8 +26,8 @@ namespace evo {
 // What the passes are made of, for the tool and for the search
 //===----------------------------------------------------------------------===//
 
-/// The named policies; `Auto` takes the fastest of those of the mode that fits. `Small`, training: a
-/// recompute group for each module, whose input is kept.
+/// The named policies; `Auto` takes the fastest of those of the mode that fits. `Small`, training:
+/// a recompute group for each module, whose input is kept.
 enum class Policy : uint8_t { Auto, Direct, Chunk, Small };
 /// The policies that a mode has, but for Auto.
 llvm::ArrayRef<Policy> policiesOf(plan::Mode mode);
@@ -45,9 +45,9 @@ struct Target {
 mlir::OwningOpRef<mlir::ModuleOp> importSpecification(const spec::ModelSpec &spec,
                                                       mlir::MLIRContext *context);
 
-/// Sets the choice of every module in the stack, and the module attributes that describe the target.
-/// Returns the policy that was taken (for Auto the one it stands for). Infeasible names the need of
-/// every policy tried.
+/// Sets the choice of every module in the stack, and the module attributes that describe the
+/// target. Returns the policy that was taken (for Auto the one it stands for). Infeasible names the
+/// need of every policy tried.
 Result<Policy> choosePolicy(mlir::ModuleOp module, Policy policy, const Target &target);
 
 /// The plan of a placed module.

@@ -32,15 +32,15 @@ struct ToPlanOptions : PassPipelineOptions<ToPlanOptions> {
 
 void registerEvoPipelines() {
   registerEvoPasses();
-  PassPipelineRegistration<ToPlanOptions>(
-      "evo-to-plan", "from an imported stack to a placed module",
-      [](OpPassManager &manager, const ToPlanOptions &options) {
-        EvoChoosePolicyOptions choose;
-        choose.policy = options.policy;
-        choose.profile = options.profile;
-        manager.addPass(createEvoChoosePolicy(choose));
-        buildLoweringPipeline(manager, options.profile);
-      });
+  PassPipelineRegistration<ToPlanOptions>("evo-to-plan",
+                                          "from an imported stack to a placed module",
+                                          [](OpPassManager &manager, const ToPlanOptions &options) {
+                                            EvoChoosePolicyOptions choose;
+                                            choose.policy = options.policy;
+                                            choose.profile = options.profile;
+                                            manager.addPass(createEvoChoosePolicy(choose));
+                                            buildLoweringPipeline(manager, options.profile);
+                                          });
 }
 
 } // namespace evo

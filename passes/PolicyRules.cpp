@@ -75,10 +75,9 @@ Result<Policy> resolvePolicy(std::string_view name, const spec::ModelSpec &spec,
   std::string list = "auto";
   for (Policy each : policiesOf(spec.mode))
     list += ", " + policyName(each).str();
-  return Status::error(ErrorCode::Unsupported, "--policy: for " +
-                                                   std::string(training ? "training" : "inference") +
-                                                   " this version has " + list + "; got '" +
-                                                   std::string(name) + "'");
+  return Status::error(ErrorCode::Unsupported,
+                       "--policy: for " + std::string(training ? "training" : "inference") +
+                           " this version has " + list + "; got '" + std::string(name) + "'");
 }
 
 } // namespace evo

@@ -1,8 +1,8 @@
 //===- Procedure.h - the passes' work on one procedure ----------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// A candidate is priced by running the very same steps on a procedure of its own: what is weighed is what
-// will run.
+// A candidate is priced by running the very same steps on a procedure of its own: what is weighed
+// is what will run.
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -18,22 +18,19 @@
 
 namespace evo {
 
-/// A new procedure at the builder's place with the module's forward under `choice`. The streams named in
-/// `kept` are saved first: those that the backward procedure reads.
+/// A new procedure at the builder's place with the module's forward under `choice`. The streams
+/// named in `kept` are saved first: those that the backward procedure reads.
 kern::ProcedureOp emitProcedure(mlir::OpBuilder &builder, ir::ModuleOpInterface op,
                                 ir::ChoiceAttr choice, llvm::StringRef name,
-                                plan::Precision precision,
-                                llvm::ArrayRef<std::string> kept = {});
+                                plan::Precision precision, llvm::ArrayRef<std::string> kept = {});
 /// The kept streams that a backward procedure reads.
 std::vector<std::string> keptStreams(kern::ProcedureOp backward);
 
-/// A new procedure with the module's backward: computes the forward again from the kept input and sweeps
-/// back. Reads and updates the streams' gradients, `dm` and `dz`.
-mlir::FailureOr<kern::ProcedureOp> emitBackwardProcedure(mlir::OpBuilder &builder,
-                                                         ir::ModuleOpInterface op,
-                                                         ir::ChoiceAttr choice,
-                                                         llvm::StringRef name,
-                                                         plan::Precision precision);
+/// A new procedure with the module's backward: computes the forward again from the kept input and
+/// sweeps back. Reads and updates the streams' gradients, `dm` and `dz`.
+mlir::FailureOr<kern::ProcedureOp>
+emitBackwardProcedure(mlir::OpBuilder &builder, ir::ModuleOpInterface op, ir::ChoiceAttr choice,
+                      llvm::StringRef name, plan::Precision precision);
 
 /// "dm" for "m".
 std::string gradientName(llvm::StringRef stream);
@@ -70,7 +67,8 @@ plan::Mode getMode(mlir::DictionaryAttr model);
 struct WeightTable {
   std::vector<plan::Weight> weights;
   int64_t blockBytes = 0;
-  /// Bytes of one block's gradients, in the statistic type; each weight's lie in the weights' order.
+  /// Bytes of one block's gradients, in the statistic type; each weight's lie in the weights'
+  /// order.
   int64_t gradientBytes = 0;
   std::vector<int64_t> gradientOffsets;
 };
@@ -83,7 +81,8 @@ struct Candidate {
   int64_t frameBytes = 0; ///< the larger of both
   int64_t savedBytes = 0; ///< kept from forward to backward
 };
-/// Lowers the module alone and packs its real buffers. `scratch` is a module for the throw-away procedure.
+/// Lowers the module alone and packs its real buffers. `scratch` is a module for the throw-away
+/// procedure.
 Result<Candidate> priceCandidate(ir::ModuleOpInterface op, ir::ChoiceAttr choice,
                                  const cost::DeviceProfile &profile, plan::Precision precision,
                                  plan::Mode mode);

@@ -3,7 +3,8 @@
 //
 // The only place for hardware numbers ("evo.profile/1"). The built-in profiles are the files of
 // examples/profiles, embedded at build time. Analytic: a kernel takes
-//   launch + max(flops / peak(class), bytes / bandwidth, exps / expRate), rounded up to whole nanoseconds.
+//   launch + max(flops / peak(class), bytes / bandwidth, exps / expRate), rounded up to whole
+//   nanoseconds.
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -27,14 +28,14 @@ struct KernelWork {
   double flops = 0;
   double bytesRead = 0;
   double bytesWritten = 0;
-  double exps = 0;    ///< exponentials (softmax, sigmoid)
+  double exps = 0; ///< exponentials (softmax, sigmoid)
   int64_t launches = 1;
 };
 
 struct DeviceProfile {
-  std::string name;        ///< "NVIDIA H100 80GB HBM3 (analytic)"
-  std::string backend;     ///< "cuda" | "cpu"
-  int64_t memoryBytes = 0; ///< what the device has: the default of --memory
+  std::string name;         ///< "NVIDIA H100 80GB HBM3 (analytic)"
+  std::string backend;      ///< "cuda" | "cpu"
+  int64_t memoryBytes = 0;  ///< what the device has: the default of --memory
   int64_t libraryBytes = 0; ///< context, modules, library workspaces outside the arena
   /// FLOP/s of matrix products, by plan::Precision.
   std::array<double, 5> matmulFlops{};

@@ -196,8 +196,8 @@ static std::optional<Packing> packPortfolio(std::span<const Lifetime> aligned, B
   return lowest;
 }
 
-/// Groups of buffers that overlap in time, directly or through others: nothing is live between two groups,
-/// so each is packed alone. Groups and their members are in ascending order.
+/// Groups of buffers that overlap in time, directly or through others: nothing is live between two
+/// groups, so each is packed alone. Groups and their members are in ascending order.
 static std::vector<std::vector<size_t>> overlapGroups(std::span<const Lifetime> buffers) {
   std::vector<size_t> byStart(buffers.size());
   std::iota(byStart.begin(), byStart.end(), size_t{0});

@@ -49,8 +49,8 @@ struct ModelSpec {
   std::string name;
   StackKind stack = StackKind::Evoformer;
   int64_t blocks = 0;
-  int64_t s = 0; ///< MSA rows; 0 in template_pair
-  int64_t r = 0; ///< residues
+  int64_t s = 0;                     ///< MSA rows; 0 in template_pair
+  int64_t r = 0;                     ///< residues
   MsaChannels msa;                   ///< evoformer, extra_msa
   TemplateChannels templateChannels; ///< template_pair
   bool opmFirst = false;
@@ -72,12 +72,13 @@ struct ModelSpec {
 };
 
 /// Parses `text` (a file's contents; `fileName` is for messages), with `overrides` of the form
-/// "NAME=VALUE" applied to the JSON first (`s=512`, `channels.c_m=64`; NAME may be dotted or, where it is
-/// unique among the stack's keys, bare). Errors name the key, expected and got; a malformed override is
-/// ErrorCode::Usage, everything else InvalidInput.
+/// "NAME=VALUE" applied to the JSON first (`s=512`, `channels.c_m=64`; NAME may be dotted or, where
+/// it is unique among the stack's keys, bare). Errors name the key, expected and got; a malformed
+/// override is ErrorCode::Usage, everything else InvalidInput.
 Result<ModelSpec> parseModelSpec(std::string_view text, std::string_view fileName,
                                  std::span<const std::string> overrides = {});
 /// Reads the file and parses it.
-Result<ModelSpec> readModelSpec(const std::string &path, std::span<const std::string> overrides = {});
+Result<ModelSpec> readModelSpec(const std::string &path,
+                                std::span<const std::string> overrides = {});
 
 } // namespace evo::spec

@@ -7,8 +7,8 @@
 
 namespace evo::spec {
 
-/// Refuses a specification of which a tensor (a stream, a module's largest tensor without slices, or
-/// the weights of all blocks) takes 2^63 bytes or more in its storage type: sizes beyond every
+/// Refuses a specification of which a tensor (a stream, a module's largest tensor without slices,
+/// or the weights of all blocks) takes 2^63 bytes or more in its storage type: sizes beyond every
 /// machine are named here, by the specification's keys. Sums of tensors are checked where they are
 /// made.
 Status checkByteCounts(const ModelSpec &spec);

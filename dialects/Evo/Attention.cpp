@@ -105,7 +105,9 @@ SmallVector<KernelVariant> MsaRowAttentionOp::getLegalVariants() {
   return {KernelVariant::Fused, KernelVariant::Plain};
 }
 
-SmallVector<SliceAxis> MsaRowAttentionOp::getLegalAxes() { return {{Axis::S, shapeOf(getM())[0], "pair bias"}}; }
+SmallVector<SliceAxis> MsaRowAttentionOp::getLegalAxes() {
+  return {{Axis::S, shapeOf(getM())[0], "pair bias"}};
+}
 
 Value MsaRowAttentionOp::emitForward(KernBuilder &builder, ValueRange values, ChoiceAttr choice) {
   Value m = values[0], z = values[1], mask = values[2];

@@ -29,7 +29,8 @@ struct DominantTerm {
 struct SliceAxis {
   Axis axis;
   int64_t extent;
-  /// What every slice reads whole and is therefore computed before the loop: "pair bias"; empty: nothing.
+  /// What every slice reads whole and is therefore computed before the loop: "pair bias"; empty:
+  /// nothing.
   std::string whole = {};
 };
 

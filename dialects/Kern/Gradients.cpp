@@ -15,8 +15,8 @@ Value GradientBuilder::toStorage(Value value) {
   auto type = cast<RankedTensorType>(value.getType());
   if (type.getElementType() == storageType)
     return value;
-  return builder.create<CopyOp>(location, RankedTensorType::get(type.getShape(), storageType), value,
-                                DenseI64ArrayAttr());
+  return builder.create<CopyOp>(location, RankedTensorType::get(type.getShape(), storageType),
+                                value, DenseI64ArrayAttr());
 }
 
 /// A value is active where it is marked, a weight, or made from an active one.
@@ -79,8 +79,8 @@ void GradientBuilder::gatherSlices(Value base) {
   }
   auto type = cast<RankedTensorType>(base.getType());
   Type element = cast<RankedTensorType>(parts.front().getType()).getElementType();
-  add(base, builder.create<ConcatOp>(location, RankedTensorType::get(type.getShape(), element), parts,
-                                     builder.getI64IntegerAttr(last.getAxis())));
+  add(base, builder.create<ConcatOp>(location, RankedTensorType::get(type.getShape(), element),
+                                     parts, builder.getI64IntegerAttr(last.getAxis())));
 }
 
 static Value inverseTranspose(KernBuilder &kernels, Value gradient, ArrayRef<int64_t> order) {

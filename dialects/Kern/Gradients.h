@@ -1,9 +1,9 @@
 //===- Gradients.h - the reverse sweep at the value level -------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// A module's backward is the reverse sweep over its kernels: each knows its own (`emitBackward`), this class
-// keeps what has been gathered so far. What a kernel reads again of the forward is simply used: whether it is
-// kept or computed again is a matter of the procedure that holds it.
+// A module's backward is the reverse sweep over its kernels: each knows its own (`emitBackward`),
+// this class keeps what has been gathered so far. What a kernel reads again of the forward is
+// simply used: whether it is kept or computed again is a matter of the procedure that holds it.
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -21,8 +21,8 @@ public:
       : builder(builder), location(location), storageType(storageType),
         statisticType(statisticType), kernels(builder, location, storageType, statisticType) {}
 
-  /// Sweeps over the kernels that `block` holds now, last first, emitting at the builder's place. The
-  /// gradients of the values that the caller knows have been set before.
+  /// Sweeps over the kernels that `block` holds now, last first, emitting at the builder's place.
+  /// The gradients of the values that the caller knows have been set before.
   mlir::LogicalResult sweep(mlir::Block &block);
 
   /// Marks a value that gradients flow to; weights need no mark.

@@ -78,9 +78,9 @@ LogicalResult AttentionOp::emitBackward(GradientBuilder &gradients) {
   bool bias = gradients.isActive(getPairBias());
   auto op = builder.create<AttentionGradOp>(
       gradients.getLoc(), getQuery().getType(), getKey().getType(), getValue().getType(),
-      bias ? Type(gradients.statisticLike(getPairBias())) : Type(), getQuery(), getKey(), getValue(),
-      getPairBias(), getMask(), forward.getO(), forward.getLse(), gradients.get(getO()), Value(),
-      getHeadsAttr(), getScaleAttr(), getInfAttr(), DenseI64ArrayAttr());
+      bias ? Type(gradients.statisticLike(getPairBias())) : Type(), getQuery(), getKey(),
+      getValue(), getPairBias(), getMask(), forward.getO(), forward.getLse(), gradients.get(getO()),
+      Value(), getHeadsAttr(), getScaleAttr(), getInfAttr(), DenseI64ArrayAttr());
   gradients.add(getQuery(), op.getDquery());
   gradients.add(getKey(), op.getDkey());
   gradients.add(getValue(), op.getDvalue());
@@ -143,9 +143,9 @@ LogicalResult MaskedMeanOp::emitBackward(GradientBuilder &gradients) {
 }
 
 static void addOuterProduct(GradientBuilder &gradients, Value a, Value b, Value dout) {
-  auto op = gradients.opBuilder().create<OuterProductGradOp>(
-      gradients.getLoc(), a.getType(), gradients.statisticLike(b), a, b, dout, Value(),
-      DenseI64ArrayAttr());
+  auto op = gradients.opBuilder().create<OuterProductGradOp>(gradients.getLoc(), a.getType(),
+                                                             gradients.statisticLike(b), a, b, dout,
+                                                             Value(), DenseI64ArrayAttr());
   gradients.add(a, op.getDa());
   gradients.add(b, gradients.toStorage(op.getDb()));
 }

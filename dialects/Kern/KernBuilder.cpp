@@ -111,12 +111,12 @@ Value KernBuilder::attention(Value query, Value key, Value value, const Attentio
 Value KernBuilder::plainAttention(Value query, Value key, Value value,
                                   const AttentionOptions &options) {
   auto heads = builder.getI64IntegerAttr(options.heads);
-  RankedTensorType logitsType = tensor(
-      {shapeOf(query)[0], options.heads, shapeOf(query)[1], shapeOf(key)[1]}, storageType);
-  Value logits = builder.create<AttentionLogitsOp>(
-      location, logitsType, query, key, options.pairBias, options.mask, heads,
-      builder.getF64FloatAttr(options.scale), builder.getF64FloatAttr(options.inf),
-      DenseI64ArrayAttr());
+  RankedTensorType logitsType =
+      tensor({shapeOf(query)[0], options.heads, shapeOf(query)[1], shapeOf(key)[1]}, storageType);
+  Value logits =
+      builder.create<AttentionLogitsOp>(location, logitsType, query, key, options.pairBias,
+                                        options.mask, heads, builder.getF64FloatAttr(options.scale),
+                                        builder.getF64FloatAttr(options.inf), DenseI64ArrayAttr());
   Value weights = builder.create<SoftmaxOp>(location, logitsType, logits, DenseI64ArrayAttr());
   return builder.create<AttentionValuesOp>(location, query.getType(), weights, value, heads,
                                            DenseI64ArrayAttr());

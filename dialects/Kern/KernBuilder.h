@@ -82,7 +82,8 @@ public:
   using Body = std::function<llvm::SmallVector<mlir::Value>(llvm::ArrayRef<mlir::Value> sliced,
                                                             llvm::ArrayRef<mlir::Value> whole)>;
   /// The body over slices of `size` elements, or once over the whole where size is 0 or reaches the
-  /// extent. Each yielded value is a slice along `resultAxes`. Constants such as weights are made inside.
+  /// extent. Each yielded value is a slice along `resultAxes`. Constants such as weights are made
+  /// inside.
   llvm::SmallVector<mlir::Value> sliceLoop(llvm::StringRef axis, int64_t size,
                                            llvm::ArrayRef<Sliced> sliced,
                                            llvm::ArrayRef<mlir::Value> whole,

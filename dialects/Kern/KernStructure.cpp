@@ -75,7 +75,8 @@ LogicalResult ConcatOp::verify() {
     total += shape[axis];
     shape[axis] = type.getDimSize(axis);
     if (RankedTensorType::get(shape, partType.getElementType()) != type)
-      return emitOpError("expected a part of ") << type << " but for axis " << axis << ", got " << partType;
+      return emitOpError("expected a part of ")
+             << type << " but for axis " << axis << ", got " << partType;
   }
   if (total != type.getDimSize(axis))
     return emitOpError("expected parts to sum to ") << type.getDimSize(axis) << ", got " << total;
@@ -270,8 +271,8 @@ std::optional<StringRef> getSavedSlot(Attribute tensor) {
 
 bool isTensorRef(Attribute attribute) {
   auto name = dyn_cast<SymbolRefAttr>(attribute);
-  return name && (isa<FlatSymbolRefAttr>(name) || (name.getRootReference() == "saved" &&
-                                                   name.getNestedReferences().size() == 1));
+  return name && (isa<FlatSymbolRefAttr>(name) ||
+                  (name.getRootReference() == "saved" && name.getNestedReferences().size() == 1));
 }
 
 LogicalResult ReturnOp::verify() {
@@ -300,7 +301,8 @@ static LogicalResult verifyKeptAndStored(ProcedureOp procedure, plan::Phase phas
       weights.try_emplace(weight.getName(), weight);
     } else if (auto save = dyn_cast<SaveOp>(op)) {
       if (phase != plan::Phase::Forward)
-        return save.emitOpError("expected to be in phase forward, got ") << StringRef(plan::phaseName(phase));
+        return save.emitOpError("expected to be in phase forward, got ")
+               << StringRef(plan::phaseName(phase));
       if (!slots.insert(save.getSlot()).second)
         return save.emitOpError("expected each slot once, got ") << save.getSlotAttr() << " again";
     } else if (auto store = dyn_cast<StoreGradientOp>(op)) {

@@ -50,7 +50,8 @@ public:
   virtual Result<std::unique_ptr<DeviceMemory>> allocate(int64_t bytes) = 0;
   virtual Status upload(std::byte *device, const void *host, int64_t bytes) = 0;
   virtual Status download(void *host, const std::byte *device, int64_t bytes) = 0;
-  /// Enqueues; results are there after `synchronize`. Same call, same bits, whatever the thread count.
+  /// Enqueues; results are there after `synchronize`. Same call, same bits, whatever the thread
+  /// count.
   virtual Status launch(const KernelCall &call) = 0;
   virtual Status synchronize() = 0;
 };

@@ -199,7 +199,7 @@ struct Executor::Impl {
   struct CallState {
     int32_t procedure = 0;
     int64_t block = 0;
-    int64_t blockOfRun = 0; ///< from the run's first block
+    int64_t blockOfRun = 0;             ///< from the run's first block
     std::array<std::byte *, 5> bases{}; ///< by plan::Base
     std::vector<Slice> slices;
     const RunHooks *hooks = nullptr;

@@ -45,7 +45,8 @@ public:
   Status patch(int64_t offset, std::span<const std::byte> bytes);
   int64_t size() const { return written; }
   const std::string &path() const { return userPath; }
-  /// Hands everything to the system: a full disk or device shows here, before any file of a run has a name.
+  /// Hands everything to the system: a full disk or device shows here, before any file of a run has
+  /// a name.
   Status flush();
   /// Flushes and gives the file its name.
   Status commit();

@@ -120,8 +120,8 @@ Status Session::bind() {
   return {};
 }
 
-/// Binds a program's inputs to the tensors of a file, or to nothing where no file is given. The file names
-/// its tensors without `prefix`, which the plan's have.
+/// Binds a program's inputs to the tensors of a file, or to nothing where no file is given. The
+/// file names its tensors without `prefix`, which the plan's have.
 Result<std::vector<BoundInput>> Session::bindProgram(const plan::Program &program,
                                                      const std::string &file,
                                                      const std::string &prefix,
@@ -297,8 +297,9 @@ Result<std::vector<TensorToWrite>> Session::gradientTensors() {
   for (const std::string &name : backward->outputs) {
     const plan::Tensor *tensor = findTensor(plan, name);
     if (!tensor)
-      return Status::error(ErrorCode::InvalidPlan, "program output '" + name +
-                                                       "': expected a tensor of the plan, got none");
+      return Status::error(ErrorCode::InvalidPlan,
+                           "program output '" + name +
+                               "': expected a tensor of the plan, got none");
     tensors.push_back(downloadedTensor(backend, arena->data() + tensor->offset, tensor->dtype,
                                        tensor->shape, name.substr(1)));
   }
@@ -310,11 +311,11 @@ Result<std::vector<TensorToWrite>> Session::gradientTensors() {
         std::vector<int64_t> shape = weight.shape;
         shape[0] = part.rows;
         int64_t rowBytes = plan::elementBytes(dtype) * (shape.size() > 1 ? shape[1] : 1);
-        tensors.push_back(downloadedTensor(backend,
-                                           base + block * plan.gradientBlockBytes +
-                                               weight.gradientOffset + part.firstRow * rowBytes,
-                                           dtype, shape,
-                                           "blocks." + std::to_string(block) + "." + part.parameter));
+        tensors.push_back(downloadedTensor(
+            backend,
+            base + block * plan.gradientBlockBytes + weight.gradientOffset +
+                part.firstRow * rowBytes,
+            dtype, shape, "blocks." + std::to_string(block) + "." + part.parameter));
       }
   return tensors;
 }

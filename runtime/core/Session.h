@@ -12,9 +12,9 @@
 namespace evo {
 
 struct RunOptions {
-  std::string planPath;             ///< for the report
-  std::string weights, inputs;      ///< files; empty: random ones
-  std::string cotangents;           ///< training: gradients of the loss by m and z; empty: random ones
+  std::string planPath;        ///< for the report
+  std::string weights, inputs; ///< files; empty: random ones
+  std::string cotangents;      ///< training: gradients of the loss by m and z; empty: random ones
   std::string outputs, json, trace; ///< files to write; empty: none
   std::string gradients;            ///< training: gradients by m, z and the parameters
   std::optional<std::string> weightsPrefix;

@@ -15,18 +15,19 @@ namespace evo::plan {
 /// How an element is stored.
 enum class DType : uint8_t { F64, F32, F16, BF16 };
 
-/// What `--dtype` and a specification's "dtype" name: the storage type of streams and weights and how
-/// matrix products are computed. tf32 stores F32.
+/// What `--dtype` and a specification's "dtype" name: the storage type of streams and weights and
+/// how matrix products are computed. tf32 stores F32.
 enum class Precision : uint8_t { Fp64, Fp32, Tf32, Bf16, Fp16 };
 
-std::string_view dtypeName(DType type);           ///< "f64" | "f32" | "f16" | "bf16"
-std::string_view precisionName(Precision p);      ///< "fp64" | "fp32" | "tf32" | "bf16" | "fp16"
+std::string_view dtypeName(DType type);      ///< "f64" | "f32" | "f16" | "bf16"
+std::string_view precisionName(Precision p); ///< "fp64" | "fp32" | "tf32" | "bf16" | "fp16"
 std::optional<DType> parseDType(std::string_view name);
 std::optional<Precision> parsePrecision(std::string_view name);
 
 /// The storage type of streams and weights.
 DType storageType(Precision p);
-/// The type of statistics (mean, rstd, log-sum-exp) and other accumulated values: F64 for fp64, else F32.
+/// The type of statistics (mean, rstd, log-sum-exp) and other accumulated values: F64 for fp64,
+/// else F32.
 DType statisticType(Precision p);
 
 /// Bytes of one element.

@@ -15,11 +15,20 @@ std::vector<KernelInfo> buildTable() {
   return {
 #define EVO_KERNEL(Name, mnemonic, attributes, ...)                                                \
   KernelInfo{Kernel::Name, #Name, #mnemonic, attributes, {__VA_ARGS__}},
-#define ATTRIBUTES(...) std::vector<KernelAttribute>{__VA_ARGS__}
-#define IN(name, axes, type) OperandInfo{#name, OperandRole::In, axes, type, {}}
-#define OPT_IN(name, axes, type) OperandInfo{#name, OperandRole::OptIn, axes, type, {}}
-#define OUT(name, axes, type, alias) OperandInfo{#name, OperandRole::Out, axes, type, alias}
-#define OPT_OUT(name, axes, type, alias) OperandInfo{#name, OperandRole::OptOut, axes, type, alias}
+#define ATTRIBUTES(...)                                                                            \
+  std::vector<KernelAttribute> { __VA_ARGS__ }
+#define IN(name, axes, type)                                                                       \
+  OperandInfo {                                                                                    \
+#name, OperandRole::In, axes, type, {}                                                         \
+  }
+#define OPT_IN(name, axes, type)                                                                   \
+  OperandInfo {                                                                                    \
+#name, OperandRole::OptIn, axes, type, {}                                                      \
+  }
+#define OUT(name, axes, type, alias)                                                               \
+  OperandInfo { #name, OperandRole::Out, axes, type, alias }
+#define OPT_OUT(name, axes, type, alias)                                                           \
+  OperandInfo { #name, OperandRole::OptOut, axes, type, alias }
 #define MAY_ALIAS(operand) #operand
 #define NO_ALIAS std::string_view()
 #include "runtime/plan/Kernels.def"
@@ -63,10 +72,9 @@ Status bindOperand(const KernelInfo &info, const OperandInfo &operand,
     if (bound < 0)
       bound = got;
     else if (bound != got)
-      return Status::error(ErrorCode::InvalidPlan, who + ": expected extent " +
-                                                       std::to_string(bound) + " on axis '" +
-                                                       letters[i] + "', got shape " +
-                                                       shapeText(shape));
+      return Status::error(ErrorCode::InvalidPlan,
+                           who + ": expected extent " + std::to_string(bound) + " on axis '" +
+                               letters[i] + "', got shape " + shapeText(shape));
   }
   return {};
 }

@@ -1,8 +1,8 @@
 //===- Kernel.h - the kernel list as data -----------------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// Kernels.def as a table: operands with their axes, types and alias rights, and the shape rule that the
-// `kern` dialect's verifier and the plan verifier share.
+// Kernels.def as a table: operands with their axes, types and alias rights, and the shape rule that
+// the `kern` dialect's verifier and the plan verifier share.
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -93,9 +93,9 @@ struct AxisExtents {
 Result<AxisExtents> bindKernelAxes(Kernel kernel, const KernelAttributes &attributes,
                                    std::span<const std::optional<std::vector<int64_t>>> shapes);
 
-/// Checks operand shapes against the axes of Kernels.def and the kernel's own rules (head widths, the
-/// width of an outer product, broadcast axes). `shapes[i]` is nothing for an absent optional operand.
-/// The error names the operand and says expected and got.
+/// Checks operand shapes against the axes of Kernels.def and the kernel's own rules (head widths,
+/// the width of an outer product, broadcast axes). `shapes[i]` is nothing for an absent optional
+/// operand. The error names the operand and says expected and got.
 Status checkKernelShapes(Kernel kernel, const KernelAttributes &attributes,
                          std::span<const std::optional<std::vector<int64_t>>> shapes);
 

@@ -1,18 +1,19 @@
 //===- Plan.h - the execution plan ------------------------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// The contract between evo-opt and evo-run, as plain values; SCHEMA.md documents the same fields in their
-// JSON form. Everything is resolved here: the runtime validates and never infers.
+// The contract between evo-opt and evo-run, as plain values; SCHEMA.md documents the same fields in
+// their JSON form. Everything is resolved here: the runtime validates and never infers.
 //
-// A plan is programs; a program is runs of equal blocks; a block is calls of procedures; a procedure is
-// kernel steps and slice loops over buffers. Buffers lie relative to a *base* (the arena slot of a
-// tensor, the procedure's frame, the block's weights), so that one procedure serves all blocks.
+// A plan is programs; a program is runs of equal blocks; a block is calls of procedures; a
+// procedure is kernel steps and slice loops over buffers. Buffers lie relative to a *base* (the
+// arena slot of a tensor, the procedure's frame, the block's weights), so that one procedure serves
+// all blocks.
 //
-// Versions. Every write of a buffer makes a version, numbered from 1 within the procedure; version 0 is
-// what a tensor or weight holds when the procedure is entered. A step names the version that it reads
-// and the one that it writes, region by region, so in-place updates, slice loops and reuse can be checked
-// without knowing what any kernel means. A buffer's versions have no gap, and an element's only grow; a
-// new alloc (a loop body's, in every iteration) may begin at 1 again.
+// Versions. Every write of a buffer makes a version, numbered from 1 within the procedure; version
+// 0 is what a tensor or weight holds when the procedure is entered. A step names the version that
+// it reads and the one that it writes, region by region, so in-place updates, slice loops and reuse
+// can be checked without knowing what any kernel means. A buffer's versions have no gap, and an
+// element's only grow; a new alloc (a loop body's, in every iteration) may begin at 1 again.
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -51,7 +52,7 @@ std::string_view baseName(Base base);    ///< "tensor" | "frame" | "saved" | "we
 std::string_view laneName(Lane lane);    ///< "compute" | "communication"
 std::string_view phaseName(Phase phase); ///< "forward" | "backward" | "optimizer"
 std::optional<Phase> parsePhase(std::string_view name);
-std::string_view modeName(Mode mode);    ///< "infer" | "train"
+std::string_view modeName(Mode mode); ///< "infer" | "train"
 
 /// `value`, plus the first element of the current slice of loop `loop` where that is >= 0.
 struct Start {
@@ -60,8 +61,8 @@ struct Start {
   bool operator==(const Start &) const = default;
 };
 
-/// `value` elements; where `loop` >= 0 the length of the current slice of that loop, which is `value` but
-/// for a shorter last slice.
+/// `value` elements; where `loop` >= 0 the length of the current slice of that loop, which is
+/// `value` but for a shorter last slice.
 struct Extent {
   int64_t value = 0;
   int32_t loop = -1;
@@ -95,8 +96,8 @@ struct KernelStep {
   KernelAttributes attributes;
   std::vector<std::optional<View>> operands; ///< in the order of Kernels.def
   Lane lane = Lane::Compute;
-  /// Ids of asynchronous steps that must have ended. A step's id is its position among the kernel steps
-  /// of its procedure, loops' bodies in order.
+  /// Ids of asynchronous steps that must have ended. A step's id is its position among the kernel
+  /// steps of its procedure, loops' bodies in order.
   std::vector<int32_t> waits;
   int64_t costNs = 0;   ///< of one call of the procedure: all iterations of the loops around it
   std::string location; ///< the module and operation that it came from
@@ -144,8 +145,8 @@ struct Call {
   int64_t savedStride = 0; ///< bytes that it moves a block
 };
 
-/// The calls of each of the blocks [firstBlock, firstBlock + blockCount), one block after the other; in a
-/// backward program from the last block to the first.
+/// The calls of each of the blocks [firstBlock, firstBlock + blockCount), one block after the
+/// other; in a backward program from the last block to the first.
 struct BlockRun {
   int64_t firstBlock = 0;
   int64_t blockCount = 0;
@@ -168,7 +169,8 @@ struct Tensor {
   int64_t bytes = 0;
 };
 
-/// Rows [firstRow, firstRow + rows) of a weight are the parameter `parameter`; 1-d ones have one column.
+/// Rows [firstRow, firstRow + rows) of a weight are the parameter `parameter`; 1-d ones have one
+/// column.
 struct WeightPart {
   std::string parameter; ///< the name behind "blocks.{i}.": "msa_att_row.mha.linear_q.weight"
   int64_t firstRow = 0;
@@ -183,7 +185,7 @@ struct Weight {
   int64_t offset = 0;         ///< bytes from the block's weights
   int64_t bytes = 0;
   std::vector<WeightPart> parts; ///< tile the rows
-  int64_t gradientOffset = 0;    ///< training: bytes from the block's gradients, in the statistic type
+  int64_t gradientOffset = 0; ///< training: bytes from the block's gradients, in the statistic type
 };
 
 /// The part of each sharded axis that a rank owns, as half-open intervals: the table of extents.
@@ -195,8 +197,8 @@ struct RankExtents {
 /// A node of the schedule tree. `kind` is "stack", "segment", "run" or "module".
 struct ScheduleNode {
   std::string kind;
-  std::string name;   ///< of a module: its parameter prefix
-  std::string choice; ///< of a module or run
+  std::string name;                       ///< of a module: its parameter prefix
+  std::string choice;                     ///< of a module or run
   int64_t firstBlock = 0, blockCount = 0; ///< of a stack or segment
   std::vector<ScheduleNode> children;
 };
@@ -229,8 +231,8 @@ struct Plan {
   std::string backend; ///< the profile's: "cuda" | "cpu"
   int64_t arenaBytes = 0;
   int64_t weightBlockBytes = 0; ///< bytes of one block's weights
-  /// Bytes of one block's weight gradients, 0 in inference. In the static part all blocks' weights come
-  /// first, then all blocks' gradients.
+  /// Bytes of one block's weight gradients, 0 in inference. In the static part all blocks' weights
+  /// come first, then all blocks' gradients.
   int64_t gradientBlockBytes = 0;
   Summary summary;
   std::vector<Tensor> tensors;

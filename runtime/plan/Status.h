@@ -1,8 +1,8 @@
 //===- Status.h - errors as values ------------------------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// The one error type of the house, below every other part, so that the plan reader, the compiler and
-// the runtime speak alike. Libraries return it; only tools print it.
+// The one error type of the house, below every other part, so that the plan reader, the compiler
+// and the runtime speak alike. Libraries return it; only tools print it.
 //===----------------------------------------------------------------------===//
 #pragma once
 

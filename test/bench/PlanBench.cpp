@@ -1,8 +1,9 @@
 //===- PlanBench.cpp - a plan's run beside its matrix products --*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// How much of a run is BLAS: runs an fp32 plan on the CPU, and times its matrix products alone, one BLAS
-// call for each thread's share of a product, on the same number of threads. Random data; medians.
+// How much of a run is BLAS: runs an fp32 plan on the CPU, and times its matrix products alone, one
+// BLAS call for each thread's share of a product, on the same number of threads. Random data;
+// medians.
 //   evo-bench-plan PLAN.json [threads [iterations]]
 //===----------------------------------------------------------------------===//
 #include "runtime/core/Session.h"

@@ -28,9 +28,11 @@ plan::Plan planOf(const std::string &name, Policy policy, bool plain) {
   return compilation->plan;
 }
 
-// (s, r) = (128, 2048) in fp32, U = 2048 * 2048 * 128 * 4 = 2048 MiB. What is chunked is small; the pair
-// transition is not, and holds the normalised z and its hidden layer: 1 U + 4 U. It adds to z in place.
-//   m 128 * 2048 * 256 * 4 = 256 MiB, z 2048 MiB, masks 128 * 2048 * 4 = 1 MiB and 2048 * 2048 * 4 = 16 MiB
+// (s, r) = (128, 2048) in fp32, U = 2048 * 2048 * 128 * 4 = 2048 MiB. What is chunked is small; the
+// pair transition is not, and holds the normalised z and its hidden layer: 1 U + 4 U. It adds to z
+// in place.
+//   m 128 * 2048 * 256 * 4 = 256 MiB, z 2048 MiB, masks 128 * 2048 * 4 = 1 MiB and 2048 * 2048 * 4
+//   = 16 MiB
 TEST(SeedSizes, ChunkAtT1044HoldsNoSecondPairTensor) {
   for (bool plain : {false, true}) {
     plan::Plan plan = planOf("t1044-infer-128-2048", Policy::Chunk, plain);
@@ -41,7 +43,8 @@ TEST(SeedSizes, ChunkAtT1044HoldsNoSecondPairTensor) {
 
 // Materialised attention in chunks, beside the pair bias and the slices' own tensors:
 // logits of 4 rows 4 * 4 * 2048 * 2048 * 4 = 256 MiB, bias 4 * 2048 * 2048 * 4 = 64 MiB,
-// q|k|v|g 4 * 2048 * 512 * 4 = 16 MiB, o (or, before it, the normalised slice) 4 * 2048 * 128 * 4 = 4 MiB.
+// q|k|v|g 4 * 2048 * 512 * 4 = 16 MiB, o (or, before it, the normalised slice) 4 * 2048 * 128 * 4 =
+// 4 MiB.
 TEST(SeedSizes, ChunkedTriangleAttentionHoldsOneSlicesLogits) {
   plan::Plan plan = planOf("t1044-infer-128-2048", Policy::Chunk, true);
   int64_t found = 0;
@@ -54,8 +57,8 @@ TEST(SeedSizes, ChunkedTriangleAttentionHoldsOneSlicesLogits) {
 }
 
 // Without slices the materialised logits are there whole: at (128, 256) row attention holds
-// h s r^2 = 8 * 128 * 256 * 256 * 4 = 256 MiB, q|k|v|g 128 * 256 * 1024 * 4 = 128 MiB and o 32 MiB; the pair bias is free
-// again once the logits have it.
+// h s r^2 = 8 * 128 * 256 * 256 * 4 = 256 MiB, q|k|v|g 128 * 256 * 1024 * 4 = 128 MiB and o 32 MiB;
+// the pair bias is free again once the logits have it.
 TEST(SeedSizes, DirectRowAttentionHoldsAllLogits) {
   plan::Plan plan = planOf("infer-128-256", Policy::Direct, true);
   EXPECT_EQ(plan.procedures.front().module, "msa_att_row");

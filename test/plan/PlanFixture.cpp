@@ -471,8 +471,8 @@ Plan gradientPlan() {
                                  {{"du", dm},
                                   {"x", backward.saved("kept", {4, 4}, 0, 0)},
                                   {"dweight", backward.gradient("weight")}})});
-  steps.push_back({backward.step(Kernel::BiasGrad, {},
-                                 {{"du", dm}, {"dbias", backward.gradient("bias")}})});
+  steps.push_back(
+      {backward.step(Kernel::BiasGrad, {}, {{"du", dm}, {"dbias", backward.gradient("bias")}})});
   steps.push_back({backward.alloc("dy", {4, 4}, 0)});
   steps.push_back({backward.step(Kernel::Copy, {}, {{"x", dm}, {"y", backward.frame("dy", 1)}})});
   steps.push_back({backward.step(Kernel::Linear, {},

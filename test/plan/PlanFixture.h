@@ -23,8 +23,8 @@ Plan fixturePlan();
 /// the backward program read it again (procedure 1). Three blocks; m [4,4], dm [4,4].
 Plan trainingPlan();
 
-/// A legal plan for training with weights: x = m weight^T + bias is added to m (procedure 0), and its
-/// backward stores the gradients of weight and bias and updates dm (procedure 1). Three blocks;
+/// A legal plan for training with weights: x = m weight^T + bias is added to m (procedure 0), and
+/// its backward stores the gradients of weight and bias and updates dm (procedure 1). Three blocks;
 /// m [4,4], dm [4,4], weight [4,4], bias [4].
 Plan gradientPlan();
 

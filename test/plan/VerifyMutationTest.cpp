@@ -124,7 +124,10 @@ const Mutation kForm[] = {
      [](Plan &p) { p.weights[0].dtype = DType::BF16; }},
     {"TwoWeightsOfOneName", 0, "weights[1].name",
      [](Plan &p) { p.weights[1].name = p.weights[0].name; }},
-    {"WeightOfThreeAxes", 0, "weights[0].shape", [](Plan &p) { p.weights[0].shape = {1, 1, 8}; }},
+    {"WeightOfThreeAxes", 0, "weights[0].shape",
+     [](Plan &p) {
+       p.weights[0].shape = {1, 1, 8};
+     }},
     {"PartsWithAGap", 0, "weights[5].parts[2].first_row",
      [](Plan &p) { p.weights[5].parts[2].firstRow = 17; }},
     {"PartsThatOverlap", 0, "weights[5].parts[2].first_row",
@@ -189,7 +192,9 @@ const Mutation kForm[] = {
     {"StartOfTwoAxes", 0, "procedures[2].steps[1].operands.x",
      [](Plan &p) { view(pair(p), 0, "x").start.pop_back(); }},
     {"AxisTwiceInOrder", 0, "procedures[2].steps[1].operands.x.order[1]",
-     [](Plan &p) { view(pair(p), 0, "x").order = {0, 0, 2}; }},
+     [](Plan &p) {
+       view(pair(p), 0, "x").order = {0, 0, 2};
+     }},
     {"NegativeVersion", 0, "procedures[2].steps[1].operands.x.version",
      [](Plan &p) { view(pair(p), 0, "x").version = -1; }},
     {"StartBehindTheBuffer", 0, "procedures[2].steps[1].operands.x.start[0]",
@@ -201,7 +206,9 @@ const Mutation kForm[] = {
     {"LoopThatIsNotAround", 0, "procedures[2].steps[1].operands.x.start[0]",
      [](Plan &p) { view(pair(p), 0, "x").start[0].loop = 0; }},
     {"KernelShapes", 0, "procedures[2].steps[1]",
-     [](Plan &p) { view(pair(p), 0, "x").order = {0, 2, 1}; }},
+     [](Plan &p) {
+       view(pair(p), 0, "x").order = {0, 2, 1};
+     }},
     {"KernelShapesInTheLastSlice", 0, "procedures[1].steps[0].body[1]",
      [](Plan &p) { view(transition(p), 0, "y").extent[0].loop = -1; }},
     {"Heads", 0, "procedures[0].steps[5].body[6]",
@@ -283,7 +290,9 @@ const Mutation kData[] = {
     {"VersionsWithAGap", 1, "procedures[2].steps[6].operands.y.version",
      [](Plan &p) { view(pair(p), 3, "y").version = 2; }},
     {"InputNotGiven", 1, "programs[0].runs[0].calls[0]",
-     [](Plan &p) { p.programs[0].inputs = {"m", "msa_mask"}; }},
+     [](Plan &p) {
+       p.programs[0].inputs = {"m", "msa_mask"};
+     }},
     {"OutputNotWritten", 1, "programs[0].outputs[2]",
      [](Plan &p) {
        p.tensors.push_back({"y", DType::F32, {4}, 8704, 16});
@@ -313,7 +322,9 @@ const Mutation kData[] = {
     {"MaskThatStandsStill", 2, "procedures[0].steps[5].body[6].operands.mask.start",
      [](Plan &p) { view(row(p), 4, "mask").start[0].loop = -1; }},
     {"OneLoopOnTwoAxes", 2, "procedures[1].steps[0].body[1].operands.y.extent[1]",
-     [](Plan &p) { view(transition(p), 0, "y").extent[1] = {3, 0}; }},
+     [](Plan &p) {
+       view(transition(p), 0, "y").extent[1] = {3, 0};
+     }},
     {"HalfOfTheTensorWritten", 2, "procedures[2].buffers[1]",
      [](Plan &p) { // the copy of half of z over itself
        for (const char *name : {"x", "gate", "residual", "y"})
@@ -468,10 +479,18 @@ const Mutation kMemory[] = {
 const Mutation kOthers[] = {
     {"RankMissing", 15, "ranks", [](Plan &p) { p.devices = 2; }},
     {"RankOutOfOrder", 15, "ranks[0].rank", [](Plan &p) { p.ranks[0].rank = 1; }},
-    {"ShardTooShort", 15, "ranks[0].extents.s", [](Plan &p) { p.ranks[0].extents["s"] = {0, 4}; }},
-    {"ShardTooLong", 15, "ranks[0].extents.s", [](Plan &p) { p.ranks[0].extents["s"] = {0, 6}; }},
+    {"ShardTooShort", 15, "ranks[0].extents.s",
+     [](Plan &p) {
+       p.ranks[0].extents["s"] = {0, 4};
+     }},
+    {"ShardTooLong", 15, "ranks[0].extents.s",
+     [](Plan &p) {
+       p.ranks[0].extents["s"] = {0, 6};
+     }},
     {"ShardOfAnUnknownAxis", 15, "ranks[0].extents.t",
-     [](Plan &p) { p.ranks[0].extents["t"] = {0, 4}; }},
+     [](Plan &p) {
+       p.ranks[0].extents["t"] = {0, 4};
+     }},
     {"ShardsWithAGap", 15, "ranks[1].extents.s",
      [](Plan &p) {
        p.devices = 2;
@@ -494,7 +513,9 @@ const Mutation kOthers[] = {
     {"WaitForALaterStep", 16, "procedures[2].steps[1].waits[0]",
      [](Plan &p) { kernelStep(pair(p), 0).waits = {1}; }},
     {"WaitTwice", 16, "procedures[2].steps[6].waits[1]",
-     [](Plan &p) { kernelStep(pair(p), 3).waits = {1, 1}; }},
+     [](Plan &p) {
+       kernelStep(pair(p), 3).waits = {1, 1};
+     }},
     {"WaitForANegativeStep", 16, "procedures[2].steps[6].waits[0]",
      [](Plan &p) { kernelStep(pair(p), 3).waits = {-1}; }},
     {"FreeBeforeTheWait", 16, "procedures[2].steps[4].free",

@@ -87,11 +87,11 @@ int runMlirOpt(int argc, char **argv) {
   mlir::registerTransformsPasses();
   registerEvoPipelines();
   mlir::DialectRegistry registry;
-  // The builtin neighbours that a hand-written test or a later lowering meets; not all of MLIR, whose
-  // registration alone takes longer than compiling a specification.
-  registry.insert<ir::EvoDialect, kern::KernDialect, mlir::arith::ArithDialect,
-                  mlir::func::FuncDialect, mlir::memref::MemRefDialect, mlir::scf::SCFDialect,
-                  mlir::tensor::TensorDialect>();
+  // The builtin neighbours that a hand-written test or a later lowering meets; not all of MLIR,
+  // whose registration alone takes longer than compiling a specification.
+  registry
+      .insert<ir::EvoDialect, kern::KernDialect, mlir::arith::ArithDialect, mlir::func::FuncDialect,
+              mlir::memref::MemRefDialect, mlir::scf::SCFDialect, mlir::tensor::TensorDialect>();
 
   cl::opt<std::string> input(cl::Positional, cl::desc("<input file>"), cl::init("-"));
   cl::opt<std::string> output("o", cl::desc("Output file"), cl::value_desc("filename"),

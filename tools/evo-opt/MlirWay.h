@@ -5,7 +5,8 @@
 
 namespace evo {
 
-/// Everything mlir-opt offers, on Evo's dialects and passes. Returns the exit status; a wrong flag is 2.
+/// Everything mlir-opt offers, on Evo's dialects and passes. Returns the exit status; a wrong flag
+/// is 2.
 int runMlirOpt(int argc, char **argv);
 
 } // namespace evo
