@@ -61,9 +61,8 @@ void expectTerms(const spec::ModelSpec &spec, const std::vector<Term> &terms) {
     SmallVector<ir::KernelVariant> variants = op.getLegalVariants();
     int64_t frames[2] = {};
     for (auto [index, variant] : llvm::enumerate(variants)) {
-      Result<Candidate> candidate =
-          priceCandidate(op, ir::ChoiceAttr::get(&context, variant), *profile, spec.precision,
-                         plan::Mode::Infer);
+      Result<Candidate> candidate = priceCandidate(op, ir::ChoiceAttr::get(&context, variant),
+                                                   *profile, spec.precision, plan::Mode::Infer);
       ASSERT_TRUE(candidate.ok()) << candidate.status().message();
       frames[index] = candidate->frameBytes;
     }
