@@ -104,7 +104,8 @@ LogicalResult GradientBuilder::sweep(Block &block) {
       if (get(kernel.getKernelOutputs().front()) && failed(kernel.emitBackward(*this)))
         return failure();
     } else if (isa<SliceLoopOp>(op)) {
-      return op->emitOpError("has no backward yet");
+      return op->emitOpError("expected no slices where the forward is computed again for its "
+                             "backward; choose backward_axis = none");
     }
   }
   for (Value argument : block.getArguments())

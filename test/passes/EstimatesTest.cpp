@@ -103,4 +103,45 @@ TEST(Estimates, OfGlobalAttentionHaveNoQuadraticTerm) {
               });
 }
 
+/// kept_bytes of a plan of policy small, and what it keeps of each block.
+void expectKept(spec::ModelSpec spec, plan::Precision precision, int64_t bytes) {
+  SCOPED_TRACE(std::string(spec::stackName(spec.stack)));
+  spec.mode = plan::Mode::Train;
+  spec.precision = precision;
+  MLIRContext context(MLIRContext::Threading::DISABLED);
+  Result<cost::DeviceProfile> profile = loadProfile("h100");
+  ASSERT_TRUE(profile.ok());
+  OwningOpRef<ModuleOp> module = importSpecification(spec, &context);
+  Result<Policy> policy = choosePolicy(*module, Policy::Small, {*profile, INT64_MAX, false});
+  ASSERT_TRUE(policy.ok()) << policy.status().message();
+  Result<plan::Plan> plan = lowerToPlan(*module);
+  ASSERT_TRUE(plan.ok()) << plan.status().message();
+  EXPECT_EQ(plan->summary.keptBytes, bytes);
+  // Tensors, kept tensors, frames: what is kept ends where the frames begin.
+  int64_t streams = 0;
+  for (const plan::Tensor &tensor : plan->tensors)
+    streams += plan::alignTo(tensor.bytes);
+  EXPECT_EQ(plan->programs[0].runs[0].calls[0].frameOffset, streams + bytes);
+}
+
+/// Policy small keeps the input of each module, as far as its backward reads it: m of the two
+/// attentions, the transition and the outer product, z of the row attention's bias, the four
+/// triangles and the transition: 4 s r c_m + 6 r^2 c_z a block. The seed keeps outputs, 3 s r c_m +
+/// 6 r^2 c_z: m is kept once more here, since the outer product and the next block's row attention
+/// read the same m and each keeps its own.
+TEST(Estimates, PolicySmallKeepsTheInputOfEachModule) {
+  // 48 blocks of (4 s r c_m + 6 r^2 c_z) elements: 48 (4 512 384 256 + 6 384^2 128) 2.
+  expectKept(seedSpec(spec::StackKind::Evoformer), plan::Precision::Fp16, 30198988800);
+  // And of 4 bytes each.
+  expectKept(seedSpec(spec::StackKind::Evoformer), plan::Precision::Fp32, 60397977600);
+  // 48 (4 1024 384 64 + 6 384^2 128) 2.
+  expectKept(seedSpec(spec::StackKind::ExtraMsa), plan::Precision::Fp16, 20535312384);
+  // Pairs alone: 5 modules' z, 48 (5 384^2 64) 4.
+  spec::ModelSpec pairs = seedSpec(spec::StackKind::TemplatePair);
+  pairs.s = 0;
+  pairs.templateChannels = {
+      .cT = 64, .cHiddenTriAtt = 16, .cHiddenTriMul = 64, .noHeads = 4, .pairTransitionN = 2};
+  expectKept(pairs, plan::Precision::Fp32, 9059696640);
+}
+
 } // namespace

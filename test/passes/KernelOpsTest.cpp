@@ -6,6 +6,7 @@
 // together.
 //===----------------------------------------------------------------------===//
 #include "dialects/Kern/KernDialect.h"
+#include "test/passes/KernelText.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/MLIRContext.h"
@@ -19,84 +20,10 @@
 
 using namespace mlir;
 using namespace evo;
+using namespace evo::test;
 using plan::KernelInfo;
-using plan::OperandInfo;
 
 namespace {
-
-/// Extents that satisfy every kernel's own rules: 2 heads of width 4, an outer product of 2
-/// times 3.
-int64_t extentOf(const KernelInfo &info, char letter) {
-  bool outer = info.kernel == plan::Kernel::OuterProduct ||
-               info.kernel == plan::Kernel::OuterProductMean ||
-               info.kernel == plan::Kernel::OuterProductGrad;
-  static const std::map<char, int64_t> extents = {{'h', 2}, {'u', 1}, {'c', 2}, {'d', 3}, {'b', 3},
-                                                  {'q', 5}, {'k', 7}, {'y', 4}, {'n', 9}, {'s', 4},
-                                                  {'i', 5}, {'j', 6}, {'m', 11}};
-  if (letter == 'x')
-    return outer ? 6 : 8;
-  return extents.at(letter);
-}
-
-std::string typeOf(const KernelInfo &info, const OperandInfo &operand) {
-  std::string text = "tensor<";
-  for (char letter : operand.axes)
-    text += letter == '*' ? "4x3x" : std::to_string(extentOf(info, letter)) + "x";
-  return text + (operand.type == plan::OperandType::Statistic ? "f32>" : "bf16>");
-}
-
-std::string attributeText(const KernelInfo &info) {
-  std::string text;
-  for (plan::KernelAttribute attribute : info.attributes) {
-    std::string value = "0.25 : f64";
-    if (attribute == plan::KernelAttribute::Heads)
-      value = "2 : i64";
-    if (attribute == plan::KernelAttribute::Activation) {
-      // The gradient of relu needs h.
-      bool gradient = info.kernel == plan::Kernel::LinearGrad;
-      value = gradient ? "\"none\"" : "\"relu\"";
-    }
-    text +=
-        (text.empty() ? "" : ", ") + std::string(plan::attributeName(attribute)) + " = " + value;
-  }
-  return text.empty() ? "" : " {" + text + "}";
-}
-
-/// The kernel in a region whose arguments are all inputs, in order. Absent operands are bits of
-/// `absent`.
-std::string programText(const KernelInfo &info, unsigned absent) {
-  std::string arguments, operands, types, results;
-  for (auto [index, operand] : llvm::enumerate(info.operands)) {
-    std::string type = typeOf(info, operand), name(operand.name);
-    if (!operand.isOutput())
-      arguments += (arguments.empty() ? "" : ", ") + ("%" + name) + ": " + type;
-    if (absent >> index & 1)
-      continue;
-    if (operand.isOutput()) {
-      results += (results.empty() ? "" : ", ") + type;
-    } else {
-      operands += (operands.empty() ? "" : ", ") + name + " = %" + name;
-      types += (types.empty() ? "" : ", ") + type;
-    }
-  }
-  size_t outputs = 0;
-  for (auto [index, operand] : llvm::enumerate(info.operands))
-    outputs += operand.isOutput() && !(absent >> index & 1);
-  return "\"test.region\"() ({\n^bb0(" + arguments + "):\n  %r:" + std::to_string(outputs) +
-         " = kern." + std::string(info.mnemonic) + "(" + operands + ")" + attributeText(info) +
-         " : (" + types + ") -> (" + results + ")\n}) : () -> ()\n";
-}
-
-/// Whether the row allows these operands to be absent: results in their order, and those of
-/// linear_grad that dgate is made of.
-bool isLegal(const KernelInfo &info, unsigned absent) {
-  auto given = [&](std::string_view name) { return !(absent >> info.operandIndex(name) & 1); };
-  if (info.kernel == plan::Kernel::LinearGrad && given("dgate") && !(given("h") && given("gate")))
-    return false;
-  size_t last = info.operands.size() - 1;
-  return last == 0 || info.operands[last - 1].role != plan::OperandRole::OptOut ||
-         !(absent >> (last - 1) & 1) || (absent >> last & 1);
-}
 
 class KernelOps : public ::testing::Test {
 protected:
@@ -115,12 +42,10 @@ protected:
 TEST_F(KernelOps, EveryRowHasItsOpWithItsOperandsAndAttributes) {
   for (const KernelInfo &info : plan::kernelTable()) {
     SCOPED_TRACE(std::string(info.mnemonic));
-    unsigned optional = 0;
-    for (auto [index, operand] : llvm::enumerate(info.operands))
-      optional |= operand.isOptional() ? 1u << index : 0;
+    unsigned optional = optionalOperands(info);
     for (unsigned absent = optional;; absent = (absent - 1) & optional) {
       if (isLegal(info, absent)) {
-        std::string text = programText(info, absent);
+        std::string text = kernelText(info, absent);
         OwningOpRef<ModuleOp> module = parse(text);
         ASSERT_TRUE(module) << text;
         kern::KernelOpInterface found;
@@ -161,7 +86,7 @@ TEST_F(KernelOps, AttributesAreTheRowsAndTheStoreOrder) {
 }
 
 TEST_F(KernelOps, ValuesOfAttributesComeThrough) {
-  OwningOpRef<ModuleOp> module = parse(programText(plan::kernelInfo(plan::Kernel::Attention), 0));
+  OwningOpRef<ModuleOp> module = parse(kernelText(plan::kernelInfo(plan::Kernel::Attention), 0));
   ASSERT_TRUE(module);
   module->walk([&](kern::KernelOpInterface op) {
     plan::KernelAttributes values = op.getKernelAttributes();
@@ -184,7 +109,7 @@ TEST_F(KernelOps, OnlyKernelsOfTheListImplementTheInterface) {
 TEST_F(KernelOps, TheTiedOperandIsTheRows) {
   for (const KernelInfo &info : plan::kernelTable()) {
     SCOPED_TRACE(std::string(info.mnemonic));
-    OwningOpRef<ModuleOp> module = parse(programText(info, 0));
+    OwningOpRef<ModuleOp> module = parse(kernelText(info, 0));
     ASSERT_TRUE(module);
     module->walk([&](kern::KernelOpInterface op) {
       SmallVector<Value> inputs = op.getKernelInputs();
@@ -241,7 +166,7 @@ TEST_F(KernelOps, WorkCountsTheFormulasOfTheList) {
   for (const Work &work : expected) {
     const KernelInfo &info = plan::kernelInfo(work.kernel);
     SCOPED_TRACE(std::string(info.mnemonic));
-    OwningOpRef<ModuleOp> module = parse(programText(info, 0));
+    OwningOpRef<ModuleOp> module = parse(kernelText(info, 0));
     ASSERT_TRUE(module);
     module->walk([&](kern::KernelOpInterface op) {
       Result<plan::AxisExtents> axes = kern::getKernelAxes(op, 1);

@@ -42,6 +42,20 @@ std::vector<ir::ChoiceAttr> legalChoices(ir::ModuleOpInterface op) {
   return choices;
 }
 
+std::vector<ir::ChoiceAttr> trainingChoices(ir::ModuleOpInterface op) {
+  std::vector<std::pair<ir::Axis, int64_t>> slices = {{ir::Axis::None, 0}};
+  for (const ir::SliceAxis &axis : op.getLegalAxes())
+    slices.emplace_back(axis.axis, 2);
+  std::vector<ir::ChoiceAttr> choices;
+  for (ir::KernelVariant forward : op.getLegalVariants())
+    for (ir::KernelVariant backward : op.getLegalVariants())
+      for (auto [axis, size] : slices)
+        choices.push_back(ir::ChoiceAttr::get(op->getContext(), forward, axis, size,
+                                              ir::Keep::Input, backward, ir::Axis::None, 0,
+                                              ir::MsaLayout::Whole, ir::PairLayout::Whole));
+  return choices;
+}
+
 std::vector<ir::ModuleOpInterface> modulesOf(ModuleOp module) {
   std::vector<ir::ModuleOpInterface> modules;
   module.walk([&](ir::ModuleOpInterface op) { modules.push_back(op); });
@@ -72,18 +86,28 @@ Result<plan::Plan> lowerToPlan(ModuleOp module) {
   return emitPlan(module);
 }
 
-Result<int64_t> predictArena(ModuleOp module) {
+Result<Prediction> predict(ModuleOp module) {
   auto stack = *module.getOps<ir::StackOp>().begin();
+  plan::Mode mode = getMode(stack.getModel());
   EVO_ASSIGN(cost::DeviceProfile profile, loadProfile("cpu"));
-  EVO_ASSIGN(int64_t tensors, tensorBytes(SmallVector<Type>(stack.getBody().getArgumentTypes())));
+  SmallVector<Type> types(stack.getBody().getArgumentTypes());
+  for (auto [name, type] : llvm::zip_equal(stack.getTensors().getAsValueRange<StringAttr>(),
+                                           stack.getBody().getArgumentTypes()))
+    if (mode == plan::Mode::Train && isStream(name))
+      types.push_back(type);
+  Prediction prediction;
+  EVO_ASSIGN(prediction.arenaBytes, tensorBytes(types));
   int64_t frame = 0;
   for (ir::ModuleOpInterface op : modulesOf(module)) {
-    EVO_ASSIGN(Candidate candidate,
-               priceCandidate(op, op.getModuleChoice(), profile, getPrecision(stack.getModel()),
-                              plan::Mode::Infer));
+    EVO_ASSIGN(Candidate candidate, priceCandidate(op, op.getModuleChoice(), profile,
+                                                   getPrecision(stack.getModel()), mode));
+    int64_t blocks = op->getParentOfType<ir::SegmentOp>().getCount();
     frame = std::max(frame, candidate.frameBytes);
+    prediction.keptBytes += blocks * candidate.savedBytes;
+    prediction.costNs += blocks * candidate.costNs;
   }
-  return tensors + frame;
+  prediction.arenaBytes += frame + prediction.keptBytes;
+  return prediction;
 }
 
 static void collectKernels(const std::vector<plan::Step> &steps,

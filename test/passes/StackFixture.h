@@ -17,6 +17,10 @@ spec::ModelSpec smallSpec(spec::StackKind stack, int64_t s, int64_t r);
 /// Every variant of the module whole, and by each axis in slices of 1, 2, 3, all and more elements.
 std::vector<ir::ChoiceAttr> legalChoices(ir::ModuleOpInterface op);
 
+/// For training: every pair of variants forward and backward, the forward whole and by each axis in
+/// slices of 2.
+std::vector<ir::ChoiceAttr> trainingChoices(ir::ModuleOpInterface op);
+
 std::vector<ir::ModuleOpInterface> modulesOf(mlir::ModuleOp module);
 
 /// `kern.target` as choosePolicy writes it, for a stack whose choices are the test's own.
@@ -25,8 +29,14 @@ void setTarget(mlir::ModuleOp module);
 /// Lowers a chosen stack, fences included, and emits its plan.
 Result<plan::Plan> lowerToPlan(mlir::ModuleOp module);
 
-/// Arena bytes by the candidates alone: boundary tensors and the tallest frame.
-Result<int64_t> predictArena(mlir::ModuleOp module);
+/// What the candidates alone tell of a stack's plan.
+struct Prediction {
+  int64_t arenaBytes =
+      0; ///< boundary tensors, in training their gradients and what is kept, tallest frame
+  int64_t keptBytes = 0;
+  int64_t costNs = 0;
+};
+Result<Prediction> predict(mlir::ModuleOp module);
 
 /// The kernels of all steps of a plan, loops' bodies included.
 std::vector<plan::Kernel> kernelsOf(const plan::Plan &plan);
