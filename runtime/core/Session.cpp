@@ -103,8 +103,12 @@ private:
 };
 
 Status Session::bind() {
-  for (const plan::Program &program : plan.programs)
-    (program.phase == plan::Phase::Forward ? forward : backward) = &program;
+  for (const plan::Program &program : plan.programs) {
+    if (program.phase == plan::Phase::Forward)
+      forward = &program;
+    if (program.phase == plan::Phase::Backward)
+      backward = &program;
+  }
   if (!forward)
     return Status::error(ErrorCode::InvalidPlan,
                          "expected a forward program in the plan, got none");
@@ -117,20 +121,23 @@ Status Session::bind() {
   if (!backward)
     return {};
   EVO_ASSIGN(cotangents, bindProgram(*backward, options.cotangents, "d", cotangentTensors));
+  for (const std::string &name : backward->outputs)
+    if (!name.starts_with("d"))
+      return Status::error(ErrorCode::InvalidPlan,
+                           "program output '" + name +
+                               "': expected the gradient of a stream, 'd' and its name");
   return {};
 }
 
-/// Binds a program's inputs to the tensors of a file, or to nothing where no file is given. The file names
-/// its tensors without `prefix`, which the plan's have.
+/// Binds a program's inputs to the tensors of a file, or to nothing where no file is given. The
+/// file names its tensors without `prefix`, which the plan's have.
 Result<std::vector<BoundInput>> Session::bindProgram(const plan::Program &program,
                                                      const std::string &file,
                                                      const std::string &prefix,
                                                      std::vector<HostTensor> &tensors) {
   if (!file.empty()) {
     EVO_ASSIGN(tensors, readTensorFile(file));
-    for (HostTensor &tensor : tensors)
-      tensor.name = prefix + tensor.name;
-    return bindInputs(plan, program.inputs, tensors, file);
+    return bindInputs(plan, program.inputs, tensors, file, prefix);
   }
   std::vector<BoundInput> bound;
   for (const std::string &name : program.inputs) {
@@ -282,6 +289,8 @@ void Session::fillReport() {
   report.weights = options.weights;
   report.inputs = options.inputs;
   report.outputs = options.outputs;
+  report.cotangents = options.cotangents;
+  report.gradients = options.gradients;
   report.weightsPrefix = weights.prefix;
   report.weightsIgnored = weights.ignored;
   report.arenaBytes = arena->bytes();
@@ -297,8 +306,9 @@ Result<std::vector<TensorToWrite>> Session::gradientTensors() {
   for (const std::string &name : backward->outputs) {
     const plan::Tensor *tensor = findTensor(plan, name);
     if (!tensor)
-      return Status::error(ErrorCode::InvalidPlan, "program output '" + name +
-                                                       "': expected a tensor of the plan, got none");
+      return Status::error(ErrorCode::InvalidPlan,
+                           "program output '" + name +
+                               "': expected a tensor of the plan, got none");
     tensors.push_back(downloadedTensor(backend, arena->data() + tensor->offset, tensor->dtype,
                                        tensor->shape, name.substr(1)));
   }
@@ -310,11 +320,11 @@ Result<std::vector<TensorToWrite>> Session::gradientTensors() {
         std::vector<int64_t> shape = weight.shape;
         shape[0] = part.rows;
         int64_t rowBytes = plan::elementBytes(dtype) * (shape.size() > 1 ? shape[1] : 1);
-        tensors.push_back(downloadedTensor(backend,
-                                           base + block * plan.gradientBlockBytes +
-                                               weight.gradientOffset + part.firstRow * rowBytes,
-                                           dtype, shape,
-                                           "blocks." + std::to_string(block) + "." + part.parameter));
+        tensors.push_back(downloadedTensor(
+            backend,
+            base + block * plan.gradientBlockBytes + weight.gradientOffset +
+                part.firstRow * rowBytes,
+            dtype, shape, "blocks." + std::to_string(block) + "." + part.parameter));
       }
   return tensors;
 }
