@@ -177,38 +177,47 @@ const plan::Tensor *findTensor(const plan::Plan &plan, std::string_view name) {
   return nullptr;
 }
 
+/// A tensor for a boundary tensor: of its shape, and of a type that converts.
+static Status checkInput(const HostTensor &source, const plan::Tensor &tensor, bool mask,
+                         std::string_view fileName) {
+  bool typeFits = mask ? isConvertible(source.dtype) : isFloating(source.dtype);
+  if (source.shape == tensor.shape && typeFits)
+    return {};
+  return invalid(fileName, "tensor '" + source.name + "': expected F32, F64, F16" +
+                               (mask ? ", BF16, U8 or BOOL " : " or BF16 ") +
+                               shapeText(tensor.shape) + ", got " + typeAndShape(source));
+}
+
 Result<std::vector<BoundInput>> bindInputs(const plan::Plan &plan,
                                            std::span<const std::string> names,
                                            std::span<const HostTensor> tensors,
-                                           std::string_view fileName) {
-  for (const HostTensor &tensor : tensors)
-    if (std::find(names.begin(), names.end(), tensor.name) == names.end())
-      return invalid(fileName,
-                     "unknown tensor '" + tensor.name + "': expected " +
-                         quotedList(std::vector<std::string>(names.begin(), names.end())));
+                                           std::string_view fileName, std::string_view prefix) {
+  std::vector<std::string> expected;
   std::vector<BoundInput> inputs;
   for (const std::string &name : names) {
-    BoundInput input{findTensor(plan, name), nullptr};
-    if (!input.tensor)
-      return Status::error(ErrorCode::InvalidPlan,
-                           "program input '" + name + "': expected a tensor of the plan, got none");
+    inputs.push_back({findTensor(plan, name), nullptr});
+    if (!inputs.back().tensor || !name.starts_with(prefix))
+      return Status::error(
+          ErrorCode::InvalidPlan,
+          "program input '" + name + "': expected a tensor of the plan" +
+              (prefix.empty() ? "" : " that begins with '" + std::string(prefix) + "'") +
+              ", got none");
+    expected.push_back(name.substr(prefix.size()));
+  }
+  for (const HostTensor &tensor : tensors)
+    if (std::find(expected.begin(), expected.end(), tensor.name) == expected.end())
+      return invalid(fileName,
+                     "unknown tensor '" + tensor.name + "': expected " + quotedList(expected));
+  for (size_t i = 0; i < inputs.size(); ++i) {
     auto found = std::find_if(tensors.begin(), tensors.end(),
-                              [&](const HostTensor &tensor) { return tensor.name == name; });
-    if (found != tensors.end())
-      input.source = &*found;
-    else if (!isMask(name))
-      return invalid(fileName, "missing tensor '" + name + "': expected shape " +
-                                   shapeText(input.tensor->shape) + ", got none");
-    if (input.source) {
-      bool typeFits =
-          isMask(name) ? isConvertible(input.source->dtype) : isFloating(input.source->dtype);
-      if (input.source->shape != input.tensor->shape || !typeFits)
-        return invalid(fileName, "tensor '" + name + "': expected F32, F64, F16" +
-                                     (isMask(name) ? ", BF16, U8 or BOOL " : " or BF16 ") +
-                                     shapeText(input.tensor->shape) + ", got " +
-                                     typeAndShape(*input.source));
-    }
-    inputs.push_back(input);
+                              [&](const HostTensor &tensor) { return tensor.name == expected[i]; });
+    if (found == tensors.end() && !isMask(expected[i]))
+      return invalid(fileName, "missing tensor '" + expected[i] + "': expected shape " +
+                                   shapeText(inputs[i].tensor->shape) + ", got none");
+    if (found == tensors.end())
+      continue;
+    inputs[i].source = &*found;
+    EVO_TRY(checkInput(*found, *inputs[i].tensor, isMask(expected[i]), fileName));
   }
   return inputs;
 }

@@ -40,11 +40,13 @@ struct BoundInput {
   const plan::Tensor *tensor = nullptr;
   const HostTensor *source = nullptr; ///< null: a mask of ones
 };
-/// `names` are the inputs of a program. Masks (names that end with "_mask") may be absent.
+/// `names` are the inputs of a program; the file's tensors have them without `prefix`. Masks (names
+/// that end with "_mask") may be absent.
 Result<std::vector<BoundInput>> bindInputs(const plan::Plan &plan,
                                            std::span<const std::string> names,
                                            std::span<const HostTensor> tensors,
-                                           std::string_view fileName);
+                                           std::string_view fileName,
+                                           std::string_view prefix = "");
 bool isMask(std::string_view name);
 const plan::Tensor *findTensor(const plan::Plan &plan, std::string_view name);
 

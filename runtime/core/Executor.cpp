@@ -203,7 +203,6 @@ struct Executor::Impl {
     std::array<std::byte *, 5> bases{}; ///< by plan::Base
     std::vector<Slice> slices;
     const RunHooks *hooks = nullptr;
-    int64_t programStartNs = 0;
   };
 
   Status runProgram(const plan::Program &program, const RunHooks &hooks);
@@ -268,7 +267,7 @@ Status Executor::Impl::launch(const LaunchPlan &launch, CallState &state) {
   int64_t bytes = 0;
   for (const TensorRef &operand : operands)
     bytes += viewBytes(operand);
-  trace->events.push_back({state.procedure, launch.id, state.block, start - state.programStartNs,
+  trace->events.push_back({state.procedure, launch.id, state.block, start - trace->originNs,
                            nowNs() - start, bytes});
   return {};
 }
@@ -312,7 +311,8 @@ Status Executor::Impl::runProgram(const plan::Program &program, const RunHooks &
     total += run.blockCount;
   CallState state;
   state.hooks = &hooks;
-  state.programStartNs = nowNs();
+  if (hooks.trace && hooks.trace->originNs == 0)
+    hooks.trace->originNs = nowNs();
   for (const plan::BlockRun &run : program.runs)
     for (int64_t i = 0; i < run.blockCount; ++i) {
       state.block = program.phase == plan::Phase::Backward ? run.firstBlock + run.blockCount - 1 - i

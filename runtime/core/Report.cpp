@@ -89,25 +89,40 @@ std::string reportJson(const RunReport &report) {
   json["weights_ignored"] = report.weightsIgnored;
   json["inputs"] = pathOrNull(report.inputs);
   json["outputs"] = pathOrNull(report.outputs);
+  if (report.mode == plan::Mode::Train) {
+    json["cotangents"] = pathOrNull(report.cotangents);
+    json["gradients"] = pathOrNull(report.gradients);
+  }
   json["random_seed"] = report.randomSeed;
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
-std::string reportTable(const RunReport &report) {
-  std::vector<std::pair<std::string, std::string>> rows;
-  rows.emplace_back("model", sizesText(report.model));
-  rows.emplace_back("plan", report.summary.policy + ", " +
-                                std::string(plan::precisionName(report.precision)) +
-                                ", priced for " + report.profile);
-  rows.emplace_back("device", report.description);
+using Rows = std::vector<std::pair<std::string, std::string>>;
+
+/// Where tensors came from and went to.
+static void addFiles(const RunReport &report, Rows &rows) {
   std::string weights = sourceText(report.weights, report.randomSeed);
   if (report.weightsIgnored > 0)
     weights += ", " + std::to_string(report.weightsIgnored) + " tensors outside '" +
                report.weightsPrefix + "blocks.' ignored";
   rows.emplace_back("weights", weights);
   rows.emplace_back("inputs", sourceText(report.inputs, report.randomSeed));
+  if (report.mode == plan::Mode::Train)
+    rows.emplace_back("cotangents", sourceText(report.cotangents, report.randomSeed));
   if (!report.outputs.empty())
     rows.emplace_back("outputs", report.outputs);
+  if (!report.gradients.empty())
+    rows.emplace_back("gradients", report.gradients);
+}
+
+std::string reportTable(const RunReport &report) {
+  Rows rows;
+  rows.emplace_back("model", sizesText(report.model));
+  rows.emplace_back("plan", report.summary.policy + ", " +
+                                std::string(plan::precisionName(report.precision)) +
+                                ", priced for " + report.profile);
+  rows.emplace_back("device", report.description);
+  addFiles(report, rows);
   rows.emplace_back("time, median of " + std::to_string(report.iterationsMs.size()),
                     milliseconds(medianMs(report.iterationsMs)));
   rows.emplace_back("time, predicted", milliseconds(report.summary.predictedMs));

@@ -23,6 +23,7 @@ struct RunReport {
   int64_t warmup = 0;
   uint64_t randomSeed = 0;
   std::string weights, inputs, outputs; ///< paths; empty: random ones, none written
+  std::string cotangents, gradients;    ///< in training, likewise
   std::string weightsPrefix;
   int64_t weightsIgnored = 0;              ///< tensors of the weight file outside the stack
   std::vector<double> iterationsMs;        ///< without the warm-up

@@ -103,8 +103,12 @@ private:
 };
 
 Status Session::bind() {
-  for (const plan::Program &program : plan.programs)
-    (program.phase == plan::Phase::Forward ? forward : backward) = &program;
+  for (const plan::Program &program : plan.programs) {
+    if (program.phase == plan::Phase::Forward)
+      forward = &program;
+    if (program.phase == plan::Phase::Backward)
+      backward = &program;
+  }
   if (!forward)
     return Status::error(ErrorCode::InvalidPlan,
                          "expected a forward program in the plan, got none");
@@ -117,6 +121,11 @@ Status Session::bind() {
   if (!backward)
     return {};
   EVO_ASSIGN(cotangents, bindProgram(*backward, options.cotangents, "d", cotangentTensors));
+  for (const std::string &name : backward->outputs)
+    if (!name.starts_with("d"))
+      return Status::error(ErrorCode::InvalidPlan,
+                           "program output '" + name +
+                               "': expected the gradient of a stream, 'd' and its name");
   return {};
 }
 
@@ -128,9 +137,7 @@ Result<std::vector<BoundInput>> Session::bindProgram(const plan::Program &progra
                                                      std::vector<HostTensor> &tensors) {
   if (!file.empty()) {
     EVO_ASSIGN(tensors, readTensorFile(file));
-    for (HostTensor &tensor : tensors)
-      tensor.name = prefix + tensor.name;
-    return bindInputs(plan, program.inputs, tensors, file);
+    return bindInputs(plan, program.inputs, tensors, file, prefix);
   }
   std::vector<BoundInput> bound;
   for (const std::string &name : program.inputs) {
@@ -282,6 +289,8 @@ void Session::fillReport() {
   report.weights = options.weights;
   report.inputs = options.inputs;
   report.outputs = options.outputs;
+  report.cotangents = options.cotangents;
+  report.gradients = options.gradients;
   report.weightsPrefix = weights.prefix;
   report.weightsIgnored = weights.ignored;
   report.arenaBytes = arena->bytes();

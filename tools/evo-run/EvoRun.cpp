@@ -49,12 +49,13 @@ constexpr Flag kFlags[] = {
     {"--verify", FlagValue::Optional, "PLAN.json", "check the plan's invariants only"},
     {"--cotangents", kValue, "FILE", "training: gradients of the loss by the outputs"},
     {"--gradients", kValue, "FILE", "training: write gradients here"},
-    {"--targets", kValue, "FILE", "training: targets of the loss"},
-    {"--loss", kValue, "mse", "training: the loss"},
-    {"--steps", kValue, "N", "training: optimizer steps"},
-    {"--load-state", kValue, "FILE", "training: weights and optimizer state to begin with"},
-    {"--save-state", kValue, "FILE", "training: where to keep them"},
-    {"--dropout-seed", kValue, "K", "training: seed of the dropout masks"},
+    {"--targets", kValue, "FILE", "training (not in this version): targets of the loss"},
+    {"--loss", kValue, "mse", "training (not in this version): the loss"},
+    {"--steps", kValue, "N", "training (not in this version): optimizer steps"},
+    {"--load-state", kValue, "FILE",
+     "training (not in this version): weights and optimizer state to begin with"},
+    {"--save-state", kValue, "FILE", "training (not in this version): where to keep them"},
+    {"--dropout-seed", kValue, "K", "training (not in this version): seed of the dropout masks"},
     {"--calibrate", FlagValue::None, "", "measure a device profile (not in this version)"},
     {"-o", kValue, "FILE", "where --calibrate writes"},
     {"--help", FlagValue::None, "", "print this"},
@@ -64,6 +65,10 @@ constexpr Flag kFlags[] = {
 constexpr std::string_view kTrainingFlags[] = {"--cotangents", "--gradients",   "--targets",
                                                "--loss",       "--steps",       "--load-state",
                                                "--save-state", "--dropout-seed"};
+
+/// Of these, what there is no program for yet.
+constexpr std::string_view kOptimizerFlags[] = {"--targets",    "--loss",       "--steps",
+                                                "--load-state", "--save-state", "--dropout-seed"};
 
 Status usage(const std::string &message) { return Status::error(ErrorCode::Usage, message); }
 
@@ -156,6 +161,10 @@ Status checkTrainingFlags(const CommandLine &line, const plan::Plan &plan) {
       return usage("expected " + std::string(flag) +
                    " with a plan in train mode, got one in infer mode (compile it with "
                    "--mode=train)");
+  for (std::string_view flag : kOptimizerFlags)
+    if (line.has(flag))
+      return usage(std::string(flag) + " is not in this version, which computes gradients from "
+                                       "--cotangents and has no optimizer yet");
   if (line.has("--gradients") && !line.has("--cotangents") && !line.has("--targets"))
     return usage("expected --cotangents or --targets with --gradients, got neither");
   return {};
