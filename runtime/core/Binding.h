@@ -45,8 +45,7 @@ struct BoundInput {
 Result<std::vector<BoundInput>> bindInputs(const plan::Plan &plan,
                                            std::span<const std::string> names,
                                            std::span<const HostTensor> tensors,
-                                           std::string_view fileName,
-                                           std::string_view prefix = "");
+                                           std::string_view fileName, std::string_view prefix = "");
 bool isMask(std::string_view name);
 const plan::Tensor *findTensor(const plan::Plan &plan, std::string_view name);
 

@@ -267,8 +267,8 @@ Status Executor::Impl::launch(const LaunchPlan &launch, CallState &state) {
   int64_t bytes = 0;
   for (const TensorRef &operand : operands)
     bytes += viewBytes(operand);
-  trace->events.push_back({state.procedure, launch.id, state.block, start - trace->originNs,
-                           nowNs() - start, bytes});
+  trace->events.push_back(
+      {state.procedure, launch.id, state.block, start - trace->originNs, nowNs() - start, bytes});
   return {};
 }
 
