@@ -231,8 +231,9 @@ Status Session::restore(const std::vector<BoundInput> &bound, const std::string 
                          : isMask(tensor.name)
                              ? onesReader(tensor.dtype)
                              : randomReader(options.randomSeed, tensor.name, {}, tensor.dtype);
+    const std::string &name = input.source ? input.source->name : tensor.name;
     Status status = uploadElements(backend, arena->data() + tensor.offset, tensor.dtype,
-                                   tensor.shape, tensor.name, read, upload);
+                                   tensor.shape, name, read, upload);
     EVO_TRY(input.source ? status.withContext(file) : status);
   }
   return backend.synchronize();

@@ -5,27 +5,21 @@
 
 Ends with "N passed, N failed".
 """
-import argparse
 import array
-import copy
 import json
 import pathlib
-import random
 import struct
-import subprocess
 import sys
 import zipfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "golden"))
-from cases import Failed, Tool, drive, expect, expect_in  # noqa: E402
+from cases import Failed, drive, expect, expect_in  # noqa: E402
+from runs import Run, plan, read_programs  # noqa: E402
 import golden  # noqa: E402
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-SPECS = ROOT / "examples" / "specs"
 CASES = []
-PLANS = {}
 
 
 def case(name):
@@ -33,75 +27,6 @@ def case(name):
         CASES.append((name, function))
         return function
     return add
-
-
-def plan(spec="tiny", policy="direct", dtype="fp32"):
-    """A plan of an example for the CPU; each is made once."""
-    key = (spec, policy, dtype)
-    if key not in PLANS:
-        done = subprocess.run([EVO_OPT, str(SPECS / f"{spec}.json"), "-o", "-", "--quiet", f"--policy={policy}", f"--dtype={dtype}", "--profile=cpu"],
-                              capture_output=True, text=True, timeout=60)
-        if done.returncode:
-            raise Failed(done.stderr)
-        PLANS[key] = json.loads(done.stdout)
-    return copy.deepcopy(PLANS[key])
-
-
-def pack(shape, rnd, code="f", deviation=0.4):
-    count = 1
-    for n in shape:
-        count *= n
-    return array.array(code, (rnd.gauss(0, deviation) for _ in range(count))).tobytes()
-
-
-def weights_of(content, rnd, prefix=""):
-    """Random parameters for a plan: {name: (dtype, shape, bytes)}."""
-    tensors = {}
-    for block in range(content["model"]["blocks"]):
-        for weight in content["weights"]:
-            for part in weight["parts"]:
-                shape = [part["rows"], *weight["shape"][1:]]
-                tensors[f"{prefix}blocks.{block}.{part['parameter']}"] = ("F32", shape, pack(shape, rnd))
-    return tensors
-
-
-def inputs_of(content, rnd):
-    tensors = {}
-    for tensor in content["tensors"]:
-        if tensor["name"].endswith("mask"):
-            count = tensor["shape"][0] * tensor["shape"][1]
-            tensors[tensor["name"]] = ("F32", tensor["shape"], array.array("f", (rnd.randint(0, 1) for _ in range(count))).tobytes())
-        else:
-            tensors[tensor["name"]] = ("F32", tensor["shape"], pack(tensor["shape"], rnd, deviation=1))
-    return tensors
-
-
-class Run(Tool):
-    """evo-run in a folder with plan.json, w.safetensors and i.safetensors."""
-
-    def __init__(self, folder, content=None):
-        super().__init__(EVO_RUN, folder)
-        self.content = content or plan()
-        rnd = random.Random(11)
-        self.weights, self.inputs = weights_of(self.content, rnd), inputs_of(self.content, rnd)
-        self.write()
-
-    def write(self, weights=None, inputs=None, content=None):
-        golden.save(self.folder / "w.safetensors", weights or self.weights)
-        golden.save(self.folder / "i.safetensors", inputs or self.inputs)
-        (self.folder / "plan.json").write_text(json.dumps(content or self.content))
-
-    def outputs(self, *flags, weights="w.safetensors", inputs="i.safetensors", to="o.safetensors"):
-        """The bytes of the output file of a quiet run."""
-        status, _, problems = self.run("plan.json", f"--weights={weights}", f"--inputs={inputs}", f"--outputs={to}", "--quiet", "--warmup=0", *flags)
-        if status or problems:
-            raise Failed(f"expected status 0 and no problem, got {status}: {problems}")
-        return (self.folder / to).read_bytes()
-
-    def refused(self, parts, *flags, status=1):
-        """Every output is asked for, so that one left behind shows."""
-        self.refuses(status, parts, "plan.json", *flags, "--outputs=o.safetensors", "--json=r.json", "--trace=t.json", "--quiet",
-                     *(flag for flag in ("--weights=w.safetensors", "--inputs=i.safetensors") if not any(f.startswith(flag.split("=")[0] + "=") for f in flags)))
 
 
 # Plans edited by hand: what is changed, and parts of the message. `tiny` under chunk has slice loops and nine procedures.
@@ -468,9 +393,5 @@ def older_outputs(folder):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--evo-opt", required=True)
-    parser.add_argument("--evo-run", required=True)
-    programs = parser.parse_args()
-    EVO_OPT, EVO_RUN = (str(pathlib.Path(p).resolve()) for p in (programs.evo_opt, programs.evo_run))
+    read_programs(__doc__)
     sys.exit(drive(CASES))

@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""evo-run on plans for training: cotangents in, gradients out, what is refused, what never changes.
+
+  evo_run_training_test.py --evo-opt PROGRAM --evo-run PROGRAM
+
+Ends with "N passed, N failed".
+"""
+import array
+import json
+import random
+import sys
+
+sys.dont_write_bytecode = True
+from cases import Failed, drive, expect, expect_in  # noqa: E402
+from runs import Run, pack, plan, read_programs  # noqa: E402
+import golden  # noqa: E402
+
+CASES = []
+FILES = ("--weights=w.safetensors", "--inputs=i.safetensors", "--cotangents=c.safetensors")
+
+
+def case(name):
+    def add(function):
+        CASES.append((name, function))
+        return function
+    return add
+
+
+class Train(Run):
+    """evo-run in a folder with a plan for training, and cotangents beside weights and inputs."""
+
+    def __init__(self, folder, spec="tiny", dtype="fp32", flags=()):
+        super().__init__(folder, plan(spec, "small", dtype, ("--mode=train", *flags)))
+        rnd = random.Random(12)
+        self.streams = [name for name in self.content["programs"][0]["outputs"]]
+        self.cotangents = {name: ("F32", self.inputs[name][1], pack(self.inputs[name][1], rnd, deviation=1)) for name in self.streams}
+        self.write_cotangents(self.cotangents)
+
+    def write_cotangents(self, tensors):
+        golden.save(self.folder / "c.safetensors", tensors)
+
+    def gradients(self, *flags, to="g.safetensors", files=FILES):
+        """The bytes of the gradients' file of a quiet run."""
+        status, _, problems = self.run("plan.json", *files, f"--gradients={to}", "--quiet", "--warmup=0", *flags)
+        if status or problems:
+            raise Failed(f"expected status 0 and no problem, got {status}: {problems}")
+        return (self.folder / to).read_bytes()
+
+    def refused(self, parts, *flags, status=1, files=FILES):
+        self.refuses(status, parts, "plan.json", *files, *flags, "--outputs=o.safetensors", "--gradients=g.safetensors", "--json=r.json",
+                     "--trace=t.json", "--quiet")
+
+
+@case("gradients by m, z and each parameter, with shapes and types")
+def names(folder):
+    for spec, streams in (("tiny", ["m", "z"]), ("tiny-extra-msa", ["m", "z"]), ("tiny-template-pair", ["z"])):
+        run = Train(folder, spec)
+        run.gradients("--outputs=o.safetensors")
+        gradients = golden.load(folder / "g.safetensors")[0]
+        expected = {name: ("F32", run.inputs[name][1]) for name in streams}
+        expected |= {name: (dtype, shape) for name, (dtype, shape, _) in run.weights.items()}
+        expect(f"{spec}: names, types and shapes", expected, {name: (t[0], list(t[1])) for name, t in gradients.items()})
+        for name, tensor in gradients.items():
+            if not any(golden.values(tensor)):
+                raise Failed(f"{spec}: expected {name} to have a gradient, got zeros")
+        # The outputs are those of a run without gradients, by the same plan.
+        expect("outputs", run.outputs(to="alone.safetensors"), (folder / "o.safetensors").read_bytes())
+
+
+@case("gradients of an fp64 plan are F64")
+def fp64(folder):
+    run = Train(folder, dtype="fp64")
+    run.gradients()
+    expect("types", {"F64"}, {t[0] for t in golden.load(folder / "g.safetensors")[0].values()})
+
+
+@case("the same gradients to the bit on every run, iteration and thread count")
+def same_bits(folder):
+    for spec in ("tiny", "tiny-extra-msa", "tiny-template-pair"):
+        run = Train(folder, spec)
+        expected = run.gradients("--threads=1")
+        for flags in (("--threads=1",), ("--threads=2",), ("--threads=3",), ("--threads=2", "--iterations=3")):
+            if run.gradients(*flags) != expected:
+                raise Failed(f"{spec}: expected the same gradients with {flags}, got others")
+
+
+@case("random tensors are the same in every run, and others by another seed")
+def random_tensors(folder):
+    run = Train(folder)
+    expected = run.gradients(files=FILES[2:])
+    expect("a second run", expected, run.gradients(files=FILES[2:]))
+    if run.gradients("--random-seed=1", files=FILES[2:]) == expected:
+        raise Failed("expected other gradients by another seed")
+    # Without a file the cotangents are random: a run to measure needs none.
+    output = run.works("plan.json", "--json=r.json")
+    expect_in("the report", ["cotangents", "random, seed 0"], output)
+    report = json.loads((folder / "r.json").read_text())
+    expect("cotangents and gradients", (None, None), (report["cotangents"], report["gradients"]))
+
+
+@case("gradients are linear in the cotangents")
+def linear(folder):
+    run = Train(folder)
+    run.gradients()
+    once = golden.load(folder / "g.safetensors")[0]
+    twice = {name: (d, s, pack_of([2 * x for x in golden.values((d, s, raw))])) for name, (d, s, raw) in run.cotangents.items()}
+    run.write_cotangents(twice)
+    run.gradients()
+    for name, tensor in golden.load(folder / "g.safetensors")[0].items():
+        # A power of two changes no rounding.
+        expect(f"twice the gradient of {name}", [2 * x for x in golden.values(once[name])], list(golden.values(tensor)))
+
+
+def pack_of(values):
+    return array.array("f", values).tobytes()
+
+
+@case("npz in and out, and the paths in the report")
+def npz(folder):
+    run = Train(folder)
+    run.gradients("--json=r.json", to="g.npz")
+    report = json.loads((folder / "r.json").read_text())
+    expect("paths", ("c.safetensors", "g.npz", "train", "small"),
+           (report["cotangents"], report["gradients"], report["mode"], report["policy"]))
+    expect("arena and static bytes", (run.content["arena_bytes"], run.content["summary"]["static_bytes"]),
+           (report["arena_bytes"], report["static_bytes"]))
+    expect("a zip", b"PK", (folder / "g.npz").read_bytes()[:2])
+
+
+@case("the trace has both programs on one clock")
+def trace(folder):
+    run = Train(folder)
+    run.works("plan.json", "--trace=t.json", "--quiet")
+    events = [e for e in json.loads((folder / "t.json").read_text())["traceEvents"] if e["ph"] == "X"]
+    expect("times in order", sorted(e["ts"] for e in events), [e["ts"] for e in events])
+    backward = [e["args"]["procedure"].endswith(".backward") for e in events]
+    expect("forward, then backward", sorted(backward), backward)
+    blocks = [e["args"]["block"] for e, back in zip(events, backward) if back]
+    expect("blocks of the backward program", sorted(blocks, reverse=True), blocks)
+
+
+@case("names a cotangent that is missing, unknown or misshapen")
+def wrong_cotangents(folder):
+    run = Train(folder)
+    for missing in ("m", "z"):
+        run.write_cotangents({k: v for k, v in run.cotangents.items() if k != missing})
+        run.refused(["c.safetensors", f"missing tensor '{missing}'", f"expected shape {run.inputs[missing][1]}", "got none"])
+    for unknown in ("dm", "msa_mask"):
+        run.write_cotangents({**run.cotangents, unknown: run.cotangents["m"]})
+        run.refused(["c.safetensors", f"unknown tensor '{unknown}': expected 'm', 'z'"])
+    run.write_cotangents({**run.cotangents, "m": ("F32", [17, 9, 16], run.cotangents["m"][2])})
+    run.refused(["c.safetensors", "tensor 'm': expected F32, F64, F16 or BF16 [9, 17, 16], got F32 [17, 9, 16]"])
+    run.write_cotangents({**run.cotangents, "z": ("U8", [17, 17, 12], bytes(17 * 17 * 12))})
+    run.refused(["c.safetensors", "tensor 'z'", "got U8"])
+    run.refused(["none.safetensors", "No such file"], files=(*FILES[:2], "--cotangents=none.safetensors"))
+
+
+@case("needs cotangents for gradients, a plan for training for both, and has no optimizer yet")
+def usage(folder):
+    run = Train(folder)
+    run.refused(["expected --cotangents or --targets with --gradients, got neither"], status=2, files=FILES[:2])
+    run.refuses(2, ["expected different files to write, got 'g.npz' twice"], "plan.json", *FILES, "--outputs=g.npz", "--gradients=g.npz")
+    for flag in ("--targets=t.npz", "--loss=mse", "--steps=3", "--load-state=s", "--save-state=s", "--dropout-seed=1"):
+        run.refused([f"{flag.split('=')[0]} is not in this version", "--cotangents"], flag, status=2)
+    run.write(content=plan())
+    for flag in ("--cotangents=c.safetensors", "--gradients=g.safetensors"):
+        run.refuses(2, [f"expected {flag.split('=')[0]} with a plan in train mode, got one in infer mode"], "plan.json", flag, "--quiet")
+
+
+@case("a failure leaves older gradients as they are")
+def older_gradients(folder):
+    run = Train(folder)
+    for name in ("o.safetensors", "g.safetensors", "r.json", "t.json"):
+        (folder / name).write_text("as before")
+    run.write_cotangents({})
+    run.refused(["missing tensor 'm'"])
+    run.write_cotangents({**run.cotangents, "m": ("F32", run.inputs["m"][1], pack_of([float("nan")] * (9 * 17 * 16)))})
+    run.refused(["tensor 'm'", "nan"], "--check-finite")
+    run.refuses(1, ["cannot write 'none/g.safetensors'"], "plan.json", *FILES, "--outputs=o.safetensors", "--gradients=none/g.safetensors",
+                "--quiet")
+
+
+@case("refuses a plan whose gradients are not where they are said to be")
+def broken_plans(folder):
+    run = Train(folder)
+
+    def refused(parts, change):
+        content = json.loads(json.dumps(run.content))
+        change(content)
+        run.write(content=content)
+        run.refused(["plan.json", *parts])
+
+    last = len(run.content["weights"]) - 1
+    block = run.content["gradient_block_bytes"]
+    refused(["gradient_block_bytes: invariant 10", f"got {block - 512}"], lambda p: p.update(gradient_block_bytes=block - 512))
+    refused([f"weights[{last}].gradient_offset: invariant 8", "512"], lambda p: p["weights"][last].update(gradient_offset=block + 8))
+    refused(["gradient_offset: invariant 9"], lambda p: p["weights"][last].update(gradient_offset=p["weights"][last - 1]["gradient_offset"]))
+    refused(["saved_offset: invariant"], lambda p: p["programs"][1]["runs"][0]["calls"][0].update(saved_offset=0))
+    refused(["kept_bytes: invariant 10"], lambda p: p["summary"].update(kept_bytes=0))
+
+
+if __name__ == "__main__":
+    read_programs(__doc__)
+    sys.exit(drive(CASES))
