@@ -109,20 +109,6 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{TemplatePair, 0, 5, false, false, plan::Precision::Fp16}),
     caseName);
 
-/// Splits the stack's one segment behind its first block.
-void splitSegment(ModuleOp module) {
-  auto segment = *(*module.getOps<ir::StackOp>().begin()).getBody().getOps<ir::SegmentOp>().begin();
-  OpBuilder builder(segment);
-  builder.setInsertionPointAfter(segment);
-  auto rest = cast<ir::SegmentOp>(builder.clone(*segment.getOperation()));
-  int64_t count = segment.getCount();
-  segment.setCount(1);
-  rest.setFirst(1);
-  rest.setCount(count - 1);
-  segment->replaceAllUsesWith(rest->getResults());
-  rest->setOperands(segment->getResults());
-}
-
 TEST(Segments, OfDifferentChoicesShareWhatIsEqual) {
   for (StackKind stack : {Evoformer, ExtraMsa, TemplatePair}) {
     SCOPED_TRACE(std::string(spec::stackName(stack)));

@@ -62,6 +62,19 @@ std::vector<ir::ModuleOpInterface> modulesOf(ModuleOp module) {
   return modules;
 }
 
+void splitSegment(ModuleOp module) {
+  auto segment = *(*module.getOps<ir::StackOp>().begin()).getBody().getOps<ir::SegmentOp>().begin();
+  OpBuilder builder(segment);
+  builder.setInsertionPointAfter(segment);
+  auto rest = cast<ir::SegmentOp>(builder.clone(*segment.getOperation()));
+  int64_t count = segment.getCount();
+  segment.setCount(1);
+  rest.setFirst(1);
+  rest.setCount(count - 1);
+  segment->replaceAllUsesWith(rest->getResults());
+  rest->setOperands(segment->getResults());
+}
+
 void setTarget(ModuleOp module) {
   Builder builder(module.getContext());
   NamedAttrList target;

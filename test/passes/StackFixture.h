@@ -23,6 +23,9 @@ std::vector<ir::ChoiceAttr> trainingChoices(ir::ModuleOpInterface op);
 
 std::vector<ir::ModuleOpInterface> modulesOf(mlir::ModuleOp module);
 
+/// Splits the stack's one segment behind its first block.
+void splitSegment(mlir::ModuleOp module);
+
 /// `kern.target` as choosePolicy writes it, for a stack whose choices are the test's own.
 void setTarget(mlir::ModuleOp module);
 

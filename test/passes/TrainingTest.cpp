@@ -158,6 +158,41 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{TemplatePair, 0, 5, false, false, plan::Precision::Fp16}),
     caseName);
 
+/// Two segments of different choices: each keeps its blocks' tensors behind those of the one
+/// before.
+TEST(TrainingSegments, KeepOneBehindTheOther) {
+  for (StackKind stack : {Evoformer, ExtraMsa, TemplatePair}) {
+    SCOPED_TRACE(std::string(spec::stackName(stack)));
+    MLIRContext context(MLIRContext::Threading::DISABLED);
+    OwningOpRef<ModuleOp> module = importSpecification(specOf({stack, 7, 11}), &context);
+    setTarget(*module);
+    splitSegment(*module);
+    std::vector<ir::ModuleOpInterface> modules = modulesOf(*module);
+    for (size_t i = 0; i < modules.size(); ++i)
+      modules[i].setModuleChoice(i < modules.size() / 2 ? trainingChoices(modules[i]).front()
+                                                        : trainingChoices(modules[i]).back());
+    Result<Prediction> prediction = predict(*module);
+    ASSERT_TRUE(prediction.ok()) << prediction.status().message();
+    Result<plan::Plan> plan = lowerToPlan(*module);
+    ASSERT_TRUE(plan.ok()) << plan.status().message();
+    expectLegal(*plan);
+    EXPECT_EQ(plan->arenaBytes, prediction->arenaBytes);
+    EXPECT_EQ(plan->summary.keptBytes, prediction->keptBytes);
+    ASSERT_EQ(plan->programs.size(), 2u);
+    const auto &forward = plan->programs[0].runs, &backward = plan->programs[1].runs;
+    ASSERT_EQ(forward.size(), 2u);
+    ASSERT_EQ(backward.size(), 2u);
+    EXPECT_EQ(forward[1].firstBlock, 1);
+    EXPECT_EQ(backward[0].firstBlock, 1);
+    EXPECT_EQ(backward[0].blockCount, 2);
+    EXPECT_EQ(backward[1].firstBlock, 0);
+    // The same bytes a block, so the second segment begins where the next block of the first would.
+    EXPECT_EQ(forward[1].calls[0].savedOffset,
+              forward[0].calls[0].savedOffset + forward[0].calls[0].savedStride);
+    EXPECT_EQ(forward[1].calls[0].savedOffset, backward[0].calls.back().savedOffset);
+  }
+}
+
 TEST(TrainingPolicies, OfTheOtherModeAreRefusedWithTheList) {
   MLIRContext context(MLIRContext::Threading::DISABLED);
   Result<cost::DeviceProfile> profile = loadProfile("cpu");

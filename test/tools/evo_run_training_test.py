@@ -115,6 +115,21 @@ def pack_of(values):
     return array.array("f", values).tobytes()
 
 
+@case("a run of each block gives the same gradients as one of all")
+def split_runs(folder):
+    run = Train(folder)
+    expected = run.gradients()
+    for program, down in zip(run.content["programs"], (False, True)):
+        (whole,) = program["runs"]
+        expect("blocks", (0, 2), (whole["first_block"], whole["block_count"]))
+        # Where a call's kept tensors begin is said for the first block of its run.
+        program["runs"] = [{"first_block": block, "block_count": 1,
+                            "calls": [{**call, "saved_offset": call["saved_offset"] + block * call["saved_stride"]} for call in whole["calls"]]}
+                           for block in ((1, 0) if down else (0, 1))]
+    run.write()
+    expect("gradients", expected, run.gradients())
+
+
 @case("npz in and out, and the paths in the report")
 def npz(folder):
     run = Train(folder)
