@@ -113,6 +113,7 @@ private:
   std::string drawNames() const;
   std::string drawGrid() const;
   std::string drawStreams() const;
+  int64_t keptOffset() const;
   std::string drawBuffers() const;
   std::string drawPeak() const;
   std::string drawPanel() const;
@@ -190,12 +191,24 @@ std::string Picture::drawGrid() const {
   return text;
 }
 
+/// What is kept lies behind the boundary tensors.
+int64_t Picture::keptOffset() const {
+  int64_t end = 0;
+  for (const plan::Tensor &tensor : plan.tensors)
+    end = std::max(end, tensor.offset + plan::alignTo(tensor.bytes));
+  return end;
+}
+
 std::string Picture::drawStreams() const {
   std::string text;
   for (const plan::Tensor &tensor : plan.tensors) {
     std::string hint = tensor.name + ", " + plan::formatBytes(tensor.bytes);
     text += box("stream", kLeft, kLeft + kWidth, tensor.offset, plan::alignTo(tensor.bytes), hint,
                 hint);
+  }
+  if (int64_t bytes = plan.summary.keptBytes) {
+    std::string hint = "kept for backward, " + plan::formatBytes(bytes);
+    text += box("stream", kLeft, kLeft + kWidth, keptOffset(), bytes, hint, hint);
   }
   return text;
 }
@@ -249,6 +262,8 @@ std::string Picture::drawPanel() const {
   std::vector<Entry> entries;
   for (const plan::Tensor &tensor : plan.tensors)
     entries.push_back({tensor.offset, tensor.name, plan::alignTo(tensor.bytes), true});
+  if (plan.summary.keptBytes > 0)
+    entries.push_back({keptOffset(), "kept", plan.summary.keptBytes, true});
   int64_t base = run.calls[peak->place.call].frameOffset;
   for (int32_t index : peak->place.moment.live) {
     const plan::Buffer &buffer = peak->procedure->buffers[index];

@@ -81,6 +81,8 @@ std::optional<PeakReport> describePeak(const plan::Plan &plan) {
   for (const plan::Tensor &tensor : plan.tensors)
     peak.live.push_back(
         {tensor.name, plan::alignTo(tensor.bytes), typeText(tensor.dtype, tensor.shape)});
+  if (plan.summary.keptBytes > 0)
+    peak.live.push_back({"kept", plan.summary.keptBytes, "for backward, of all blocks"});
   for (int32_t index : peak.place.moment.live) {
     const plan::Buffer &buffer = peak.procedure->buffers[index];
     peak.live.push_back(
@@ -92,12 +94,16 @@ std::optional<PeakReport> describePeak(const plan::Plan &plan) {
 std::vector<LedgerLine> ledgerOf(const ReportData &data, const plan::Plan &plan) {
   const plan::Summary &summary = plan.summary;
   std::vector<LedgerLine> lines = {
-      {"streams and masks", data.streamBytes, ""},
+      {"streams and masks", data.streamBytes,
+       plan.mode == plan::Mode::Train ? "gradients of streams among them" : ""},
       {"largest frame", data.frameBytes, data.peak ? "of " + data.peak->procedure->module : ""}};
   if (summary.keptBytes > 0)
     lines.push_back({"kept for backward", summary.keptBytes, ""});
   lines.push_back({"arena", summary.arenaBytes, unitText(data, plan)});
-  lines.push_back({"weights (static)", summary.staticBytes, ""});
+  int64_t gradients = plan.model.blocks * plan.gradientBlockBytes;
+  lines.push_back({"weights (static)", summary.staticBytes - gradients, ""});
+  if (gradients > 0)
+    lines.push_back({"gradients (static)", gradients, "of weights"});
   lines.push_back({"libraries", summary.libraryBytes, "the profile's bound"});
   lines.push_back({"predicted peak", summary.predictedPeakBytes, "arena + static + libraries"});
   lines.push_back({"budget", summary.budgetBytes,

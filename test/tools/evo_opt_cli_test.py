@@ -436,6 +436,32 @@ def page(folder):
         expect("boxes", boxes + len(report["peak"]["live_bytes"]) + len(report["modules"]), page.tags["rect"])
 
 
+@case("the report of a plan for training tells what is kept and stored")
+def training_report(folder):
+    for name in ("tiny", "tiny-extra-msa", "tiny-template-pair"):
+        text = Tool(PROGRAM, folder).works(SPECS / f"{name}.json", "--mode=train", "-o", "plan.json", "--json=report.json", "--report=r.html",
+                                           "--profile=cpu")
+        plan, report = (json.loads((folder / file).read_text()) for file in ("plan.json", "report.json"))
+        summary, peak = plan["summary"], report["peak"]
+        expect("the summary", summary, report["summary"])
+        expect("the policy", "small", summary["policy"])
+        streams = sum(-(-t["bytes"] // ALIGNMENT) * ALIGNMENT for t in plan["tensors"])
+        expect("arena", plan["arena_bytes"], streams + summary["kept_bytes"] + max(p["frame_bytes"] for p in plan["procedures"]))
+        expect("live + fragmentation", plan["arena_bytes"], sum(peak["live_bytes"].values()) + peak["fragmentation_bytes"])
+        expect("kept", summary["kept_bytes"], peak["live_bytes"]["kept"])
+        gradients = plan["model"]["blocks"] * plan["gradient_block_bytes"]
+        lines = {re.split("  +", line.strip())[0]: line for line in text.splitlines()}
+        for label, count in (("kept for backward", summary["kept_bytes"]), ("gradients (static)", gradients),
+                             ("weights (static)", summary["static_bytes"] - gradients)):
+            expect_in(f"the line {label}", [f" {count} bytes"], lines[label])
+        for module in report["modules"]:
+            frames = [p["frame_bytes"] for p in plan["procedures"] if p["module"] == module["module"]]
+            expect(f"procedures and frame of {module['module']}", (2, max(frames)), (len(frames), module["frame_bytes"]))
+        _, words = read_page(folder / "r.html")
+        expect_in("the page", ["Memory over one block, forward", "Memory over one block, backward", "kept for backward", "gradients (static)"],
+                  words)
+
+
 @case("the page shows a budget in its range, and escapes names")
 def page_budget(folder):
     evo_opt = tool(folder, name="<b>&\"quoted'")
