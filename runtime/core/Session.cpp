@@ -78,6 +78,7 @@ private:
   Status uploadWeights();
   Status restore(const std::vector<BoundInput> &bound, const std::string &file);
   Status runPrograms(const RunHooks &hooks);
+  Result<std::vector<TensorToWrite>> outputTensors(const plan::Program &program, size_t dropped);
   Result<std::vector<TensorToWrite>> gradientTensors();
   Status iterate();
   Status writeFiles();
@@ -299,20 +300,27 @@ void Session::fillReport() {
   report.measuredPeakBytes = {arena->bytes() + staticPart->bytes()};
 }
 
-/// Gradients by the streams, named as they are, and by each parameter.
-Result<std::vector<TensorToWrite>> Session::gradientTensors() {
+/// What a program leaves in its output tensors, under their names without the first `dropped` letters.
+Result<std::vector<TensorToWrite>> Session::outputTensors(const plan::Program &program,
+                                                          size_t dropped) {
   std::vector<TensorToWrite> tensors;
-  if (!backward)
-    return tensors;
-  for (const std::string &name : backward->outputs) {
+  for (const std::string &name : program.outputs) {
     const plan::Tensor *tensor = findTensor(plan, name);
     if (!tensor)
       return Status::error(ErrorCode::InvalidPlan,
                            "program output '" + name +
                                "': expected a tensor of the plan, got none");
     tensors.push_back(downloadedTensor(backend, arena->data() + tensor->offset, tensor->dtype,
-                                       tensor->shape, name.substr(1)));
+                                       tensor->shape, name.substr(dropped)));
   }
+  return tensors;
+}
+
+/// Gradients by the streams, named as they are, and by each parameter.
+Result<std::vector<TensorToWrite>> Session::gradientTensors() {
+  if (!backward)
+    return std::vector<TensorToWrite>();
+  EVO_ASSIGN(std::vector<TensorToWrite> tensors, outputTensors(*backward, 1));
   plan::DType dtype = plan::statisticType(plan.precision);
   const std::byte *base = staticPart->data() + plan.model.blocks * plan.weightBlockBytes;
   for (int64_t block = 0; block < plan.model.blocks; ++block)
@@ -332,16 +340,7 @@ Result<std::vector<TensorToWrite>> Session::gradientTensors() {
 
 Status Session::writeFiles() {
   fillReport();
-  std::vector<TensorToWrite> tensors;
-  for (const std::string &name : forward->outputs) {
-    const plan::Tensor *tensor = findTensor(plan, name);
-    if (!tensor)
-      return Status::error(ErrorCode::InvalidPlan,
-                           "program output '" + name +
-                               "': expected a tensor of the plan, got none");
-    tensors.push_back(downloadedTensor(backend, arena->data() + tensor->offset, tensor->dtype,
-                                       tensor->shape, name));
-  }
+  EVO_ASSIGN(std::vector<TensorToWrite> tensors, outputTensors(*forward, 0));
   if (outputFile)
     EVO_TRY(writeTensors(*outputFile, outputFormat, tensors));
   if (gradientFile) {
