@@ -116,13 +116,12 @@ LogicalResult Assigner::assignLoop(kern::SliceLoopOp loop) {
       wholes.push_back(placeOf(loop.getOperand(*ties.back())));
       continue;
     }
-    auto kernel = yielded.getDefiningOp<kern::KernelOpInterface>();
-    wholes.push_back(allocate(loop.getResult(i), kernel ? kernel.getStoreOrder() : std::nullopt,
-                              kernel ? StringRef(plan::kernelInfo(kernel.getKernel()).mnemonic)
-                                     : StringRef("slices")));
+    kern::Transposed made = kern::peelTransposes(yielded);
+    wholes.push_back(allocateResult(loop.getResult(i), made));
     Place slice = slicePlace(*wholes.back(), loop.getResultAxes()[i], id, size);
-    if (kernel && kernel.getKernelOutputs().front() == yielded)
-      destinations[yielded] = slice;
+    auto kernel = made.base.getDefiningOp<kern::KernelOpInterface>();
+    if (kernel && kernel.getKernelOutputs().front() == made.base)
+      destinations[made.base] = untransposed(slice, made.order);
   }
   auto bufferLoop =
       builder.create<kern::LoopOp>(loop.getLoc(), builder.getI32IntegerAttr(id), loop.getAxisAttr(),
@@ -138,7 +137,7 @@ LogicalResult Assigner::assignLoop(kern::SliceLoopOp loop) {
   for (unsigned i = 0; i < loop.getNumResults(); ++i) {
     Value yielded = body.getTerminator()->getOperand(i);
     Place whole = *wholes[i];
-    if (!ties[i] && !destinations.contains(yielded)) {
+    if (!ties[i] && !destinations.contains(kern::peelTransposes(yielded).base)) {
       whole.version = ++lastVersion[whole.buffer];
       copyTo(yielded, slicePlace(whole, loop.getResultAxes()[i], id, size), loop.getLoc());
     } else {

@@ -106,6 +106,28 @@ Place Assigner::slicePlace(Place place, int64_t axis, int32_t loop, int64_t size
   return place;
 }
 
+/// The place of what is transposed by `order` to make a value of this place.
+Place Assigner::untransposed(Place place, ArrayRef<int64_t> order) const {
+  Place result = place;
+  for (auto [axis, source] : llvm::enumerate(order))
+    result.order[source] = place.order[axis];
+  return result;
+}
+
+/// A frame buffer for a loop's result, laid out as the kernel that makes its slices stores them.
+Place Assigner::allocateResult(Value result, const kern::Transposed &yielded) {
+  auto kernel = yielded.base.getDefiningOp<kern::KernelOpInterface>();
+  if (!kernel)
+    return allocate(result, std::nullopt, "slices");
+  SmallVector<int64_t> inverse(yielded.order.size()), layout;
+  for (auto [axis, source] : llvm::enumerate(yielded.order))
+    inverse[source] = axis;
+  std::optional<ArrayRef<int64_t>> stored = kernel.getStoreOrder();
+  for (size_t i = 0; i < inverse.size(); ++i)
+    layout.push_back(inverse[stored ? (*stored)[i] : i]);
+  return allocate(result, layout, plan::kernelInfo(kernel.getKernel()).mnemonic);
+}
+
 //===----------------------------------------------------------------------===//
 // In-place legality
 //===----------------------------------------------------------------------===//
@@ -164,15 +186,21 @@ bool Assigner::canOverwrite(Value value, Operation *op) {
 /// block argument by kernels that overwrite it, and the loop may overwrite the operand.
 std::optional<unsigned> Assigner::findLoopTie(kern::SliceLoopOp loop, unsigned result) {
   Block &body = loop.getBody().front();
-  Value current = body.getTerminator()->getOperand(result);
-  while (auto kernel = current.getDefiningOp<kern::KernelOpInterface>()) {
-    if (kernel.getKernelOutputs().front() != current)
+  kern::Transposed current = kern::peelTransposes(body.getTerminator()->getOperand(result));
+  while (auto kernel = current.base.getDefiningOp<kern::KernelOpInterface>()) {
+    if (kernel.getKernelOutputs().front() != current.base)
       return std::nullopt;
-    current = kernel.getTiedOperand(0);
-    if (!current || !isLastReader(current, kernel))
+    Value tied = kernel.getTiedOperand(0);
+    if (!tied || !isLastReader(tied, kernel))
       return std::nullopt;
+    kern::Transposed inner = kern::peelTransposes(tied);
+    for (int64_t &axis : current.order)
+      axis = inner.order[axis];
+    current.base = inner.base;
   }
-  auto argument = dyn_cast<BlockArgument>(current);
+  if (!current.isIdentity())
+    return std::nullopt;
+  auto argument = dyn_cast<BlockArgument>(current.base);
   if (!argument || argument.getOwner() != &body)
     return std::nullopt;
   unsigned index = argument.getArgNumber();

@@ -56,6 +56,8 @@ private:
                  llvm::StringRef name);
   Place &placeOf(mlir::Value value);
   Place slicePlace(Place place, int64_t axis, int32_t loop, int64_t size) const;
+  Place untransposed(Place place, llvm::ArrayRef<int64_t> order) const;
+  Place allocateResult(mlir::Value result, const kern::Transposed &yielded);
 
   // In-place legality.
   bool isInPlace(mlir::Value part, kern::ConcatOp concat) const;

@@ -75,6 +75,16 @@ static void saveInputs(OpBuilder &builder, ir::ModuleOpInterface op, Block &body
   }
 }
 
+/// The new version of the updated stream.
+static Value emitModule(kern::KernBuilder &kernels, ir::ModuleOpInterface op, ValueRange values,
+                        ir::KernelVariant variant, ir::Axis axis, int64_t size) {
+  llvm::StringMap<Value> tensors;
+  for (auto [name, value] : llvm::zip_equal(op.getTensorNames(), values))
+    tensors[name] = value;
+  ir::emitModules(kernels, op, variant, axis, size, tensors);
+  return tensors.lookup(op.getUpdatedTensor());
+}
+
 kern::ProcedureOp emitProcedure(OpBuilder &builder, ir::ModuleOpInterface op, ir::ChoiceAttr choice,
                                 StringRef name, plan::Precision precision,
                                 ArrayRef<std::string> kept) {
@@ -92,7 +102,8 @@ kern::ProcedureOp emitProcedure(OpBuilder &builder, ir::ModuleOpInterface op, ir
   kern::KernBuilder kernels(builder, location,
                             kern::fromDType(context, plan::storageType(precision)),
                             kern::fromDType(context, plan::statisticType(precision)));
-  Value updated = op.emitForward(kernels, body.getArguments(), choice);
+  Value updated = emitModule(kernels, op, body.getArguments(), choice.getVariant(),
+                             choice.getAxis(), choice.getSize());
   Attribute stream = FlatSymbolRefAttr::get(context, op.getUpdatedTensor());
   builder.create<kern::ReturnOp>(location, builder.getArrayAttr(stream), updated);
   return procedure;
@@ -164,10 +175,9 @@ FailureOr<kern::ProcedureOp> emitBackwardProcedure(OpBuilder &builder, ir::Modul
   Type statistic = kern::fromDType(context, plan::statisticType(precision));
   kern::KernBuilder kernels(builder, procedure.getLoc(), storage, statistic);
   auto values = body.getArguments().take_front(names.size());
-  // Slices of the backward are its own choice.
-  auto again = ir::ChoiceAttr::get(context, choice.getBackwardVariant(), choice.getBackwardAxis(),
-                                   choice.getBackwardSize());
-  Value updated = op.emitForward(kernels, values, again);
+  // Variant and slices of the backward are its own choice.
+  Value updated = emitModule(kernels, op, values, choice.getBackwardVariant(),
+                             choice.getBackwardAxis(), choice.getBackwardSize());
   uniteWeights(body);
 
   kern::GradientBuilder gradients(builder, procedure.getLoc(), storage, statistic);

@@ -106,30 +106,44 @@ SmallVector<KernelVariant> MsaRowAttentionOp::getLegalVariants() {
 }
 
 SmallVector<SliceAxis> MsaRowAttentionOp::getLegalAxes() {
-  return {{Axis::S, shapeOf(getM())[0], "pair bias"}};
+  return {{Axis::S, shapeOf(getM())[0], "pair bias", "z"}};
 }
 
-Value MsaRowAttentionOp::emitForward(KernBuilder &builder, ValueRange values, ChoiceAttr choice) {
-  Value m = values[0], z = values[1], mask = values[2];
+/// [h, r, r] of (slices along the first axis of) z, stored so.
+static Value projectBias(KernBuilder &builder, MsaRowAttentionOp op, Value z) {
+  std::string prefix = op.getPrefix().str();
+  Value normed = builder.layerNorm(z, prefix + ".layer_norm_z", op.getNormEps().convertToDouble());
+  return headFirst(builder, normed,
+                   builder.weight(prefix + ".linear_z.weight", static_cast<int64_t>(op.getHeads()),
+                                  shapeOf(z).back()));
+}
+
+SmallVector<int64_t> MsaRowAttentionOp::getSliceDims(Axis) { return {0, -1, 0}; }
+
+Value MsaRowAttentionOp::emitWhole(KernBuilder &builder, ValueRange values, KernelVariant variant) {
+  Value bias = builder.transpose(projectBias(builder, *this, values[1]), {2, 0, 1});
+  return emitSlice(builder, {values[0], {}, values[2]}, bias, Axis::None, variant);
+}
+
+SmallVector<SideInput> MsaRowAttentionOp::emitSides(KernBuilder &builder, ValueRange values, Axis,
+                                                    int64_t size) {
+  Value m = values[0], z = values[1];
+  Value bias =
+      builder.sliceLoop("r_i", sideSliceSize(size, shapeOf(m)[0], shapeOf(z)[0]), Sliced{z, 0}, {},
+                        0, [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
+                          return {projectBias(builder, *this, sliced[0])};
+                        })[0];
+  return {{builder.transpose(bias, {2, 0, 1}), -1}};
+}
+
+Value MsaRowAttentionOp::emitSlice(KernBuilder &builder, ArrayRef<Value> values,
+                                   ArrayRef<Value> sides, Axis, KernelVariant variant) {
   std::string prefix = getPrefix().str();
-  double eps = getNormEps().convertToDouble();
-  int64_t heads = getHeads(), channels = shapeOf(z).back(), residues = shapeOf(z)[0];
-  GatedAttention attention{prefix + ".mha", heads, static_cast<int64_t>(getHeadDim()),
-                           getInf().convertToDouble(), choice.getVariant()};
-  Value bias = builder.sliceLoop(
-      "r_i", sideSliceSize(choice, shapeOf(m)[0], residues), Sliced{z, 0}, {}, 0,
-      [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
-        Value normed = builder.layerNorm(sliced[0], prefix + ".layer_norm_z", eps);
-        return {headFirst(builder, normed,
-                          builder.weight(prefix + ".linear_z.weight", heads, channels))};
-      })[0];
-  bias = builder.transpose(bias, {2, 0, 1});
-  return builder.sliceLoop(
-      "s", choice.getSize(), {Sliced{m, 0}, Sliced{mask, 0}}, bias, 0,
-      [&](ArrayRef<Value> sliced, ArrayRef<Value> whole) -> SmallVector<Value> {
-        Value normed = builder.layerNorm(sliced[0], prefix + ".layer_norm_m", eps);
-        return {attention.emit(builder, normed, whole[0], sliced[1], sliced[0])};
-      })[0];
+  GatedAttention attention{prefix + ".mha", static_cast<int64_t>(getHeads()),
+                           static_cast<int64_t>(getHeadDim()), getInf().convertToDouble(), variant};
+  Value normed =
+      builder.layerNorm(values[0], prefix + ".layer_norm_m", getNormEps().convertToDouble());
+  return attention.emit(builder, normed, sides[0], values[2], values[0]);
 }
 
 //===----------------------------------------------------------------------===//
@@ -157,22 +171,27 @@ SmallVector<SliceAxis> MsaColumnAttentionOp::getLegalAxes() {
   return {{Axis::R, shapeOf(getM())[1]}};
 }
 
-Value MsaColumnAttentionOp::emitForward(KernBuilder &builder, ValueRange values,
-                                        ChoiceAttr choice) {
+SmallVector<int64_t> MsaColumnAttentionOp::getSliceDims(Axis) { return {1, 1}; }
+
+SmallVector<SideInput> MsaColumnAttentionOp::emitSides(KernBuilder &, ValueRange, Axis, int64_t) {
+  return {};
+}
+
+Value MsaColumnAttentionOp::emitWhole(KernBuilder &builder, ValueRange values,
+                                      KernelVariant variant) {
+  return emitSlice(builder, SmallVector<Value>(values), {}, Axis::None, variant);
+}
+
+Value MsaColumnAttentionOp::emitSlice(KernBuilder &builder, ArrayRef<Value> values, ArrayRef<Value>,
+                                      Axis, KernelVariant variant) {
   Value columns = builder.transpose(values[0], {1, 0, 2});
   Value mask = builder.transpose(values[1], {1, 0});
   std::string prefix = getPrefix().str();
   GatedAttention attention{prefix + ".mha", static_cast<int64_t>(getHeads()),
-                           static_cast<int64_t>(getHeadDim()), getInf().convertToDouble(),
-                           choice.getVariant()};
-  Value updated =
-      builder.sliceLoop("r", choice.getSize(), {Sliced{columns, 0}, Sliced{mask, 0}}, {}, 0,
-                        [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
-                          Value normed = builder.layerNorm(sliced[0], prefix + ".layer_norm_m",
-                                                           getNormEps().convertToDouble());
-                          return {attention.emit(builder, normed, {}, sliced[1], sliced[0])};
-                        })[0];
-  return builder.transpose(updated, {1, 0, 2});
+                           static_cast<int64_t>(getHeadDim()), getInf().convertToDouble(), variant};
+  Value normed =
+      builder.layerNorm(columns, prefix + ".layer_norm_m", getNormEps().convertToDouble());
+  return builder.transpose(attention.emit(builder, normed, {}, mask, columns), {1, 0, 2});
 }
 
 //===----------------------------------------------------------------------===//
@@ -201,32 +220,38 @@ SmallVector<SliceAxis> MsaColumnGlobalAttentionOp::getLegalAxes() {
   return {{Axis::R, shapeOf(getM())[1]}};
 }
 
-Value MsaColumnGlobalAttentionOp::emitForward(KernBuilder &builder, ValueRange values,
-                                              ChoiceAttr choice) {
+SmallVector<int64_t> MsaColumnGlobalAttentionOp::getSliceDims(Axis) { return {1, 1}; }
+
+SmallVector<SideInput> MsaColumnGlobalAttentionOp::emitSides(KernBuilder &, ValueRange, Axis,
+                                                             int64_t) {
+  return {};
+}
+
+Value MsaColumnGlobalAttentionOp::emitWhole(KernBuilder &builder, ValueRange values,
+                                            KernelVariant variant) {
+  return emitSlice(builder, SmallVector<Value>(values), {}, Axis::None, variant);
+}
+
+Value MsaColumnGlobalAttentionOp::emitSlice(KernBuilder &builder, ArrayRef<Value> values,
+                                            ArrayRef<Value>, Axis, KernelVariant variant) {
   Value columns = builder.transpose(values[0], {1, 0, 2});
   Value mask = builder.transpose(values[1], {1, 0});
   std::string prefix = getPrefix().str(), name = prefix + ".global_attention";
   int64_t headDim = getHeadDim(), width = getHeads() * headDim, channels = shapeOf(columns).back();
   GatedAttention attention{name, static_cast<int64_t>(getHeads()), headDim,
-                           getInf().convertToDouble(), choice.getVariant()};
-  Value updated = builder.sliceLoop(
-      "r", choice.getSize(), {Sliced{columns, 0}, Sliced{mask, 0}}, {}, 0,
-      [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
-        Value x =
-            builder.layerNorm(sliced[0], prefix + ".layer_norm_m", getNormEps().convertToDouble());
-        Value mean = builder.maskedMean(x, sliced[1], getMeanEps().convertToDouble());
-        Value query =
-            builder.linear(mean, builder.weight(name + ".linear_q.weight", width, channels));
-        Part parts[] = {{name + ".linear_k.weight", headDim},
-                        {name + ".linear_v.weight", headDim},
-                        {name + ".linear_g.weight", width}};
-        Value kvg = builder.linear(x, builder.weight(name + ".kvg", parts, channels));
-        Value key = builder.slice(kvg, 2, 0, headDim);
-        Value value = builder.slice(kvg, 2, headDim, headDim);
-        Value o = attention.attend(builder, query, key, value, attention.options({}, sliced[1]));
-        return {attention.output(builder, o, builder.slice(kvg, 2, 2 * headDim, width), sliced[0])};
-      })[0];
-  return builder.transpose(updated, {1, 0, 2});
+                           getInf().convertToDouble(), variant};
+  Value x = builder.layerNorm(columns, prefix + ".layer_norm_m", getNormEps().convertToDouble());
+  Value mean = builder.maskedMean(x, mask, getMeanEps().convertToDouble());
+  Value query = builder.linear(mean, builder.weight(name + ".linear_q.weight", width, channels));
+  Part parts[] = {{name + ".linear_k.weight", headDim},
+                  {name + ".linear_v.weight", headDim},
+                  {name + ".linear_g.weight", width}};
+  Value kvg = builder.linear(x, builder.weight(name + ".kvg", parts, channels));
+  Value key = builder.slice(kvg, 2, 0, headDim);
+  Value value = builder.slice(kvg, 2, headDim, headDim);
+  Value o = attention.attend(builder, query, key, value, attention.options({}, mask));
+  Value gate = builder.slice(kvg, 2, 2 * headDim, width);
+  return builder.transpose(attention.output(builder, o, gate, columns), {1, 0, 2});
 }
 
 //===----------------------------------------------------------------------===//
@@ -252,42 +277,66 @@ SmallVector<KernelVariant> TriangleAttentionOp::getLegalVariants() {
 
 SmallVector<SliceAxis> TriangleAttentionOp::getLegalAxes() {
   Axis axis = getNode() == TriangleNode::Starting ? Axis::Ri : Axis::Rj;
-  return {{axis, shapeOf(getZ())[0], "pair bias"}};
+  return {{axis, shapeOf(getZ())[0], "pair bias", "z"}};
 }
 
-Value TriangleAttentionOp::emitForward(KernBuilder &builder, ValueRange values, ChoiceAttr choice) {
-  bool ending = getNode() == TriangleNode::Ending;
-  Value z = ending ? builder.transpose(values[0], {1, 0, 2}) : values[0];
-  Value mask = ending ? builder.transpose(values[1], {1, 0}) : values[1];
-  StringRef axis = stringifyAxis(getLegalAxes()[0].axis);
-  std::string prefix = getPrefix().str();
-  int64_t heads = getHeads(), channels = shapeOf(z).back();
-  GatedAttention attention{prefix + ".mha", heads, static_cast<int64_t>(getHeadDim()),
-                           getInf().convertToDouble(), choice.getVariant()};
-  auto norm = [&](Value x) {
-    return builder.layerNorm(x, prefix + ".layer_norm", getNormEps().convertToDouble());
-  };
-  auto makeBias = [&](Value x) {
-    return headFirst(builder, x, builder.weight(prefix + ".linear.weight", heads, channels));
-  };
-  Value updated;
-  if (choice.getAxis() == Axis::None) {
-    // Without slices the normalised z serves bias and projections alike.
-    Value x = norm(z);
-    updated = attention.emit(builder, x, builder.transpose(makeBias(x), {2, 0, 1}), mask, z);
-  } else {
-    Value bias =
-        builder.sliceLoop(axis, choice.getSize(), Sliced{z, 0}, {}, 0,
-                          [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
-                            return {makeBias(norm(sliced[0]))};
-                          })[0];
-    updated = builder.sliceLoop(
-        axis, choice.getSize(), {Sliced{z, 0}, Sliced{mask, 0}}, builder.transpose(bias, {2, 0, 1}),
-        0, [&](ArrayRef<Value> sliced, ArrayRef<Value> whole) -> SmallVector<Value> {
-          return {attention.emit(builder, norm(sliced[0]), whole[0], sliced[1], sliced[0])};
-        })[0];
-  }
-  return ending ? builder.transpose(updated, {1, 0, 2}) : updated;
+/// z and its mask, or back: transposed for the ending node.
+static Value orient(KernBuilder &builder, TriangleAttentionOp op, Value value) {
+  if (op.getNode() == TriangleNode::Starting)
+    return value;
+  if (shapeOf(value).size() == 2)
+    return builder.transpose(value, {1, 0});
+  return builder.transpose(value, {1, 0, 2});
+}
+
+static Value normalise(KernBuilder &builder, TriangleAttentionOp op, Value z) {
+  return builder.layerNorm(z, op.getPrefix().str() + ".layer_norm",
+                           op.getNormEps().convertToDouble());
+}
+
+static Value projectBias(KernBuilder &builder, TriangleAttentionOp op, Value x) {
+  return headFirst(builder, x,
+                   builder.weight(op.getPrefix().str() + ".linear.weight",
+                                  static_cast<int64_t>(op.getHeads()), shapeOf(x).back()));
+}
+
+static GatedAttention attentionOf(TriangleAttentionOp op, KernelVariant variant) {
+  return {op.getPrefix().str() + ".mha", static_cast<int64_t>(op.getHeads()),
+          static_cast<int64_t>(op.getHeadDim()), op.getInf().convertToDouble(), variant};
+}
+
+SmallVector<int64_t> TriangleAttentionOp::getSliceDims(Axis axis) {
+  int64_t dim = axis == Axis::Rj ? 1 : 0;
+  return {dim, dim};
+}
+
+Value TriangleAttentionOp::emitWhole(KernBuilder &builder, ValueRange values,
+                                     KernelVariant variant) {
+  Value z = orient(builder, *this, values[0]);
+  Value mask = orient(builder, *this, values[1]);
+  // Without slices the normalised z serves bias and projections alike.
+  Value x = normalise(builder, *this, z);
+  Value bias = builder.transpose(projectBias(builder, *this, x), {2, 0, 1});
+  return orient(builder, *this, attentionOf(*this, variant).emit(builder, x, bias, mask, z));
+}
+
+SmallVector<SideInput> TriangleAttentionOp::emitSides(KernBuilder &builder, ValueRange values,
+                                                      Axis axis, int64_t size) {
+  Value z = orient(builder, *this, values[0]);
+  Value bias = builder.sliceLoop(
+      stringifyAxis(axis), size, Sliced{z, 0}, {}, 0,
+      [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
+        return {projectBias(builder, *this, normalise(builder, *this, sliced[0]))};
+      })[0];
+  return {{builder.transpose(bias, {2, 0, 1}), -1}};
+}
+
+Value TriangleAttentionOp::emitSlice(KernBuilder &builder, ArrayRef<Value> values,
+                                     ArrayRef<Value> sides, Axis, KernelVariant variant) {
+  Value z = orient(builder, *this, values[0]);
+  Value mask = orient(builder, *this, values[1]);
+  Value x = normalise(builder, *this, z);
+  return orient(builder, *this, attentionOf(*this, variant).emit(builder, x, sides[0], mask, z));
 }
 
 } // namespace evo::ir

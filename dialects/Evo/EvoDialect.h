@@ -8,6 +8,7 @@
 #include "dialects/Kern/KernBuilder.h"
 
 #include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/StringMap.h"
 
 #include <string>
 
@@ -32,6 +33,14 @@ struct SliceAxis {
   /// What every slice reads whole and is therefore computed before the loop: "pair bias"; empty:
   /// nothing.
   std::string whole = {};
+  /// The stream that it is computed from: "z"; empty: none.
+  llvm::StringRef wholeFrom = {};
+};
+
+/// What the slices of a module share: read whole where `axis` is -1, else the slice along `axis`.
+struct SideInput {
+  mlir::Value value;
+  int64_t axis = -1;
 };
 
 } // namespace evo::ir
@@ -45,6 +54,19 @@ mlir::LogicalResult verifyModule(ModuleOpInterface op, const llvm::APFloat &norm
 
 /// Checks that the choice is one of the module's legal ones; the error says which are.
 mlir::LogicalResult verifyChoice(ModuleOpInterface op, ChoiceAttr choice);
+
+/// Emits modules, one after the other: on whole tensors where `axis` is None, else in one loop over
+/// slices of `size` elements of an axis that all of them have; what their slices share is computed
+/// before. `tensors` holds the newest value of each boundary tensor by name and gets the new
+/// streams. Several modules share a loop only where verifyRun says so.
+void emitModules(kern::KernBuilder &builder, llvm::ArrayRef<ModuleOpInterface> modules,
+                 llvm::ArrayRef<KernelVariant> variants, Axis axis, int64_t size,
+                 llvm::StringMap<mlir::Value> &tensors);
+
+/// Checks that modules may share a loop over `axis`: it is legal for each, and what the slices of
+/// one share does not depend on a stream that another before it updates.
+mlir::LogicalResult verifyRun(mlir::Operation *reporter, llvm::ArrayRef<ModuleOpInterface> modules,
+                              Axis axis);
 
 } // namespace evo::ir
 

@@ -31,11 +31,24 @@ def ModuleOpInterface : OpInterface<"ModuleOpInterface"> {
                       (pair bias, the other operand of a triangle product) is computed before the loop; that
                       is why updating the stream slice by slice, in place, is legal.}],
                     "::llvm::SmallVector<::evo::ir::SliceAxis>", "getLegalAxes">,
-    InterfaceMethod<[{Emits the module with a legal choice on values for its operands; the result is the new
-                      version of the updated stream.}],
-                    "::mlir::Value", "emitForward",
+    InterfaceMethod<[{For a legal axis: the axis of each tensor along which its slices lie, one an operand; -1 where a
+                      slice of the module does not read that tensor.}],
+                    "::llvm::SmallVector<int64_t>", "getSliceDims", (ins "::evo::ir::Axis":$axis)>,
+    InterfaceMethod<"Emits the module on the whole of its tensors; the result is the new version of the updated stream.",
+                    "::mlir::Value", "emitWhole",
                     (ins "::evo::kern::KernBuilder &":$builder, "::mlir::ValueRange":$values,
-                         "::evo::ir::ChoiceAttr":$choice)>,
+                         "::evo::ir::KernelVariant":$variant)>,
+    InterfaceMethod<[{Emits what slices along `axis` share, from whole tensors, itself in as many slices as the loop has.}],
+                    "::llvm::SmallVector<::evo::ir::SideInput>", "emitSides",
+                    (ins "::evo::kern::KernBuilder &":$builder, "::mlir::ValueRange":$values,
+                         "::evo::ir::Axis":$axis, "int64_t":$size)>,
+    InterfaceMethod<[{Emits the module on one slice along `axis`: `values` are the slices of its tensors, null where
+                      getSliceDims says -1; `sides` what emitSides made, sliced or whole. The result is the slice of the
+                      updated stream.}],
+                    "::mlir::Value", "emitSlice",
+                    (ins "::evo::kern::KernBuilder &":$builder, "::llvm::ArrayRef<::mlir::Value>":$values,
+                         "::llvm::ArrayRef<::mlir::Value>":$sides, "::evo::ir::Axis":$axis,
+                         "::evo::ir::KernelVariant":$variant)>,
   ];
 }
 

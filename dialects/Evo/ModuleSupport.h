@@ -14,11 +14,9 @@ inline llvm::ArrayRef<int64_t> shapeOf(mlir::Value value) {
 }
 
 /// The slice size of a side input of `extent` elements, so that it is computed in as many slices as
-/// the module's own loop over `mainExtent` elements has; 0 where there is no loop.
-inline int64_t sideSliceSize(ChoiceAttr choice, int64_t mainExtent, int64_t extent) {
-  if (choice.getAxis() == Axis::None)
-    return 0;
-  int64_t slices = (mainExtent + choice.getSize() - 1) / choice.getSize();
+/// the module's own loop over `mainExtent` elements has.
+inline int64_t sideSliceSize(int64_t size, int64_t mainExtent, int64_t extent) {
+  int64_t slices = (mainExtent + size - 1) / size;
   return (extent + slices - 1) / slices;
 }
 

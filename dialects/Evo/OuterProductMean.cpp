@@ -34,43 +34,70 @@ SmallVector<KernelVariant> OuterProductMeanOp::getLegalVariants() {
 }
 
 SmallVector<SliceAxis> OuterProductMeanOp::getLegalAxes() {
-  return {{Axis::Ri, shapeOf(getZ())[0], "operands a and b"}};
+  return {{Axis::Ri, shapeOf(getZ())[0], "operands a and b", "m"}};
 }
 
-Value OuterProductMeanOp::emitForward(KernBuilder &builder, ValueRange values, ChoiceAttr choice) {
-  Value m = values[0], z = values[1], mask = values[2];
-  std::string prefix = getPrefix().str();
-  int64_t hidden = getHidden(), channels = shapeOf(z).back(), residues = shapeOf(z)[0];
-  bool plain = choice.getVariant() == KernelVariant::Plain;
+/// a | b [s, r, 2 hidden] of (slices along s of) m.
+static Value projectOperands(KernBuilder &builder, OuterProductMeanOp op, Value m, Value mask) {
+  std::string prefix = op.getPrefix().str();
+  int64_t hidden = op.getHidden();
+  Value x = builder.layerNorm(m, prefix + ".layer_norm", op.getNormEps().convertToDouble());
+  Part weights[] = {{prefix + ".linear_1.weight", hidden}, {prefix + ".linear_2.weight", hidden}};
+  Part biases[] = {{prefix + ".linear_1.bias", hidden}, {prefix + ".linear_2.bias", hidden}};
+  LinearOptions options;
+  options.bias = builder.vector(prefix + ".ab.bias", biases);
+  options.rowScale = mask;
+  return builder.linear(x, builder.weight(prefix + ".ab.weight", weights, shapeOf(m).back()),
+                        options);
+}
+
+/// z + Linear(a ⊗ b) / (eps + norm), rows a [s, i, c] of z [i, r, c_z].
+static Value projectProduct(KernBuilder &builder, OuterProductMeanOp op, Value z, Value a, Value b,
+                            Value maskI, Value maskJ, KernelVariant variant) {
+  std::string prefix = op.getPrefix().str();
+  int64_t channels = shapeOf(z).back(), width = op.getHidden() * op.getHidden();
+  Value norm = builder.outerProductNorm(maskI, maskJ, op.getEps().convertToDouble());
+  Value weight = builder.weight(prefix + ".linear_out.weight", channels, width);
+  Value bias = builder.vector(prefix + ".linear_out.bias", channels);
+  if (variant != KernelVariant::Plain)
+    return builder.outerProductMean(a, b, weight, bias, norm, z);
+  LinearOptions options;
+  options.bias = bias;
+  options.rowScale = norm;
+  options.residual = z;
+  return builder.linear(builder.outerProduct(a, b), weight, options);
+}
+
+SmallVector<int64_t> OuterProductMeanOp::getSliceDims(Axis) { return {-1, 0, 1}; }
+
+Value OuterProductMeanOp::emitWhole(KernBuilder &builder, ValueRange values,
+                                    KernelVariant variant) {
+  int64_t hidden = getHidden();
+  Value both = projectOperands(builder, *this, values[0], values[2]);
+  Value a = builder.slice(both, 2, 0, hidden);
+  Value b = builder.slice(both, 2, hidden, hidden);
+  return projectProduct(builder, *this, values[1], a, b, values[2], values[2], variant);
+}
+
+SmallVector<SideInput> OuterProductMeanOp::emitSides(KernBuilder &builder, ValueRange values, Axis,
+                                                     int64_t size) {
+  Value m = values[0], mask = values[2];
+  int64_t hidden = getHidden();
   Value both = builder.sliceLoop(
-      "s", sideSliceSize(choice, residues, shapeOf(m)[0]), {Sliced{m, 0}, Sliced{mask, 0}}, {}, 0,
-      [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
-        Value x =
-            builder.layerNorm(sliced[0], prefix + ".layer_norm", getNormEps().convertToDouble());
-        Part weights[] = {{prefix + ".linear_1.weight", hidden},
-                          {prefix + ".linear_2.weight", hidden}};
-        Part biases[] = {{prefix + ".linear_1.bias", hidden}, {prefix + ".linear_2.bias", hidden}};
-        LinearOptions options;
-        options.bias = builder.vector(prefix + ".ab.bias", biases);
-        options.rowScale = sliced[1];
-        Value weight = builder.weight(prefix + ".ab.weight", weights, shapeOf(m).back());
-        return {builder.linear(x, weight, options)};
+      "s", sideSliceSize(size, shapeOf(m)[1], shapeOf(m)[0]), {Sliced{m, 0}, Sliced{mask, 0}}, {},
+      0, [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
+        return {projectOperands(builder, *this, sliced[0], sliced[1])};
       })[0];
-  Value a = builder.slice(both, 2, 0, hidden), b = builder.slice(both, 2, hidden, hidden);
-  return builder.sliceLoop(
-      "r_i", choice.getSize(), {Sliced{z, 0}, Sliced{a, 1}, Sliced{mask, 1}}, {b, mask}, 0,
-      [&](ArrayRef<Value> sliced, ArrayRef<Value> whole) -> SmallVector<Value> {
-        Value norm = builder.outerProductNorm(sliced[2], whole[1], getEps().convertToDouble());
-        Value weight = builder.weight(prefix + ".linear_out.weight", channels, hidden * hidden);
-        Value bias = builder.vector(prefix + ".linear_out.bias", channels);
-        if (!plain)
-          return {builder.outerProductMean(sliced[1], whole[0], weight, bias, norm, sliced[0])};
-        LinearOptions options;
-        options.bias = bias;
-        options.rowScale = norm;
-        options.residual = sliced[0];
-        return {builder.linear(builder.outerProduct(sliced[1], whole[0]), weight, options)};
-      })[0];
+  // One statement an op: the order of arguments' evaluation is the compiler's, that of ops is not.
+  Value a = builder.slice(both, 2, 0, hidden);
+  Value b = builder.slice(both, 2, hidden, hidden);
+  return {{a, 1}, {b, -1}, {mask, -1}};
+}
+
+Value OuterProductMeanOp::emitSlice(KernBuilder &builder, ArrayRef<Value> values,
+                                    ArrayRef<Value> sides, Axis, KernelVariant variant) {
+  return projectProduct(builder, *this, values[1], sides[0], sides[1], values[2], sides[2],
+                        variant);
 }
 
 } // namespace evo::ir

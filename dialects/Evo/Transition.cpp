@@ -6,7 +6,6 @@
 using namespace mlir;
 using evo::kern::KernBuilder;
 using evo::kern::LinearOptions;
-using evo::kern::Sliced;
 
 namespace evo::ir {
 
@@ -43,31 +42,32 @@ SmallVector<SliceAxis> TransitionOp::getLegalAxes() {
   return {{Axis::Ri, x[0]}, {Axis::Rj, x[1]}};
 }
 
-Value TransitionOp::emitForward(KernBuilder &builder, ValueRange values, ChoiceAttr choice) {
-  Axis axis = choice.getAxis();
-  int64_t dim = axis == Axis::R || axis == Axis::Rj ? 1 : 0;
+SmallVector<int64_t> TransitionOp::getSliceDims(Axis axis) {
+  return SmallVector<int64_t>(getTensorNames().size(), axis == Axis::R || axis == Axis::Rj ? 1 : 0);
+}
+
+SmallVector<SideInput> TransitionOp::emitSides(KernBuilder &, ValueRange, Axis, int64_t) {
+  return {};
+}
+
+Value TransitionOp::emitWhole(KernBuilder &builder, ValueRange values, KernelVariant variant) {
+  return emitSlice(builder, SmallVector<Value>(values), {}, Axis::None, variant);
+}
+
+Value TransitionOp::emitSlice(KernBuilder &builder, ArrayRef<Value> values, ArrayRef<Value>, Axis,
+                              KernelVariant) {
   std::string prefix = getPrefix().str();
   int64_t channels = shapeOf(values[0]).back(), hidden = channels * getFactor();
-  SmallVector<Sliced> sliced;
-  for (Value value : values)
-    sliced.push_back({value, dim});
-  return builder.sliceLoop(
-      stringifyAxis(axis), choice.getSize(), sliced, {}, dim,
-      [&](ArrayRef<Value> slice, ArrayRef<Value>) -> SmallVector<Value> {
-        Value x =
-            builder.layerNorm(slice[0], prefix + ".layer_norm", getNormEps().convertToDouble());
-        LinearOptions up;
-        up.bias = builder.vector(prefix + ".linear_1.bias", hidden);
-        up.activation = plan::Activation::Relu;
-        Value h =
-            builder.linear(x, builder.weight(prefix + ".linear_1.weight", hidden, channels), up);
-        LinearOptions down;
-        down.bias = builder.vector(prefix + ".linear_2.bias", channels);
-        down.rowScale = slice.size() > 1 ? slice[1] : Value();
-        down.residual = slice[0];
-        return {
-            builder.linear(h, builder.weight(prefix + ".linear_2.weight", channels, hidden), down)};
-      })[0];
+  Value x = builder.layerNorm(values[0], prefix + ".layer_norm", getNormEps().convertToDouble());
+  LinearOptions up;
+  up.bias = builder.vector(prefix + ".linear_1.bias", hidden);
+  up.activation = plan::Activation::Relu;
+  Value h = builder.linear(x, builder.weight(prefix + ".linear_1.weight", hidden, channels), up);
+  LinearOptions down;
+  down.bias = builder.vector(prefix + ".linear_2.bias", channels);
+  down.rowScale = values.size() > 1 ? values[1] : Value();
+  down.residual = values[0];
+  return builder.linear(h, builder.weight(prefix + ".linear_2.weight", channels, hidden), down);
 }
 
 } // namespace evo::ir

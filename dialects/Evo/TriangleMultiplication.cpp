@@ -94,45 +94,73 @@ SmallVector<KernelVariant> TriangleMultiplicationOp::getLegalVariants() {
 SmallVector<SliceAxis> TriangleMultiplicationOp::getLegalAxes() {
   bool outgoing = getDirection() == TriangleDirection::Outgoing;
   Axis axis = outgoing ? Axis::Ri : Axis::Rj;
-  return {{axis, shapeOf(getZ())[0], outgoing ? "operand b" : "operand a"}};
+  return {{axis, shapeOf(getZ())[0], outgoing ? "operand b" : "operand a", "z"}};
 }
 
-Value TriangleMultiplicationOp::emitForward(KernBuilder &builder, ValueRange values,
-                                            ChoiceAttr choice) {
-  bool incoming = getDirection() == TriangleDirection::Incoming;
-  Value z = incoming ? builder.transpose(values[0], {1, 0, 2}) : values[0];
-  Value mask = incoming ? builder.transpose(values[1], {1, 0}) : values[1];
-  StringRef axis = stringifyAxis(getLegalAxes()[0].axis);
+static Parameters parametersOf(KernBuilder &builder, TriangleMultiplicationOp op) {
+  bool incoming = op.getDirection() == TriangleDirection::Incoming;
+  return {builder,
+          op.getPrefix().str(),
+          incoming ? "b" : "a",
+          incoming ? "a" : "b",
+          static_cast<int64_t>(op.getHidden()),
+          shapeOf(op.getZ()).back()};
+}
+
+/// z' and its mask, or back: the other orientation for incoming edges.
+static Value orient(KernBuilder &builder, TriangleMultiplicationOp op, Value value) {
+  if (op.getDirection() == TriangleDirection::Outgoing)
+    return value;
+  if (shapeOf(value).size() == 2)
+    return builder.transpose(value, {1, 0});
+  return builder.transpose(value, {1, 0, 2});
+}
+
+static Value normIn(const Parameters &parameters, TriangleMultiplicationOp op, Value z) {
+  return parameters.builder.layerNorm(z, parameters.prefix + ".layer_norm_in",
+                                      op.getNormEps().convertToDouble());
+}
+
+SmallVector<int64_t> TriangleMultiplicationOp::getSliceDims(Axis axis) {
+  int64_t dim = axis == Axis::Rj ? 1 : 0;
+  return {dim, dim};
+}
+
+Value TriangleMultiplicationOp::emitWhole(KernBuilder &builder, ValueRange values, KernelVariant) {
+  Value z = orient(builder, *this, values[0]);
+  Value mask = orient(builder, *this, values[1]);
+  Parameters parameters = parametersOf(builder, *this);
   int64_t hidden = getHidden();
-  double eps = getNormEps().convertToDouble();
-  Parameters parameters{builder, getPrefix().str(), incoming ? "b" : "a", incoming ? "a" : "b",
-                        hidden,  shapeOf(z).back()};
-  auto norm = [&](Value x) {
-    return builder.layerNorm(x, parameters.prefix + ".layer_norm_in", eps);
-  };
-  Value updated;
-  if (choice.getAxis() == Axis::None) {
-    Value x = norm(z);
-    Value both = builder.transpose(parameters.operands(x, mask, 0, 2), {2, 0, 1});
-    Value u = builder.slice(both, 0, 0, hidden), w = builder.slice(both, 0, hidden, hidden);
-    Value product = builder.batchMatmul(u, w);
-    updated = parameters.output(product, x, z, eps);
-  } else {
-    Value other =
-        builder.sliceLoop(axis, choice.getSize(), {Sliced{z, 0}, Sliced{mask, 0}}, {}, 0,
-                          [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
-                            return {parameters.operands(norm(sliced[0]), sliced[1], 1, 1)};
-                          })[0];
-    updated = builder.sliceLoop(
-        axis, choice.getSize(), {Sliced{z, 0}, Sliced{mask, 0}},
-        builder.transpose(other, {2, 0, 1}), 0,
-        [&](ArrayRef<Value> sliced, ArrayRef<Value> whole) -> SmallVector<Value> {
-          Value x = norm(sliced[0]);
-          Value own = builder.transpose(parameters.operands(x, sliced[1], 0, 1), {2, 0, 1});
-          return {parameters.output(builder.batchMatmul(own, whole[0]), x, sliced[0], eps)};
-        })[0];
-  }
-  return incoming ? builder.transpose(updated, {1, 0, 2}) : updated;
+  Value x = normIn(parameters, *this, z);
+  Value both = builder.transpose(parameters.operands(x, mask, 0, 2), {2, 0, 1});
+  Value u = builder.slice(both, 0, 0, hidden);
+  Value w = builder.slice(both, 0, hidden, hidden);
+  Value product = builder.batchMatmul(u, w);
+  return orient(builder, *this, parameters.output(product, x, z, getNormEps().convertToDouble()));
+}
+
+SmallVector<SideInput> TriangleMultiplicationOp::emitSides(KernBuilder &builder, ValueRange values,
+                                                           Axis axis, int64_t size) {
+  Value z = orient(builder, *this, values[0]);
+  Value mask = orient(builder, *this, values[1]);
+  Parameters parameters = parametersOf(builder, *this);
+  Value other = builder.sliceLoop(
+      stringifyAxis(axis), size, {Sliced{z, 0}, Sliced{mask, 0}}, {}, 0,
+      [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
+        return {parameters.operands(normIn(parameters, *this, sliced[0]), sliced[1], 1, 1)};
+      })[0];
+  return {{builder.transpose(other, {2, 0, 1}), -1}};
+}
+
+Value TriangleMultiplicationOp::emitSlice(KernBuilder &builder, ArrayRef<Value> values,
+                                          ArrayRef<Value> sides, Axis, KernelVariant) {
+  Value z = orient(builder, *this, values[0]);
+  Value mask = orient(builder, *this, values[1]);
+  Parameters parameters = parametersOf(builder, *this);
+  Value x = normIn(parameters, *this, z);
+  Value own = builder.transpose(parameters.operands(x, mask, 0, 1), {2, 0, 1});
+  Value product = builder.batchMatmul(own, sides[0]);
+  return orient(builder, *this, parameters.output(product, x, z, getNormEps().convertToDouble()));
 }
 
 } // namespace evo::ir

@@ -66,6 +66,15 @@ KernelBytes kernelBytes(KernelOpInterface op, int64_t sliceLength);
 /// Follows transposes and slices to the value whose memory they look at.
 mlir::Value getViewBase(mlir::Value value);
 
+/// What is left of `value` when its transposes are taken off: axis d of `value` is axis order[d] of
+/// `base`.
+struct Transposed {
+  mlir::Value base;
+  llvm::SmallVector<int64_t> order;
+  bool isIdentity() const;
+};
+Transposed peelTransposes(mlir::Value value);
+
 // The bodies that every kernel op shares; KernKernels.td calls them.
 mlir::ParseResult parseKernel(mlir::OpAsmParser &parser, mlir::OperationState &state,
                               plan::Kernel kernel);

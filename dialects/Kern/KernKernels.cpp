@@ -110,6 +110,21 @@ Value getViewBase(Value value) {
   return value;
 }
 
+bool Transposed::isIdentity() const {
+  return llvm::equal(order, llvm::seq<int64_t>(0, order.size()));
+}
+
+Transposed peelTransposes(Value value) {
+  int64_t rank = cast<RankedTensorType>(value.getType()).getRank();
+  Transposed result{value, llvm::to_vector(llvm::seq<int64_t>(0, rank))};
+  while (auto transpose = result.base.getDefiningOp<TransposeOp>()) {
+    for (int64_t &axis : result.order)
+      axis = transpose.getOrder()[axis];
+    result.base = transpose.getInput();
+  }
+  return result;
+}
+
 Value tiedOperand(KernelOpInterface op, unsigned outputIndex) {
   const plan::KernelInfo &info = plan::kernelInfo(op.getKernel());
   SmallVector<Value> inputs = op.getKernelInputs();

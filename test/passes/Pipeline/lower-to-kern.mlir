@@ -26,8 +26,8 @@
 // CHECK:        }) : (tensor<6x5x8xf32>, tensor<6x5xf32>) -> tensor<6x5x6xf32>
 // CHECK-NEXT:   %[[A:.*]] = kern.slice %[[AB]] axis 2 start 0 size 3 : tensor<6x5x6xf32> -> tensor<6x5x3xf32>
 // CHECK-NEXT:   %[[B:.*]] = kern.slice %[[AB]] axis 2 start 3 size 3 : tensor<6x5x6xf32> -> tensor<6x5x3xf32>
-// CHECK-NEXT:   "kern.slice_loop"(%[[Z]], %[[A]], %[[MASK]], %[[B]], %[[MASK]]) <{axis = "r_i", extent = 5 : i64, operandSegmentSizes = array<i32: 3, 2>, result_axes = array<i64: 0>, size = 2 : i64, sliced_axes = array<i64: 0, 1, 1>}> ({
-// CHECK-NEXT:   ^bb0(%[[ZS:.*]]: tensor<?x5x4xf32>, %[[AS:.*]]: tensor<6x?x3xf32>, %[[MS:.*]]: tensor<6x?xf32>, %[[BW:.*]]: tensor<6x5x3xf32>, %[[MW:.*]]: tensor<6x5xf32>):
+// CHECK-NEXT:   "kern.slice_loop"(%[[Z]], %[[MASK]], %[[A]], %[[B]], %[[MASK]]) <{axis = "r_i", extent = 5 : i64, operandSegmentSizes = array<i32: 3, 2>, result_axes = array<i64: 0>, size = 2 : i64, sliced_axes = array<i64: 0, 1, 1>}> ({
+// CHECK-NEXT:   ^bb0(%[[ZS:.*]]: tensor<?x5x4xf32>, %[[MS:.*]]: tensor<6x?xf32>, %[[AS:.*]]: tensor<6x?x3xf32>, %[[BW:.*]]: tensor<6x5x3xf32>, %[[MW:.*]]: tensor<6x5xf32>):
 // CHECK-NEXT:     %[[N:.*]] = kern.outer_product_norm(mask_i = %[[MS]], mask_j = %[[MW]]) {eps = 1.000000e-03 : f64}
 // CHECK:          %[[O:.*]] = kern.outer_product(a = %[[AS]], b = %[[BW]])
 // CHECK:          kern.linear(x = %[[O]], weight = %{{.*}}, bias = %{{.*}}, row_scale = %[[N]], residual = %[[ZS]])
