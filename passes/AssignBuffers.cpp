@@ -50,28 +50,29 @@ void Assigner::launch(kern::KernelOpInterface op, ArrayRef<std::optional<Place>>
 }
 
 void Assigner::assignKernel(kern::KernelOpInterface op) {
+  const plan::KernelInfo &info = plan::kernelInfo(op.getKernel());
   SmallVector<std::optional<Place>> operands;
   for (Value input : op.getKernelInputs())
     operands.push_back(input ? std::optional(placeOf(input)) : std::nullopt);
-  StringRef name = plan::kernelInfo(op.getKernel()).mnemonic;
   for (auto [index, output] : llvm::enumerate(op.getKernelOutputs())) {
     if (!output) {
       operands.push_back(std::nullopt);
       continue;
     }
     Value tied = op.getTiedOperand(index);
-    auto destination = destinations.find(output);
-    auto part = parts.find(output);
+    std::optional<Place> wanted = wantedPlace(output);
     Place place;
-    if (part != parts.end()) {
-      place = partPlace(part->second.concat, part->second.start, output);
+    if (auto sum = sums.find(output); sum != sums.end()) {
+      place = sum->second.place;
+      Place zeros = place;
+      zeros.version = sum->second.zeros;
+      operands[info.operandIndex(info.operands[operands.size()].mayAlias)] = zeros;
+    } else if (wanted) {
+      place = *wanted;
     } else {
-      if (destination != destinations.end())
-        place = destination->second;
-      else if (tied && canOverwrite(tied, op))
-        place = placeOf(tied);
-      else
-        place = allocate(output, index == 0 ? op.getStoreOrder() : std::nullopt, name);
+      place = tied && canOverwrite(tied, op)
+                  ? placeOf(tied)
+                  : allocate(output, index == 0 ? op.getStoreOrder() : std::nullopt, info.mnemonic);
       place.version = ++lastVersion[place.buffer];
     }
     operands.push_back(place);
@@ -92,11 +93,100 @@ void Assigner::copyTo(Value value, const Place &target, Location location) {
 // Loops and ends
 //===----------------------------------------------------------------------===//
 
+void Assigner::launchZero(const Place &place, Location location) {
+  builder.create<kern::LaunchOp>(location, builder.getStringAttr("zero"), makeView(place, location),
+                                 builder.getDenseBoolArrayAttr({true}),
+                                 builder.getDictionaryAttr({}), IntegerAttr());
+}
+
+/// Where a result of slices goes is settled before the loop, so that they are written in place:
+/// over the operand that it takes over, to where its reader wants it, or to a new buffer.
+void Assigner::prepareSlices(kern::SliceLoopOp loop, unsigned index, int32_t id, int64_t size) {
+  Block &body = loop.getBody().front();
+  Value result = loop.getResult(index);
+  if (std::optional<unsigned> tie = findLoopTie(loop, index)) {
+    writable.insert(body.getArgument(*tie));
+    ties[result] = *tie;
+    return;
+  }
+  kern::Transposed made = kern::peelTransposes(body.getTerminator()->getOperand(index));
+  std::optional<Place> wanted = wantedPlace(result);
+  Place whole = wanted ? *wanted : allocateResult(result, made);
+  if (!wanted)
+    whole.version = ++lastVersion[whole.buffer];
+  wholes[result] = whole;
+  auto kernel = made.base.getDefiningOp<kern::KernelOpInterface>();
+  Place slice = slicePlace(whole, loop.getResultAxes()[index], id, size);
+  if (kernel && kernel.getKernelOutputs().front() == made.base)
+    destinations[made.base] = untransposed(slice, made.order);
+}
+
+/// A slice that no kernel has written to its place is copied there.
+void Assigner::finishSlices(kern::SliceLoopOp loop, unsigned index, int32_t id, int64_t size) {
+  Value yielded = loop.getBody().front().getTerminator()->getOperand(index);
+  Value result = loop.getResult(index);
+  if (auto tie = ties.find(result); tie != ties.end()) {
+    Place place = placeOf(loop.getOperand(tie->second));
+    place.version = placeOf(yielded).version;
+    places[result] = place;
+    return;
+  }
+  Place whole = wholes.find(result)->second;
+  if (!destinations.contains(kern::peelTransposes(yielded).base))
+    copyTo(yielded, slicePlace(whole, loop.getResultAxes()[index], id, size), loop.getLoc());
+  places[result] = whole;
+}
+
+/// Zeros, and the kernel of the body that adds to them in every iteration.
+void Assigner::prepareSum(kern::SliceLoopOp loop, unsigned index) {
+  Value result = loop.getResult(index);
+  std::optional<Place> wanted = wantedPlace(result);
+  Place place = wanted ? *wanted : allocate(result, std::nullopt, "sum");
+  Accumulation sum{place, place.version - 1};
+  if (!wanted) {
+    sum.zeros = ++lastVersion[place.buffer];
+    sum.place.version = ++lastVersion[place.buffer];
+  }
+  Place zeros = sum.place;
+  zeros.version = sum.zeros;
+  launchZero(zeros, loop.getLoc());
+  wholes[result] = sum.place;
+
+  kern::Transposed made =
+      kern::peelTransposes(loop.getBody().front().getTerminator()->getOperand(index));
+  auto kernel = made.base.getDefiningOp<kern::KernelOpInterface>();
+  if (!kernel)
+    return;
+  const plan::KernelInfo &info = plan::kernelInfo(kernel.getKernel());
+  SmallVector<Value> inputs = kernel.getKernelInputs(), outputs = kernel.getKernelOutputs();
+  size_t output = llvm::find(outputs, made.base) - outputs.begin();
+  const plan::OperandInfo &operand = info.operands[inputs.size() + output];
+  if (!operand.accumulates || inputs[info.operandIndex(operand.mayAlias)])
+    return;
+  sum.place = untransposed(sum.place, made.order);
+  sums[made.base] = sum;
+}
+
+/// What no kernel of the body adds to its sum by itself is added by one more.
+void Assigner::finishSum(kern::SliceLoopOp loop, unsigned index) {
+  Value yielded = loop.getBody().front().getTerminator()->getOperand(index);
+  Value result = loop.getResult(index);
+  Place sum = wholes.find(result)->second;
+  places[result] = sum;
+  if (sums.contains(kern::peelTransposes(yielded).base))
+    return;
+  Place zeros = sum;
+  --zeros.version;
+  Value views[] = {makeView(zeros, loop.getLoc()), makeView(placeOf(yielded), loop.getLoc()),
+                   makeView(sum, loop.getLoc())};
+  builder.create<kern::LaunchOp>(loop.getLoc(), builder.getStringAttr("add"), views,
+                                 builder.getDenseBoolArrayAttr({true, true, true}),
+                                 builder.getDictionaryAttr({}), IntegerAttr());
+}
+
 LogicalResult Assigner::assignLoop(kern::SliceLoopOp loop) {
   Block &body = loop.getBody().front();
-  if (loop.getResultAxes().size() != loop.getNumResults())
-    return loop.emitOpError("sums over slices belong to backward procedures, which this lowering "
-                            "does not carry out yet");
+  planDestinations(body);
   int32_t id = loops++;
   int64_t size = std::min<int64_t>(loop.getSize(), loop.getExtent());
   for (auto [index, operand] : llvm::enumerate(loop.getOperands())) {
@@ -105,46 +195,26 @@ LogicalResult Assigner::assignLoop(kern::SliceLoopOp loop) {
       place = slicePlace(place, loop.getSlicedAxes()[index], id, size);
     places[body.getArgument(index)] = place;
   }
-  // Where the results go is settled before the loop, so that their slices are written in place.
-  SmallVector<std::optional<Place>> wholes;
-  SmallVector<std::optional<unsigned>> ties;
-  for (unsigned i = 0; i < loop.getNumResults(); ++i) {
-    ties.push_back(findLoopTie(loop, i));
-    Value yielded = body.getTerminator()->getOperand(i);
-    if (ties.back()) {
-      writable.insert(body.getArgument(*ties.back()));
-      wholes.push_back(placeOf(loop.getOperand(*ties.back())));
-      continue;
-    }
-    kern::Transposed made = kern::peelTransposes(yielded);
-    wholes.push_back(allocateResult(loop.getResult(i), made));
-    Place slice = slicePlace(*wholes.back(), loop.getResultAxes()[i], id, size);
-    auto kernel = made.base.getDefiningOp<kern::KernelOpInterface>();
-    if (kernel && kernel.getKernelOutputs().front() == made.base)
-      destinations[made.base] = untransposed(slice, made.order);
-  }
+  unsigned slices = loop.getResultAxes().size();
+  for (unsigned i = slices; i < loop.getNumResults(); ++i)
+    prepareSum(loop, i);
+  for (unsigned i = 0; i < slices; ++i)
+    prepareSlices(loop, i, id, size);
   auto bufferLoop =
       builder.create<kern::LoopOp>(loop.getLoc(), builder.getI32IntegerAttr(id), loop.getAxisAttr(),
                                    loop.getExtentAttr(), builder.getI64IntegerAttr(size));
   OpBuilder::InsertionGuard guard(builder);
-  Block *inner = &bufferLoop.getBody().emplaceBlock();
-  builder.setInsertionPointToEnd(inner);
+  builder.setInsertionPointToEnd(&bufferLoop.getBody().emplaceBlock());
   currentLoop = id;
   currentSlice = size;
   for (Operation &op : body.without_terminator())
     if (failed(assign(&op)))
       return failure();
-  for (unsigned i = 0; i < loop.getNumResults(); ++i) {
-    Value yielded = body.getTerminator()->getOperand(i);
-    Place whole = *wholes[i];
-    if (!ties[i] && !destinations.contains(kern::peelTransposes(yielded).base)) {
-      whole.version = ++lastVersion[whole.buffer];
-      copyTo(yielded, slicePlace(whole, loop.getResultAxes()[i], id, size), loop.getLoc());
-    } else {
-      whole.version = placeOf(yielded).version;
-    }
-    places[loop.getResult(i)] = whole;
-  }
+  for (unsigned i = 0; i < loop.getNumResults(); ++i)
+    if (i < slices)
+      finishSlices(loop, i, id, size);
+    else
+      finishSum(loop, i);
   builder.create<kern::YieldOp>(loop.getLoc());
   currentLoop = -1;
   currentSlice = 0;

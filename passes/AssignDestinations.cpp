@@ -7,13 +7,26 @@ using namespace mlir;
 
 namespace evo {
 
+/// Whether its kernel, or the loop that puts it together or adds it up, can write a value to a
+/// place that its reader wants.
+static bool isPlaced(Value value) {
+  return value.getDefiningOp() &&
+         isa<kern::KernelOpInterface, kern::SliceLoopOp>(value.getDefiningOp());
+}
+
+/// Whether a value begins as zeros, to which a loop adds.
+static bool isSum(Value value) {
+  auto loop = value.getDefiningOp<kern::SliceLoopOp>();
+  return loop && cast<OpResult>(value).getResultNumber() >= loop.getResultAxes().size();
+}
+
 /// Settles where values go whose reader wants them in a certain place: kept tensors, gradients of
-/// weights and parts of a concat. Their kernels write them there.
+/// weights and parts of a concat. Their kernels write them there. A sum takes two versions.
 void Assigner::planDestinations(Block &block) {
   for (auto op : block.getOps<kern::ConcatOp>()) {
     int64_t start = 0;
     for (Value part : op.getParts()) {
-      if (part.getDefiningOp<kern::KernelOpInterface>())
+      if (isPlaced(part))
         parts.try_emplace(part, PartOf{op, start});
       start += cast<RankedTensorType>(part.getType()).getDimSize(op.getAxis());
     }
@@ -21,13 +34,13 @@ void Assigner::planDestinations(Block &block) {
   auto want = [&](Value value, Value buffer) {
     Place place = wholePlace(buffer);
     if (auto concat = value.getDefiningOp<kern::ConcatOp>()) {
-      if (concats.contains(concat))
-        return;
-      place.version = ++lastVersion[buffer];
-      concats.try_emplace(concat, place);
-    } else if (value.getDefiningOp<kern::KernelOpInterface>() && !parts.contains(value)) {
-      destinations.try_emplace(value, place);
+      if (!concats.contains(concat))
+        concats.try_emplace(concat, beginConcat(concat, place));
+      return;
     }
+    kern::Transposed made = kern::peelTransposes(value);
+    if (isPlaced(made.base) && !parts.contains(made.base))
+      destinations.try_emplace(made.base, untransposed(place, made.order));
   };
   for (Operation &op : block) {
     if (auto save = dyn_cast<kern::SaveOp>(op))
@@ -37,12 +50,36 @@ void Assigner::planDestinations(Block &block) {
   }
 }
 
+/// The version that all parts of a concat make in `place`; where some are sums, the one before it
+/// is that of their zeros.
+Place Assigner::beginConcat(kern::ConcatOp concat, Place place) {
+  if (llvm::any_of(concat.getParts(), isSum))
+    ++lastVersion[place.buffer];
+  place.version = ++lastVersion[place.buffer];
+  return place;
+}
+
+/// The place that the reader of `value` wants it in, with the version to make there.
+std::optional<Place> Assigner::wantedPlace(Value value) {
+  if (auto part = parts.find(value); part != parts.end())
+    return partPlace(part->second.concat, part->second.start, value);
+  auto destination = destinations.find(value);
+  if (destination == destinations.end())
+    return std::nullopt;
+  Place place = destination->second;
+  if (place.version == 0) { // else a slice of what has its version already
+    if (isSum(value))
+      ++lastVersion[place.buffer];
+    place.version = ++lastVersion[place.buffer];
+  }
+  return place;
+}
+
 Place &Assigner::concatPlace(kern::ConcatOp op) {
   auto found = concats.find(op);
   if (found != concats.end())
     return found->second;
-  Place place = allocate(op.getResult(), std::nullopt, "concat");
-  place.version = ++lastVersion[place.buffer];
+  Place place = beginConcat(op, allocate(op.getResult(), std::nullopt, "concat"));
   return concats.try_emplace(op, place).first->second;
 }
 

@@ -28,6 +28,12 @@ struct Place {
 /// Rows of frame buffers start at multiples of this many bytes.
 constexpr int64_t kRowBytes = 16;
 
+/// Where a sum over slices is gathered, and the version that it begins with: zeros.
+struct Accumulation {
+  Place place;
+  int64_t zeros;
+};
+
 /// A value that is one part of a concat, and where its part begins.
 struct PartOf {
   kern::ConcatOp concat;
@@ -69,6 +75,7 @@ private:
   // Destinations.
   void planDestinations(mlir::Block &block);
   Place &concatPlace(kern::ConcatOp op);
+  Place beginConcat(kern::ConcatOp concat, Place place);
   Place partPlace(kern::ConcatOp concat, int64_t start, mlir::Value value);
   void sink(mlir::Value value, mlir::Value buffer, mlir::Location location);
   void assignConcat(kern::ConcatOp op);
@@ -77,6 +84,12 @@ private:
   mlir::LogicalResult assign(mlir::Operation *op);
   void assignKernel(kern::KernelOpInterface op);
   mlir::LogicalResult assignLoop(kern::SliceLoopOp loop);
+  void prepareSlices(kern::SliceLoopOp loop, unsigned result, int32_t id, int64_t size);
+  void prepareSum(kern::SliceLoopOp loop, unsigned result);
+  void finishSlices(kern::SliceLoopOp loop, unsigned result, int32_t id, int64_t size);
+  void finishSum(kern::SliceLoopOp loop, unsigned result);
+  std::optional<Place> wantedPlace(mlir::Value value);
+  void launchZero(const Place &place, mlir::Location location);
   void assignReturn(kern::ReturnOp op);
   void copyTo(mlir::Value value, const Place &target, mlir::Location location);
   mlir::Value makeView(const Place &place, mlir::Location location);
@@ -91,6 +104,9 @@ private:
   llvm::DenseMap<mlir::Value, Place> destinations; ///< where a loop or a sink wants a value
   llvm::DenseMap<mlir::Value, PartOf> parts;
   llvm::DenseMap<mlir::Operation *, Place> concats; ///< places of the concats begun so far
+  llvm::DenseMap<mlir::Value, Accumulation> sums;   ///< by what the loop around yields
+  llvm::DenseMap<mlir::Value, Place> wholes;        ///< of loops' results with places of their own
+  llvm::DenseMap<mlir::Value, unsigned> ties;       ///< of the others: the operand taken over
   llvm::DenseSet<mlir::Value> writable; ///< block arguments whose memory may be taken over
   llvm::StringMap<mlir::Value> tensorBuffers, weightBuffers, savedBuffers, gradientBuffers;
   int32_t loops = 0, names = 0;

@@ -37,16 +37,16 @@ Result<Candidate> priceCandidate(ir::ModuleOpInterface op, ir::ChoiceAttr choice
   OwningOpRef<ModuleOp> scratch = ModuleOp::create(op->getLoc());
   OpBuilder builder = OpBuilder::atBlockEnd(scratch->getBody());
   Candidate candidate;
-  std::vector<std::string> kept;
+  Unit unit = Unit::of(op, choice);
+  ForwardOptions options;
   if (mode == plan::Mode::Train) {
-    FailureOr<kern::ProcedureOp> backward =
-        emitBackwardProcedure(builder, op, choice, "backward", precision);
+    FailureOr<kern::ProcedureOp> backward = emitBackward(builder, unit, "backward", precision);
     if (failed(backward))
       return Status::error(ErrorCode::Internal, reason);
-    kept = keptStreams(*backward);
+    options.kept = keptSlots(*backward);
     EVO_TRY(priceProcedure(*backward, profile, precision, reason, candidate));
   }
-  kern::ProcedureOp forward = emitProcedure(builder, op, choice, "forward", precision, kept);
+  kern::ProcedureOp forward = emitForward(builder, unit, "forward", precision, options);
   EVO_TRY(priceProcedure(forward, profile, precision, reason, candidate));
   return candidate;
 }

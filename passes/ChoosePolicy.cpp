@@ -1,8 +1,8 @@
 //===- ChoosePolicy.cpp - named policies ------------------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// A policy fixes the slices; the kernel variant is the cheapest. What a policy needs is the sum of
-// what its candidates need, each lowered and packed alone, which is what the plan will hold.
+// A policy fixes recompute and slices; the kernel variant is the cheapest. What a policy needs is
+// found by lowering and placing the whole stack with it: what is weighed is what will run.
 //===----------------------------------------------------------------------===//
 #include "passes/Passes.h"
 #include "passes/Procedure.h"
@@ -16,8 +16,11 @@ namespace evo {
 #define GEN_PASS_DEF_EVOCHOOSEPOLICY
 #include "passes/Passes.h.inc"
 
+static constexpr Policy kPolicies[] = {Policy::Auto,  Policy::Direct, Policy::Small,
+                                       Policy::Large, Policy::Chunk,  Policy::Extra};
+
 std::optional<Policy> parsePolicy(StringRef name) {
-  for (Policy policy : {Policy::Auto, Policy::Direct, Policy::Chunk, Policy::Small})
+  for (Policy policy : kPolicies)
     if (policyName(policy) == name)
       return policy;
   return std::nullopt;
@@ -29,18 +32,25 @@ StringRef policyName(Policy policy) {
     return "auto";
   case Policy::Direct:
     return "direct";
-  case Policy::Chunk:
-    return "chunk";
   case Policy::Small:
     return "small";
+  case Policy::Large:
+    return "large";
+  case Policy::Chunk:
+    return "chunk";
+  case Policy::Extra:
+    return "extra";
   }
   return "";
 }
 
-ArrayRef<Policy> policiesOf(plan::Mode mode) {
-  static constexpr Policy infer[] = {Policy::Direct, Policy::Chunk};
-  static constexpr Policy train[] = {Policy::Small};
-  return mode == plan::Mode::Infer ? ArrayRef(infer) : ArrayRef(train);
+SmallVector<Policy> policiesOf(plan::Mode mode, bool hasMsa) {
+  if (mode == plan::Mode::Infer)
+    return {Policy::Direct, Policy::Chunk};
+  SmallVector<Policy> policies = {Policy::Direct, Policy::Small, Policy::Large, Policy::Chunk};
+  if (hasMsa)
+    policies.push_back(Policy::Extra);
+  return policies;
 }
 
 namespace {
@@ -54,113 +64,100 @@ int64_t seedChunk(ir::ModuleOpInterface op) {
       .Default([](Operation *) { return 0; });
 }
 
-struct Chosen {
-  ir::ChoiceAttr choice;
-  Candidate candidate;
+/// What a policy says of one module.
+struct ModuleRule {
+  bool sliced = false;
+  ir::Keep keep = ir::Keep::Nothing;
 };
 
-/// What a policy comes to for a whole stack.
-struct Outcome {
-  Policy policy = Policy::Direct;
-  std::vector<std::pair<ir::ModuleOpInterface, ir::ChoiceAttr>> choices;
-  int64_t costNs = 0;
-  int64_t peakBytes = 0;
-};
+ModuleRule ruleOf(ir::ModuleOpInterface op, Policy policy, plan::Mode mode) {
+  bool rows = isa<ir::MsaRowAttentionOp>(op);
+  bool sliced = seedChunk(op) > 0 && (policy == Policy::Chunk || (policy == Policy::Extra && rows));
+  if (mode == plan::Mode::Infer)
+    return {sliced, ir::Keep::Nothing};
+  bool keepsInput =
+      policy == Policy::Small || policy == Policy::Chunk || (policy == Policy::Extra && rows);
+  return {sliced, keepsInput ? ir::Keep::Input : ir::Keep::All};
+}
 
-Result<Chosen> chooseModule(ir::ModuleOpInterface op, Policy policy, const Target &target,
-                            plan::Precision precision) {
-  ir::Axis axis = ir::Axis::None;
-  int64_t size = policy == Policy::Chunk ? seedChunk(op) : 0;
-  if (size > 0)
-    axis = op.getLegalAxes().front().axis;
+/// Recompute groups of a block: under `large` all of it, under `extra` what row attention divides
+/// it into.
+SmallVector<ir::RunAttr> groupsOf(ir::SegmentOp segment, Policy policy) {
+  SmallVector<ir::RunAttr> groups;
+  if (policy != Policy::Large && policy != Policy::Extra)
+    return groups;
+  int64_t begin = 0, index = 0;
+  auto close = [&](int64_t end) {
+    if (end > begin)
+      groups.push_back(
+          ir::RunAttr::get(segment.getContext(), begin, end - begin, ir::Axis::None, 0));
+  };
+  for (auto op : segment.getBody().front().getOps<ir::ModuleOpInterface>()) {
+    if (policy == Policy::Extra && isa<ir::MsaRowAttentionOp>(op)) {
+      close(index);
+      begin = index + 1;
+    }
+    ++index;
+  }
+  close(index);
+  return groups;
+}
+
+/// The cheapest variant under the rule.
+Result<ir::ChoiceAttr> chooseModule(ir::ModuleOpInterface op, const ModuleRule &rule,
+                                    const Target &target, plan::Precision precision,
+                                    plan::Mode mode) {
   SmallVector<ir::KernelVariant> variants = op.getLegalVariants();
   if (target.plainKernels && llvm::is_contained(variants, ir::KernelVariant::Plain))
     variants = {ir::KernelVariant::Plain};
-  std::optional<Chosen> best;
-  plan::Mode mode = policy == Policy::Small ? plan::Mode::Train : plan::Mode::Infer;
+  ir::Axis axis = rule.sliced ? op.getLegalAxes().front().axis : ir::Axis::None;
+  int64_t size = rule.sliced ? seedChunk(op) : 0;
+  bool train = mode == plan::Mode::Train;
+  ir::ChoiceAttr best;
+  Candidate bestCandidate;
   for (ir::KernelVariant variant : variants) {
-    auto choice = mode == plan::Mode::Train
-                      ? ir::ChoiceAttr::get(op->getContext(), variant, ir::Keep::Input, variant)
-                      : ir::ChoiceAttr::get(op->getContext(), variant, axis, size);
+    auto choice = ir::ChoiceAttr::get(op->getContext(), variant, axis, size, rule.keep,
+                                      train ? variant : ir::KernelVariant::Fused,
+                                      train ? axis : ir::Axis::None, train ? size : 0,
+                                      ir::MsaLayout::Whole, ir::PairLayout::Whole);
+    if (variants.size() == 1)
+      return choice;
     EVO_ASSIGN(Candidate candidate, priceCandidate(op, choice, target.profile, precision, mode));
-    bool better = !best || std::pair(candidate.costNs, candidate.frameBytes) <
-                               std::pair(best->candidate.costNs, best->candidate.frameBytes);
-    if (better)
-      best = Chosen{choice, candidate};
-  }
-  return *best;
-}
-
-Status overflow() {
-  return Status::error(ErrorCode::InvalidInput, "the plan's bytes or nanoseconds exceed 2^63");
-}
-
-/// Arena, static and library bytes of a stack whose largest frame is `frame` and that keeps
-/// `saved`.
-Result<int64_t> totalBytes(ir::StackOp stack, int64_t frame, int64_t saved, const Target &target,
-                           plan::Precision precision) {
-  bool train = getMode(stack.getModel()) == plan::Mode::Train;
-  SmallVector<Type> types(stack.getBody().getArgumentTypes());
-  for (auto [name, type] : llvm::zip_equal(stack.getTensors().getAsValueRange<StringAttr>(),
-                                           stack.getBody().getArgumentTypes()))
-    if (train && isStream(name))
-      types.push_back(type);
-  EVO_ASSIGN(int64_t total, tensorBytes(types));
-  // Weights do not depend on the choice: the default procedure of each module names them all.
-  OwningOpRef<ModuleOp> scratch = ModuleOp::create(stack.getLoc());
-  OpBuilder builder = OpBuilder::atBlockEnd(scratch->getBody());
-  SmallVector<kern::ProcedureOp> procedures;
-  auto segment = *stack.getBody().front().getOps<ir::SegmentOp>().begin();
-  for (Operation &op : segment.getBody().front())
-    if (auto module = dyn_cast<ir::ModuleOpInterface>(op))
-      procedures.push_back(emitProcedure(
-          builder, module, ir::ChoiceAttr::get(op.getContext(), module.getLegalVariants().front()),
-          "weights", precision));
-  EVO_ASSIGN(WeightTable table, collectWeights(procedures, plan::statisticType(precision)));
-  int64_t blocks = 0, staticBytes = 0;
-  for (auto each : stack.getBody().front().getOps<ir::SegmentOp>())
-    blocks += each.getCount();
-  int64_t blockBytes = table.blockBytes;
-  if ((train && __builtin_add_overflow(blockBytes, table.gradientBytes, &blockBytes)) ||
-      __builtin_mul_overflow(blockBytes, blocks, &staticBytes) ||
-      __builtin_add_overflow(total, frame, &total) ||
-      __builtin_add_overflow(total, saved, &total) ||
-      __builtin_add_overflow(total, staticBytes, &total) ||
-      __builtin_add_overflow(total, target.profile.libraryBytes, &total))
-    return overflow();
-  return total;
-}
-
-Result<Outcome> evaluate(ir::StackOp stack, Policy policy, const Target &target) {
-  Outcome outcome;
-  outcome.policy = policy;
-  plan::Precision precision = getPrecision(stack.getModel());
-  int64_t frame = 0, saved = 0;
-  for (auto segment : stack.getBody().front().getOps<ir::SegmentOp>())
-    for (Operation &op : segment.getBody().front()) {
-      auto module = dyn_cast<ir::ModuleOpInterface>(op);
-      if (!module)
-        continue;
-      EVO_ASSIGN(Chosen chosen, chooseModule(module, policy, target, precision));
-      outcome.choices.emplace_back(module, chosen.choice);
-      frame = std::max(frame, chosen.candidate.frameBytes);
-      int64_t cost = 0, kept = 0;
-      if (__builtin_mul_overflow(chosen.candidate.savedBytes,
-                                 static_cast<int64_t>(segment.getCount()), &kept) ||
-          __builtin_add_overflow(saved, kept, &saved) ||
-          __builtin_mul_overflow(chosen.candidate.costNs, static_cast<int64_t>(segment.getCount()),
-                                 &cost) ||
-          __builtin_add_overflow(outcome.costNs, cost, &outcome.costNs))
-        return overflow();
+    if (!best || std::pair(candidate.costNs, candidate.frameBytes) <
+                     std::pair(bestCandidate.costNs, bestCandidate.frameBytes)) {
+      best = choice;
+      bestCandidate = candidate;
     }
-  EVO_ASSIGN(outcome.peakBytes, totalBytes(stack, frame, saved, target, precision));
-  return outcome;
+  }
+  return best;
 }
 
-DictionaryAttr targetAttr(MLIRContext *context, const Outcome &outcome, const Target &target) {
+/// Sets the choices and runs of a policy.
+Status applyPolicy(ir::StackOp stack, Policy policy, const Target &target) {
+  plan::Precision precision = getPrecision(stack.getModel());
+  plan::Mode mode = getMode(stack.getModel());
+  Builder builder(stack.getContext());
+  for (auto segment : stack.getBody().front().getOps<ir::SegmentOp>()) {
+    for (auto op : segment.getBody().front().getOps<ir::ModuleOpInterface>()) {
+      EVO_ASSIGN(ir::ChoiceAttr choice,
+                 chooseModule(op, ruleOf(op, policy, mode), target, precision, mode));
+      op.setModuleChoice(choice);
+    }
+    SmallVector<Attribute> runs;
+    if (mode == plan::Mode::Train)
+      llvm::append_range(runs, groupsOf(segment, policy));
+    if (runs.empty())
+      segment.removeRunsAttr();
+    else
+      segment.setRunsAttr(builder.getArrayAttr(runs));
+  }
+  return {};
+}
+
+DictionaryAttr targetAttr(MLIRContext *context, Policy policy, const Target &target) {
   Builder builder(context);
   NamedAttrList list;
-  list.set("policy", builder.getStringAttr(policyName(outcome.policy)));
+  list.set("policy", builder.getStringAttr(policyName(policy)));
   list.set("profile", builder.getStringAttr(target.profile.name));
   list.set("backend", builder.getStringAttr(target.profile.backend));
   list.set("budget_bytes", builder.getI64IntegerAttr(target.budgetBytes));
@@ -170,34 +167,65 @@ DictionaryAttr targetAttr(MLIRContext *context, const Outcome &outcome, const Ta
 
 } // namespace
 
+Result<plan::Summary> measureStack(ModuleOp chosen, const Target &target) {
+  std::string reason;
+  ScopedDiagnosticHandler handler(chosen.getContext(), [&](Diagnostic &diagnostic) {
+    reason += (reason.empty() ? "" : "; ") + diagnostic.str();
+    return success();
+  });
+  OwningOpRef<ModuleOp> module = chosen.clone();
+  if (failed(lowerToKern(*module)))
+    return Status::error(ErrorCode::Internal, reason);
+  plan::Precision precision = getPrecision((*module)->getAttrOfType<DictionaryAttr>(kModelAttr));
+  for (auto procedure : module->getOps<kern::ProcedureOp>()) {
+    EVO_ASSIGN([[maybe_unused]] int64_t cost, annotateCost(procedure, target.profile, precision));
+    if (failed(assignBuffers(procedure)))
+      return Status::error(ErrorCode::Internal, reason);
+    freeBuffers(procedure);
+    if (failed(placeFrame(procedure)))
+      return Status::error(ErrorCode::InvalidInput, reason);
+  }
+  if (failed(placeCalls(*module)))
+    return Status::error(ErrorCode::InvalidInput, reason);
+  EVO_ASSIGN(plan::Plan plan, emitPlan(*module));
+  return plan.summary;
+}
+
 Result<Policy> choosePolicy(ModuleOp module, Policy policy, const Target &target) {
   auto stacks = module.getOps<ir::StackOp>();
   if (!llvm::hasSingleElement(stacks))
     return Status::error(ErrorCode::InvalidInput, "expected one evo.stack in the module");
   ir::StackOp stack = *stacks.begin();
-  std::vector<Policy> tried = {policy};
   plan::Mode mode = getMode(stack.getModel());
-  ArrayRef<Policy> legal = policiesOf(mode);
-  if (policy == Policy::Auto)
-    tried.assign(legal.begin(), legal.end());
-  else if (!llvm::is_contained(legal, policy)) {
-    std::string names = "auto";
-    for (Policy each : legal)
-      names += ", " + policyName(each).str();
+  bool hasMsa =
+      llvm::is_contained(llvm::to_vector(stack.getTensors().getAsValueRange<StringAttr>()), "m");
+  SmallVector<Policy> tried = policiesOf(mode, hasMsa);
+  if (policy != Policy::Auto && !llvm::is_contained(tried, policy)) {
+    std::string list = "auto";
+    for (Policy each : tried)
+      list += ", " + policyName(each).str();
     return Status::error(ErrorCode::Unsupported,
                          "policy " + policyName(policy).str() + " is not one of " +
-                             std::string(plan::modeName(mode)) + " mode: " + names);
+                             std::string(plan::modeName(mode)) + " mode for this stack: " + list);
   }
-  std::optional<Outcome> best;
+  if (policy != Policy::Auto)
+    tried = {policy};
+  std::optional<Policy> best;
+  double bestMs = 0;
   std::string needs;
   int64_t smallest = INT64_MAX;
   for (Policy candidate : tried) {
-    EVO_ASSIGN(Outcome outcome, evaluate(stack, candidate, target));
+    EVO_TRY(applyPolicy(stack, candidate, target));
+    module->setAttr(kTargetAttr, targetAttr(module.getContext(), candidate, target));
+    EVO_ASSIGN(plan::Summary summary, measureStack(module, target));
     needs += (needs.empty() ? "" : ", ") + policyName(candidate).str() + " " +
-             std::to_string(outcome.peakBytes);
-    smallest = std::min(smallest, outcome.peakBytes);
-    if (outcome.peakBytes <= target.budgetBytes && (!best || outcome.costNs < best->costNs))
-      best = std::move(outcome);
+             std::to_string(summary.predictedPeakBytes);
+    smallest = std::min(smallest, summary.predictedPeakBytes);
+    if (summary.predictedPeakBytes <= target.budgetBytes &&
+        (!best || summary.predictedMs < bestMs)) {
+      best = candidate;
+      bestMs = summary.predictedMs;
+    }
   }
   if (!best)
     return Status::error(ErrorCode::Infeasible,
@@ -206,10 +234,9 @@ Result<Policy> choosePolicy(ModuleOp module, Policy policy, const Target &target
                              " bytes: needed by policy: " + needs +
                              " bytes; the smallest feasible budget is " + std::to_string(smallest) +
                              " bytes; give more --memory, a smaller type or sizes");
-  for (auto &[op, choice] : best->choices)
-    op.setModuleChoice(choice);
+  EVO_TRY(applyPolicy(stack, *best, target));
   module->setAttr(kTargetAttr, targetAttr(module.getContext(), *best, target));
-  return best->policy;
+  return *best;
 }
 
 namespace {
@@ -219,7 +246,7 @@ struct EvoChoosePolicyPass : impl::EvoChoosePolicyBase<EvoChoosePolicyPass> {
     ModuleOp module = getOperation();
     std::optional<Policy> named = parsePolicy(policy.getValue());
     if (!named) {
-      module.emitError() << "expected policy auto, direct, chunk or small, got "
+      module.emitError() << "expected policy auto, direct, small, large, chunk or extra, got "
                          << policy.getValue();
       return signalPassFailure();
     }

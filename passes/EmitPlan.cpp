@@ -73,6 +73,7 @@ struct Emitter {
   Status emitTensors();
   Status emitWeights();
   Status emitProcedure(kern::ProcedureOp op);
+  Status emitBindings(kern::CallOp op, plan::Call &call);
   Status emitPrograms();
   Status emitSummary();
   void emitSchedule();
@@ -229,6 +230,24 @@ Status Emitter::emitProcedure(kern::ProcedureOp op) {
   return {};
 }
 
+Status Emitter::emitBindings(kern::CallOp op, plan::Call &call) {
+  if (!op.getBindings())
+    return {};
+  const plan::Procedure &procedure = plan.procedures[call.procedure];
+  for (auto binding : op.getBindings()->getAsRange<kern::BindingAttr>()) {
+    auto buffer = llvm::find_if(procedure.buffers, [&](const plan::Buffer &each) {
+      return StringRef(each.name) == binding.getBuffer();
+    });
+    // A stream that the procedure does not read needs no place.
+    if (buffer != procedure.buffers.end())
+      call.bindings.push_back({static_cast<int32_t>(buffer - procedure.buffers.begin()),
+                               binding.getOffset(), binding.getStride()});
+  }
+  llvm::sort(call.bindings,
+             [](const plan::Binding &a, const plan::Binding &b) { return a.buffer < b.buffer; });
+  return {};
+}
+
 Status Emitter::emitPrograms() {
   for (auto op : module.getOps<kern::ProgramOp>()) {
     plan::Program program;
@@ -247,9 +266,12 @@ Status Emitter::emitPrograms() {
         call.frameOffset = callOp.getFrameOffset().value_or(0);
         call.savedOffset = callOp.getSavedOffset();
         call.savedStride = callOp.getSavedStride();
+        call.frameStride = callOp.getFrameStride();
+        EVO_TRY(emitBindings(callOp, call));
         int64_t end = 0;
-        if (__builtin_add_overflow(call.frameOffset, plan.procedures[call.procedure].frameBytes,
-                                   &end))
+        if (__builtin_mul_overflow(call.frameStride, run.blockCount - 1, &end) ||
+            __builtin_add_overflow(end, call.frameOffset, &end) ||
+            __builtin_add_overflow(end, plan.procedures[call.procedure].frameBytes, &end))
           return Status::error(ErrorCode::InvalidInput, "the arena has more than 2^63 bytes");
         plan.arenaBytes = std::max(plan.arenaBytes, end);
         run.calls.push_back(call);

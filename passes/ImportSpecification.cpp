@@ -157,9 +157,9 @@ OwningOpRef<ModuleOp> importSpecification(const ModelSpec &spec, MLIRContext *co
 
   size_t streams = spec.hasMsa() ? 2 : 1;
   SmallVector<Value> initial(body->args_begin(), body->args_begin() + streams);
-  auto segment = builder.create<ir::SegmentOp>(location, TypeRange(ValueRange(initial)),
-                                               builder.getI64IntegerAttr(0),
-                                               builder.getI64IntegerAttr(spec.blocks), initial);
+  auto segment = builder.create<ir::SegmentOp>(
+      location, TypeRange(ValueRange(initial)), builder.getI64IntegerAttr(0),
+      builder.getI64IntegerAttr(spec.blocks), initial, ArrayAttr());
   builder.create<ir::YieldOp>(location, segment.getResults());
   Block *block = &segment.getBody().emplaceBlock();
   for (Value stream : initial)

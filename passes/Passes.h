@@ -26,11 +26,14 @@ namespace evo {
 // What the passes are made of, for the tool and for the search
 //===----------------------------------------------------------------------===//
 
-/// The named policies; `Auto` takes the fastest of those of the mode that fits. `Small`, training:
-/// a recompute group for each module, whose input is kept.
-enum class Policy : uint8_t { Auto, Direct, Chunk, Small };
-/// The policies that a mode has, but for Auto.
-llvm::ArrayRef<Policy> policiesOf(plan::Mode mode);
+/// The named policies; `Auto` takes the fastest of those that the stack and mode have and that
+/// fits. `Direct`: no slices, and in training all is kept. `Chunk`: the seed's slices; in training
+/// each is a recompute group of its own, and so is each module without slices. Training alone:
+/// `Small`, a recompute group a module; `Large`, one a block; `Extra`, of stacks with an MSA, row
+/// attention as in `Chunk` and a group for the rest of the block.
+enum class Policy : uint8_t { Auto, Direct, Small, Large, Chunk, Extra };
+/// The policies that a stack has in a mode, but for Auto.
+llvm::SmallVector<Policy> policiesOf(plan::Mode mode, bool hasMsa);
 std::optional<Policy> parsePolicy(llvm::StringRef name);
 llvm::StringRef policyName(Policy policy);
 

@@ -22,8 +22,10 @@ def EvoImport : Pass<"evo-import", "::mlir::ModuleOp"> {
 def EvoChoosePolicy : Pass<"evo-choose-policy", "::mlir::ModuleOp"> {
   let summary = "set the choice of every module by a named policy";
   let description = [{
-    `direct` slices nothing; `chunk` slices what the seed slices, by its sizes: row attention by 4 of s, column
-    attention by 256 of r, outer product mean and triangle attention by 4 of r. `auto` takes the fastest of them
+    `direct` slices nothing, and in training keeps all; `chunk` slices what the seed slices, by its sizes: row attention by 4
+    of s, column attention by 256 of r, outer product mean and triangle attention by 4 of r, in training each slice and each
+    other module a recompute group. Training alone: `small`, a recompute group a module; `large`, one a block; `extra`, row
+    attention as under `chunk`, and a group for what is before and behind it. `auto` takes the fastest of them
     that fits `memory`. Where a module has several kernel variants, `kernels=all` takes the one that is cheapest
     by the profile, `plain` the seed's materialised ones.
 
@@ -32,7 +34,7 @@ def EvoChoosePolicy : Pass<"evo-choose-policy", "::mlir::ModuleOp"> {
   }];
   let dependentDialects = ["::evo::ir::EvoDialect", "::evo::kern::KernDialect"];
   let options = [
-    Option<"policy", "policy", "std::string", "\"auto\"", "auto, direct, chunk or small">,
+    Option<"policy", "policy", "std::string", "\"auto\"", "auto, direct, small, large, chunk or extra">,
     Option<"kernels", "kernels", "std::string", "\"all\"", "all or plain">,
     Option<"profile", "profile", "std::string", "\"h100\"", "a built-in profile's name or a file">,
     Option<"memory", "memory", "int64_t", "0", "budget in bytes; 0: the profile's memory">];
@@ -52,16 +54,19 @@ def EvoEstimateMemory : Pass<"evo-estimate-memory", "::mlir::ModuleOp"> {
 def EvoVerifyChosen : Pass<"evo-verify-chosen", "::mlir::ModuleOp"> {
   let summary = "fence: every module has a legal choice and reads the newest streams";
   let description = [{
-    Also: segments tile the blocks of the model, tensors have the storage type of its precision, and a module
-    keeps its input in training and nothing in inference. The lowering relies on all of it.
+    Also: segments tile the blocks of the model, tensors have the storage type of its precision, a module keeps its input or all
+    in training and nothing in inference, and one that shares a loop with others has no slices of its own. The lowering relies on all
+    of it.
   }];
 }
 
 def EvoLowerToKern : Pass<"evo-lower-to-kern", "::mlir::ModuleOp"> {
   let summary = "modules to procedures of kernels on values, the stack to a program of calls";
   let description = [{
-    One `kern.procedure` for each different (module, choice); `kern.tensor` for each boundary tensor; one
-    `kern.program` with a `kern.blocks` a segment. The procedures are at the value level.
+    One `kern.procedure` for each different (module or run, choice, what it keeps); `kern.tensor` for each boundary tensor; in each
+    `kern.program` a `kern.blocks` a segment, or two in training, where the first block of a segment keeps something else
+    than the others: the first call that needs a version of a stream keeps it, whoever needs it behind that reads it there. The
+    procedures are at the value level.
   }];
   let dependentDialects = ["::evo::kern::KernDialect"];
 }
@@ -113,8 +118,8 @@ def KernVerifyBuffers : Pass<"kern-verify-buffers", "::mlir::ModuleOp"> {
 def KernPlace : Pass<"kern-place", "::mlir::ModuleOp"> {
   let summary = "offsets: buffers in frames, tensors and frames in the arena";
   let description = [{
-    Packs each procedure's frame, lays the boundary tensors one after the other at the arena's start and the
-    frames behind them.
+    Packs each procedure's frame, lays the boundary tensors one after the other at the arena's start, stacks the kept tensors of
+    the calls behind them, and puts each frame on top of what is kept at its time. A gradient of a stream lies in the stream's slot.
 
     Before: `%b = kern.alloc "qkvg" : ...`, `kern.call @p0`
     After:  `%b = kern.alloc "qkvg" offset 512 : ...`, `kern.call @p0 frame 1536`, the procedure with `frame 4096`

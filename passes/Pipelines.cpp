@@ -23,7 +23,8 @@ void buildLoweringPipeline(OpPassManager &manager, const std::string &profile) {
 
 namespace {
 struct ToPlanOptions : PassPipelineOptions<ToPlanOptions> {
-  Option<std::string> policy{*this, "policy", llvm::cl::desc("auto, direct, chunk or small"),
+  Option<std::string> policy{*this, "policy",
+                             llvm::cl::desc("auto, direct, small, large, chunk or extra"),
                              llvm::cl::init("auto")};
   Option<std::string> profile{*this, "profile", llvm::cl::desc("a profile's name or file"),
                               llvm::cl::init("h100")};

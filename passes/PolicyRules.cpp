@@ -70,10 +70,11 @@ Result<Policy> resolvePolicy(std::string_view name, const spec::ModelSpec &spec,
                    (devices == 1 ? " device" : " devices") + ": expected " + listOf(allowed) +
                    ", got '" + std::string(name) + "'");
   std::optional<Policy> policy = parsePolicy(llvm::StringRef(name.data(), name.size()));
-  if (policy == Policy::Auto || (policy && llvm::is_contained(policiesOf(spec.mode), *policy)))
+  llvm::SmallVector<Policy> known = policiesOf(spec.mode, spec.hasMsa());
+  if (policy == Policy::Auto || (policy && llvm::is_contained(known, *policy)))
     return *policy;
   std::string list = "auto";
-  for (Policy each : policiesOf(spec.mode))
+  for (Policy each : known)
     list += ", " + policyName(each).str();
   return Status::error(ErrorCode::Unsupported,
                        "--policy: for " + std::string(training ? "training" : "inference") +

@@ -10,6 +10,8 @@
 #include "compiler/memory/Packer.h"
 #include "dialects/Evo/EvoDialect.h"
 #include "dialects/Kern/KernDialect.h"
+#include "passes/Passes.h"
+#include "passes/Unit.h"
 #include "runtime/plan/Plan.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -18,24 +20,8 @@
 
 namespace evo {
 
-/// A new procedure at the builder's place with the module's forward under `choice`. The streams
-/// named in `kept` are saved first: those that the backward procedure reads.
-kern::ProcedureOp emitProcedure(mlir::OpBuilder &builder, ir::ModuleOpInterface op,
-                                ir::ChoiceAttr choice, llvm::StringRef name,
-                                plan::Precision precision, llvm::ArrayRef<std::string> kept = {});
-/// The kept streams that a backward procedure reads.
-std::vector<std::string> keptStreams(kern::ProcedureOp backward);
-
-/// A new procedure with the module's backward: computes the forward again from the kept input and
-/// sweeps back. Reads and updates the streams' gradients, `dm` and `dz`.
-mlir::FailureOr<kern::ProcedureOp>
-emitBackwardProcedure(mlir::OpBuilder &builder, ir::ModuleOpInterface op, ir::ChoiceAttr choice,
-                      llvm::StringRef name, plan::Precision precision);
-
-/// "dm" for "m".
-std::string gradientName(llvm::StringRef stream);
-/// Whether a boundary tensor is a residual stream (and no mask).
-bool isStream(llvm::StringRef tensor);
+/// Procedures and programs in place of the stacks of a module.
+mlir::LogicalResult lowerToKern(mlir::ModuleOp module);
 
 /// Sets `cost_ns` on every kernel; returns their sum, or an error on overflow.
 Result<int64_t> annotateCost(kern::ProcedureOp procedure, const cost::DeviceProfile &profile,
@@ -53,11 +39,12 @@ struct FrameProblem {
 Result<FrameProblem> extractFrame(kern::ProcedureOp procedure);
 /// Packs the frame, sets the offsets and `frame_bytes`.
 mlir::LogicalResult placeFrame(kern::ProcedureOp procedure);
-/// Lays the kept tensors of a procedure one after the other; returns their bytes, each aligned.
+/// Lays what a forward procedure keeps one after the other; returns the bytes, each aligned. What a
+/// backward procedure reads lies where its calls say: at 0 here.
 Result<int64_t> placeSaved(kern::ProcedureOp procedure);
-
-/// The text that plans and reports use for a choice: "fused, s by 4".
-std::string choiceText(ir::ChoiceAttr choice);
+/// Places tensors, kept tensors and frames in the arena, and what calls share. Needs placed
+/// procedures.
+mlir::LogicalResult placeCalls(mlir::ModuleOp module);
 
 /// Precision and mode of the model that a module or stack holds.
 plan::Precision getPrecision(mlir::DictionaryAttr model);
@@ -81,11 +68,13 @@ struct Candidate {
   int64_t frameBytes = 0; ///< the larger of both
   int64_t savedBytes = 0; ///< kept from forward to backward
 };
-/// Lowers the module alone and packs its real buffers. `scratch` is a module for the throw-away
-/// procedure.
+/// Lowers the module alone and packs its real buffers.
 Result<Candidate> priceCandidate(ir::ModuleOpInterface op, ir::ChoiceAttr choice,
                                  const cost::DeviceProfile &profile, plan::Precision precision,
                                  plan::Mode mode);
+
+/// Lowers and places a copy of a module with choices and a target; returns what its plan would say.
+Result<plan::Summary> measureStack(mlir::ModuleOp chosen, const Target &target);
 
 /// Arena bytes of the boundary tensors, each aligned.
 Result<int64_t> tensorBytes(llvm::ArrayRef<mlir::Type> types);

@@ -50,9 +50,9 @@ struct ChosenVerifier {
     newest[op.getUpdatedTensor()] = op->getResult(0);
     bool train = getMode(stack.getModel()) == plan::Mode::Train;
     ir::Keep keep = op.getModuleChoice().getKeep();
-    if (keep != (train ? ir::Keep::Input : ir::Keep::Nothing))
+    if (train == (keep == ir::Keep::Nothing))
       return op->emitOpError("expected a choice that keeps ")
-             << (train ? "its input in training" : "nothing in inference")
+             << (train ? "its input or all in training" : "nothing in inference")
              << ", got keep = " << ir::stringifyKeep(keep);
     return ir::verifyChoice(op, op.getModuleChoice());
   }
@@ -74,6 +74,25 @@ struct ChosenVerifier {
     if (failed(expectStreams(block.getTerminator(), block.getTerminator()->getOperands())))
       return failure();
     setStreams(segment.getResults());
+    return verifyRuns(segment);
+  }
+
+  /// Modules that share a loop keep what enters it and have no slices of their own.
+  LogicalResult verifyRuns(ir::SegmentOp segment) {
+    if (!segment.getRuns())
+      return success();
+    SmallVector<ir::ModuleOpInterface> modules(
+        segment.getBody().front().getOps<ir::ModuleOpInterface>());
+    for (auto run : segment.getRuns()->getAsRange<ir::RunAttr>())
+      for (int64_t i = run.getFirst(); i < run.getFirst() + run.getCount(); ++i) {
+        ir::ChoiceAttr choice = modules[i].getModuleChoice();
+        if (run.getAxis() != ir::Axis::None &&
+            (choice.getKeep() == ir::Keep::All || choice.getAxis() != ir::Axis::None ||
+             choice.getBackwardAxis() != ir::Axis::None))
+          return modules[i]->emitOpError("expected a choice without slices that keeps no more than "
+                                         "its input, in a run with slices, got ")
+                 << choice;
+      }
     return success();
   }
 

@@ -5,6 +5,7 @@
 #include "passes/Procedure.h"
 
 #include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 
@@ -42,17 +43,6 @@ struct Slot {
   int64_t begin = 0, end = 0;
 };
 
-/// What a call keeps over the blocks of its segment.
-struct Kept {
-  kern::CallOp call;
-  int64_t first = 0, count = 0, bytes = 0;
-  bool samePlace(const Kept &other) {
-    return first == other.first && count == other.count && bytes == other.bytes &&
-           call.getSavedOffset() == kern::CallOp(other.call).getSavedOffset() &&
-           call.getSavedStride() == kern::CallOp(other.call).getSavedStride();
-  }
-};
-
 LogicalResult expectApart(Operation *op, const Slot &slot, ArrayRef<Slot> slots) {
   for (const Slot &other : slots)
     if (slot.begin < other.end && other.begin < slot.end)
@@ -65,14 +55,13 @@ LogicalResult expectApart(Operation *op, const Slot &slot, ArrayRef<Slot> slots)
 struct PlacedVerifier {
   ModuleOp module;
   std::vector<Slot> slots;                            ///< of the boundary tensors
-  std::vector<Slot> keptSlots;                        ///< of the forward calls, over all blocks
-  std::vector<Kept> kept;                             ///< of the forward calls
   llvm::StringMap<int64_t> savedBytes;                ///< by procedure
   llvm::StringMap<kern::WeightBufferOp> weights = {}; ///< by name
 
   LogicalResult verifySaved(kern::ProcedureOp procedure);
   LogicalResult verifyGradient(kern::GradientBufferOp op);
-  LogicalResult verifyKept(kern::CallOp call, bool forward);
+  LogicalResult verifyKept(kern::CallOp call);
+  LogicalResult verifyBindings(kern::CallOp call);
   LogicalResult verifyStack(kern::BlocksOp blocks, int64_t &end);
   LogicalResult verifyKeptTensors();
 
@@ -87,6 +76,13 @@ struct PlacedVerifier {
       return op.emitOpError("expected an offset that is a multiple of ")
              << plan::kAlignment << ", got " << offset;
     Slot slot{op.getSymName(), offset, offset + *bytes};
+    if (std::optional<StringRef> of = op.getSlotOf()) {
+      auto owner = module.lookupSymbol<kern::TensorOp>(*of);
+      if (!owner || owner.getOffset() != op.getOffset() || owner.getType() != op.getType())
+        return op.emitOpError("expected the type and offset of @")
+               << *of << ", got " << op.getType() << " at " << offset;
+      return success();
+    }
     if (failed(expectApart(op, slot, slots)))
       return failure();
     slots.push_back(slot);
@@ -104,8 +100,7 @@ struct PlacedVerifier {
       return op.emitOpError("expected a frame offset that is a multiple of ")
              << plan::kAlignment << ", got " << offset;
     Slot slot{procedure.getSymName(), offset, offset + height};
-    return failure(failed(expectApart(op, slot, slots)) ||
-                   failed(expectApart(op, slot, keptSlots)));
+    return failure(failed(expectApart(op, slot, slots)) || failed(verifyBindings(op)));
   }
 
   LogicalResult verifyUse(kern::TensorBufferOp op) {
@@ -164,6 +159,8 @@ LogicalResult PlacedVerifier::verifySaved(kern::ProcedureOp procedure) {
         *bytes > INT64_MAX - plan::kAlignment - *offset)
       return buffer.emitOpError("expected an offset that is a multiple of ")
              << plan::kAlignment << ", got " << *offset;
+    if (procedure.getPhase() == StringRef(plan::phaseName(plan::Phase::Backward)))
+      continue;
     Slot slot{buffer.getSlot(), *offset, *offset + *bytes};
     if (failed(expectApart(buffer, slot, own)))
       return failure();
@@ -186,31 +183,40 @@ LogicalResult PlacedVerifier::verifyGradient(kern::GradientBufferOp op) {
   return success();
 }
 
-/// A forward call keeps its tensors apart from all others; a backward call finds those of one.
-LogicalResult PlacedVerifier::verifyKept(kern::CallOp call, bool forward) {
+/// A call keeps its tensors apart from the boundary tensors.
+LogicalResult PlacedVerifier::verifyKept(kern::CallOp call) {
   auto blocks = cast<kern::BlocksOp>(call->getParentOp());
   int64_t offset = call.getSavedOffset(), stride = call.getSavedStride(), reach = 0;
-  Kept own{call, static_cast<int64_t>(blocks.getFirst()), static_cast<int64_t>(blocks.getCount()),
-           savedBytes.lookup(call.getProcedure())};
-  if (own.bytes == 0)
+  int64_t bytes = savedBytes.lookup(call.getProcedure());
+  if (bytes == 0)
     return success();
   if (offset < 0 || stride < 0 || offset % plan::kAlignment != 0 ||
-      stride % plan::kAlignment != 0 || own.bytes > INT64_MAX - offset ||
-      __builtin_mul_overflow(own.count - 1, stride, &reach) ||
-      __builtin_add_overflow(reach, offset + own.bytes, &reach))
+      stride % plan::kAlignment != 0 || bytes > INT64_MAX - offset ||
+      __builtin_mul_overflow(static_cast<int64_t>(blocks.getCount()) - 1, stride, &reach) ||
+      __builtin_add_overflow(reach, offset + bytes, &reach))
     return call.emitOpError("expected a saved offset and stride that are multiples of ")
            << plan::kAlignment << ", got " << offset << " and " << stride;
-  if (!forward) {
-    if (llvm::any_of(kept, [&](const Kept &other) { return own.samePlace(other); }))
-      return success();
-    return call.emitOpError("expected a place where a forward call of the same blocks keeps ")
-           << own.bytes << " bytes, got saved offset " << offset << " and stride " << stride;
-  }
-  Slot slot{call.getProcedure(), offset, reach};
-  if (failed(expectApart(call, slot, slots)))
-    return failure();
-  kept.push_back(own);
-  keptSlots.push_back(slot);
+  return expectApart(call, Slot{call.getProcedure(), offset, reach}, slots);
+}
+
+/// A call of a backward procedure says where everything lies that it reads of what was kept.
+LogicalResult PlacedVerifier::verifyBindings(kern::CallOp call) {
+  llvm::StringSet<> bound;
+  if (call.getBindings())
+    for (auto binding : call.getBindings()->getAsRange<kern::BindingAttr>()) {
+      if (binding.getOffset() < 0 || binding.getOffset() % plan::kAlignment != 0 ||
+          binding.getStride() < 0 || binding.getStride() % plan::kAlignment != 0)
+        return call.emitOpError("expected bindings at multiples of ")
+               << plan::kAlignment << ", got " << binding;
+      bound.insert(binding.getBuffer());
+    }
+  auto procedure = module.lookupSymbol<kern::ProcedureOp>(call.getProcedure());
+  if (procedure.getPhase() != StringRef(plan::phaseName(plan::Phase::Backward)))
+    return success();
+  for (auto buffer : procedure.getBody().front().getOps<kern::SavedBufferOp>())
+    if (!bound.contains(("saved." + buffer.getSlot()).str()))
+      return call.emitOpError("expected a binding of kept tensor '")
+             << buffer.getSlot() << "', got none";
   return success();
 }
 
@@ -249,27 +255,22 @@ LogicalResult PlacedVerifier::verifyKeptTensors() {
     for (auto weight : procedure.getBody().front().getOps<kern::WeightBufferOp>())
       weights.try_emplace(weight.getName(), weight);
   }
-  for (bool forward : {true, false}) {
-    int64_t end = 0;
-    for (auto program : module.getOps<kern::ProgramOp>()) {
-      bool isForward = program.getPhase() == StringRef(plan::phaseName(plan::Phase::Forward));
-      if (isForward != forward)
-        continue;
-      for (auto blocks : program.getBody().getOps<kern::BlocksOp>()) {
-        for (auto call : blocks.getBody().getOps<kern::CallOp>())
-          if (failed(verifyKept(call, forward)))
-            return failure();
-        if (forward && failed(verifyStack(blocks, end)))
+  int64_t end = 0;
+  for (auto program : module.getOps<kern::ProgramOp>())
+    for (auto blocks : program.getBody().getOps<kern::BlocksOp>()) {
+      for (auto call : blocks.getBody().getOps<kern::CallOp>())
+        if (failed(verifyKept(call)))
           return failure();
-      }
+      if (program.getPhase() == StringRef(plan::phaseName(plan::Phase::Forward)) &&
+          failed(verifyStack(blocks, end)))
+        return failure();
     }
-  }
   return success();
 }
 
 struct KernVerifyPlacedPass : impl::KernVerifyPlacedBase<KernVerifyPlacedPass> {
   void runOnOperation() override {
-    if (failed(PlacedVerifier{getOperation(), {}, {}, {}, {}}.run()))
+    if (failed(PlacedVerifier{getOperation(), {}, {}}.run()))
       signalPassFailure();
   }
 };

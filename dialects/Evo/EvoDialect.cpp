@@ -46,6 +46,17 @@ LogicalResult ChoiceAttr::verify(function_ref<InFlightDiagnostic()> emitError, K
                  failed(check("backward ", backwardAxis, backwardSize)));
 }
 
+LogicalResult RunAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t first,
+                              int64_t count, Axis axis, int64_t size) {
+  if (first < 0 || count < 1)
+    return emitError() << "expected a first module of at least 0 and at least 1 module, got first "
+                       << first << " and count " << count;
+  if (axis == Axis::None ? size != 0 : size < 1)
+    return emitError() << "expected a size of at least 1 on an axis, 0 on none, got " << size
+                       << " on " << stringifyAxis(axis);
+  return success();
+}
+
 /// One direction's variant and axis; `phase` is "" or "backward ".
 static LogicalResult verifyPhase(ModuleOpInterface op, StringRef phase, KernelVariant variant,
                                  Axis axis) {
@@ -70,6 +81,12 @@ LogicalResult verifyChoice(ModuleOpInterface op, ChoiceAttr choice) {
     return failure();
   if (choice.getKeep() == Keep::Nothing)
     return success();
+  if (choice.getKeep() == Keep::All &&
+      (choice.getAxis() != Axis::None || choice.getBackwardAxis() != Axis::None ||
+       choice.getVariant() != choice.getBackwardVariant()))
+    return op->emitOpError("expected one kernel variant and no slices where all is kept (C6), got "
+                           "'")
+           << choice << "'";
   return verifyPhase(op, "backward ", choice.getBackwardVariant(), choice.getBackwardAxis());
 }
 
@@ -108,6 +125,34 @@ LogicalResult StackOp::verify() {
   return success();
 }
 
+/// (C2): in order, within the block, apart or nested in the one before.
+static LogicalResult verifyRuns(SegmentOp segment) {
+  if (!segment.getRuns())
+    return success();
+  SmallVector<ModuleOpInterface> modules(segment.getBody().front().getOps<ModuleOpInterface>());
+  int64_t end = 0, groupEnd = 0;
+  for (RunAttr run : segment.getRuns()->getAsRange<RunAttr>()) {
+    int64_t first = run.getFirst(), last = 0;
+    if (__builtin_add_overflow(first, run.getCount(), &last) ||
+        last > static_cast<int64_t>(modules.size()))
+      return segment.emitOpError("expected runs of its ")
+             << modules.size() << " modules (C2), got " << run;
+    bool nested = run.getAxis() != Axis::None && last <= groupEnd;
+    if (first < end || (first < groupEnd && !nested))
+      return segment.emitOpError(
+                 "expected runs in order, apart or a loop within a group (C2), got ")
+             << run;
+    ArrayRef<ModuleOpInterface> members =
+        ArrayRef(modules).slice(first, static_cast<size_t>(run.getCount()));
+    if (run.getAxis() == Axis::None)
+      groupEnd = last;
+    else if (failed(verifyRun(segment, members, run.getAxis())))
+      return failure();
+    end = run.getAxis() == Axis::None ? first : last;
+  }
+  return success();
+}
+
 LogicalResult SegmentOp::verify() {
   if (static_cast<int64_t>(getFirst()) < 0 || static_cast<int64_t>(getCount()) < 1)
     return emitOpError("expected first of at least 0 and count of at least 1");
@@ -120,7 +165,7 @@ LogicalResult SegmentOp::verify() {
       yield.getOperandTypes() != streams)
     return emitOpError("expected operands, block arguments, results and yielded values of the same "
                        "types (C1)");
-  return success();
+  return verifyRuns(*this);
 }
 
 } // namespace evo::ir

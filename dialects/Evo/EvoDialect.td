@@ -44,7 +44,8 @@ def Evo_Keep : Evo_Enum<"Keep", "what a module keeps from forward to backward", 
   I32EnumAttrCase<"Nothing", 0, "nothing">, I32EnumAttrCase<"Input", 1, "input">,
   I32EnumAttrCase<"All", 2, "all">]> {
   let description = [{
-    `nothing`: inference. `input`: the streams that the module reads; the rest is computed again. `all`: whatever its backward reads. Example: `keep = input`.
+    `nothing`: inference. `input`: the streams that the module reads; the rest is computed again. `all`: whatever its backward reads, so
+    nothing is computed again; forward and backward then have one variant and no slices. Example: `keep = input`.
   }];
 }
 
@@ -120,6 +121,23 @@ def Evo_ChoiceAttr : AttrDef<Evo_Dialect, "Choice"> {
                    MsaLayout::Whole, PairLayout::Whole);
     }]>
   ];
+}
+
+def Evo_RunAttr : AttrDef<Evo_Dialect, "Run"> {
+  let mnemonic = "run";
+  let summary = "modules of a block that are carried out together";
+  let description = [{
+    Modules [first, first + count) of a segment's block. On an axis: one loop over slices of `size` elements that all of them
+    share, forward and backward; only what the first of them reads is kept. On none, in training: a recompute group. Its
+    forward keeps the streams that enter it; its backward first runs it again, now keeping what each of its modules'
+    choices says, and then differentiates. Runs do not overlap, but one with a loop may lie within a group.
+
+    Example: `#evo.run<first = 1, count = 2, axis = r, size = 16>`
+  }];
+  let parameters = (ins "int64_t":$first, "int64_t":$count, DefaultValuedParameter<"Axis", "Axis::None">:$axis,
+                        DefaultValuedParameter<"int64_t", "0">:$size);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
 }
 
 #endif

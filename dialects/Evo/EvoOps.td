@@ -48,15 +48,18 @@ def Evo_StackOp : Evo_Op<"stack", [IsolatedFromAbove, Symbol, SingleBlock]> {
   let hasVerifier = 1;
 }
 
+def Evo_RunArray : TypedArrayAttrBase<Evo_RunAttr, "an array of #evo.run">;
+
 def Evo_SegmentOp : Evo_Op<"segment", [SingleBlock, HasParent<"StackOp">]> {
   let summary = "consecutive blocks that are carried out alike";
   let description = [{
     Blocks [first, first + count), each the body, with the streams handed from one to the next. (C1) Operands,
-    block arguments, results and yielded values have the same types.
+    block arguments, results and yielded values have the same types. `runs` says which modules of the block are carried out
+    together: (C2) an array of `#evo.run` in order, within the block, apart or nested.
 
     Example: see `evo.stack`.
   }];
-  let arguments = (ins I64Attr:$first, I64Attr:$count, Variadic<Evo_Tensor>:$streams);
+  let arguments = (ins I64Attr:$first, I64Attr:$count, Variadic<Evo_Tensor>:$streams, OptionalAttr<Evo_RunArray>:$runs);
   let results = (outs Variadic<Evo_Tensor>:$outputs);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{

@@ -95,6 +95,8 @@ LogicalResult GradientBuilder::sweep(Block &block) {
   for (Operation &op : block)
     ops.push_back(&op);
   for (Operation *op : llvm::reverse(ops)) {
+    if (isa<WeightOp>(op))
+      continue;
     for (Value result : op->getResults())
       gatherSlices(result);
     if (auto transpose = dyn_cast<TransposeOp>(op)) {
@@ -103,13 +105,16 @@ LogicalResult GradientBuilder::sweep(Block &block) {
     } else if (auto kernel = dyn_cast<KernelOpInterface>(op)) {
       if (get(kernel.getKernelOutputs().front()) && failed(kernel.emitBackward(*this)))
         return failure();
-    } else if (isa<SliceLoopOp>(op)) {
-      return op->emitOpError("expected no slices where the forward is computed again for its "
-                             "backward; choose backward_axis = none");
+    } else if (auto loop = dyn_cast<SliceLoopOp>(op)) {
+      if (failed(reverseLoop(loop)))
+        return failure();
     }
   }
   for (Value argument : block.getArguments())
     gatherSlices(argument);
+  if (!inLoop)
+    for (auto weight : llvm::to_vector(block.getOps<WeightOp>()))
+      gatherSlices(weight.getResult());
   return success();
 }
 

@@ -10,6 +10,7 @@
 #include "dialects/Kern/KernBuilder.h"
 
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/MapVector.h"
 
 namespace evo::kern {
@@ -21,8 +22,9 @@ public:
       : builder(builder), location(location), storageType(storageType),
         statisticType(statisticType), kernels(builder, location, storageType, statisticType) {}
 
-  /// Sweeps over the kernels that `block` holds now, last first, emitting at the builder's place.
-  /// The gradients of the values that the caller knows have been set before.
+  /// Sweeps over the kernels and loops that `block` holds now, last first, emitting at the
+  /// builder's place. A loop's reverse computes its slices again; sums over them are what was read
+  /// whole. The gradients of the values that the caller knows have been set before.
   mlir::LogicalResult sweep(mlir::Block &block);
 
   /// Marks a value that gradients flow to; weights need no mark.
@@ -30,6 +32,10 @@ public:
   /// Marks a value that none flow to.
   void setMask(mlir::Value value) { active[value] = false; }
   bool isActive(mlir::Value value);
+  /// Marks a value that all slices of a loop read whole: its gradient is a sum over them, gathered
+  /// in the statistic type.
+  void setSummed(mlir::Value value) { summed.insert(value); }
+  bool isSummed(mlir::Value value) const { return summed.contains(getViewBase(value)); }
 
   /// The gradient gathered so far, or null.
   mlir::Value get(mlir::Value value) const { return gradients.lookup(value); }
@@ -55,6 +61,9 @@ public:
 
 private:
   void gatherSlices(mlir::Value base);
+  mlir::LogicalResult reverseLoop(SliceLoopOp loop);
+  friend struct Reversal;
+  mlir::Value weightLike(WeightOp weight, mlir::Block &block);
 
   mlir::OpBuilder &builder;
   mlir::Location location;
@@ -62,6 +71,8 @@ private:
   KernBuilder kernels;
   llvm::DenseMap<mlir::Value, mlir::Value> gradients;
   llvm::DenseMap<mlir::Value, bool> active;
+  llvm::DenseSet<mlir::Value> summed;
+  bool inLoop = false; ///< weights' gradients come together outside
 };
 
 } // namespace evo::kern

@@ -147,7 +147,7 @@ static void addOuterProduct(GradientBuilder &gradients, Value a, Value b, Value 
                                                              gradients.statisticLike(b), a, b, dout,
                                                              Value(), DenseI64ArrayAttr());
   gradients.add(a, op.getDa());
-  gradients.add(b, gradients.toStorage(op.getDb()));
+  gradients.add(b, gradients.isSummed(b) ? op.getDb() : gradients.toStorage(op.getDb()));
 }
 
 LogicalResult OuterProductOp::emitBackward(GradientBuilder &gradients) {
@@ -168,18 +168,32 @@ LogicalResult OuterProductMeanOp::emitBackward(GradientBuilder &gradients) {
   return success();
 }
 
+LogicalResult ZeroOp::emitBackward(GradientBuilder &) {
+  return emitOpError("is of no operand and has no backward");
+}
+
 LogicalResult OuterProductNormOp::emitBackward(GradientBuilder &) {
   return emitOpError("is of masks alone and has no backward");
+}
+
+/// Contributes a b^T to the gradient of `operand`; where slices share it, in the type that they are
+/// summed in.
+static void addProduct(GradientBuilder &gradients, Value operand, Value a, Value b) {
+  if (!gradients.isActive(operand))
+    return;
+  if (!gradients.isSummed(operand))
+    return gradients.add(operand, gradients.kernelBuilder().batchMatmul(a, b));
+  gradients.add(operand, gradients.opBuilder().create<BatchMatmulGradOp>(
+                             gradients.getLoc(), gradients.statisticLike(operand), a, b, Value(),
+                             DenseI64ArrayAttr()));
 }
 
 LogicalResult BatchMatmulOp::emitBackward(GradientBuilder &gradients) {
   KernBuilder &kernels = gradients.kernelBuilder();
   Value dy = gradients.get(getY());
-  if (gradients.isActive(getA()))
-    gradients.add(getA(), kernels.batchMatmul(dy, kernels.transpose(getB(), {0, 2, 1})));
-  if (gradients.isActive(getB()))
-    gradients.add(getB(), kernels.batchMatmul(kernels.transpose(dy, {0, 2, 1}),
-                                              kernels.transpose(getA(), {0, 2, 1})));
+  addProduct(gradients, getA(), dy, kernels.transpose(getB(), {0, 2, 1}));
+  Value dyT = kernels.transpose(dy, {0, 2, 1});
+  addProduct(gradients, getB(), dyT, kernels.transpose(getA(), {0, 2, 1}));
   return success();
 }
 
@@ -205,6 +219,7 @@ EVO_NO_SECOND_DERIVATIVE(GateGradOp)
 EVO_NO_SECOND_DERIVATIVE(MaskedMeanGradOp)
 EVO_NO_SECOND_DERIVATIVE(OuterProductGradOp)
 EVO_NO_SECOND_DERIVATIVE(AddOp)
+EVO_NO_SECOND_DERIVATIVE(BatchMatmulGradOp)
 #undef EVO_NO_SECOND_DERIVATIVE
 
 } // namespace evo::kern

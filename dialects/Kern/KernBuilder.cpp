@@ -100,8 +100,11 @@ Value KernBuilder::gatedLinear(Value x, Value weight, Value bias, Value gateWeig
 }
 
 Value KernBuilder::attention(Value query, Value key, Value value, const AttentionOptions &options) {
+  Type lse;
+  if (statistics)
+    lse = tensor({shapeOf(query)[0], options.heads, shapeOf(query)[1]}, statisticType);
   return builder
-      .create<AttentionOp>(location, query.getType(), Type(), query, key, value, options.pairBias,
+      .create<AttentionOp>(location, query.getType(), lse, query, key, value, options.pairBias,
                            options.mask, builder.getI64IntegerAttr(options.heads),
                            builder.getF64FloatAttr(options.scale),
                            builder.getF64FloatAttr(options.inf), DenseI64ArrayAttr())

@@ -46,6 +46,9 @@ public:
       : builder(builder), location(location), storageType(storageType),
         statisticType(statisticType) {}
 
+  /// From here on kernels return what their backwards read again: the log-sum-exp of attention.
+  void keepStatistics() { statistics = true; }
+
   // Parameters. `name` is what the plan calls the group; a group of one has the parameter's name.
   mlir::Value weight(const std::string &name, llvm::ArrayRef<Part> parts, int64_t columns);
   mlir::Value vector(const std::string &name, llvm::ArrayRef<Part> parts);
@@ -101,6 +104,7 @@ private:
   mlir::OpBuilder &builder;
   mlir::Location location;
   mlir::Type storageType, statisticType;
+  bool statistics = false;
 };
 
 } // namespace evo::kern

@@ -12,6 +12,9 @@
 #define GET_TYPEDEF_CLASSES
 #include "dialects/Kern/KernTypes.cpp.inc"
 
+#define GET_ATTRDEF_CLASSES
+#include "dialects/Kern/KernAttrs.cpp.inc"
+
 #define GET_OP_CLASSES
 #include "dialects/Kern/KernOps.cpp.inc"
 
@@ -23,6 +26,10 @@ void KernDialect::initialize() {
   addTypes<
 #define GET_TYPEDEF_LIST
 #include "dialects/Kern/KernTypes.cpp.inc"
+      >();
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "dialects/Kern/KernAttrs.cpp.inc"
       >();
   addOperations<
 #define GET_OP_LIST

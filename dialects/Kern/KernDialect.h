@@ -25,6 +25,9 @@
 #define GET_TYPEDEF_CLASSES
 #include "dialects/Kern/KernTypes.h.inc"
 
+#define GET_ATTRDEF_CLASSES
+#include "dialects/Kern/KernAttrs.h.inc"
+
 namespace evo::kern {
 class GradientBuilder;
 

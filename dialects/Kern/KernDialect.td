@@ -25,6 +25,7 @@ def Kern_Dialect : Dialect {
     `kern-assign-buffers` crosses from the first to the second; the verify passes are the fences.
   }];
   let useDefaultTypePrinterParser = 1;
+  let useDefaultAttributePrinterParser = 1;
 }
 
 class Kern_Type<string name, string typeMnemonic> : TypeDef<Kern_Dialect, name> {
@@ -59,6 +60,33 @@ def Kern_ViewType : Kern_Type<"View", "view"> {
   }];
   let parameters = (ins ArrayRefParameter<"int64_t">:$shape, "::mlir::Type":$elementType);
   let hasCustomAssemblyFormat = 1;
+}
+
+def Kern_ShareAttr : AttrDef<Kern_Dialect, "Share"> {
+  let mnemonic = "share";
+  let summary = "a buffer of a call that lies where another call keeps a tensor";
+  let description = [{
+    `buffer` is a boundary tensor (`m`) or a kept one (`saved.m`) of the call's procedure. It lies where the call with the id
+    `call` keeps `slot`, `back` blocks before. Where `back` reaches before the first block of that call's `kern.blocks`, the
+    call with the id `before` is the one that keeps it for that first block.
+
+    Example: `#kern.share<buffer = "saved.m", call = 3, slot = "m", back = 1, before = 0>`
+  }];
+  let parameters = (ins StringRefParameter<>:$buffer, "int64_t":$call, StringRefParameter<>:$slot,
+                        DefaultValuedParameter<"int64_t", "0">:$back, DefaultValuedParameter<"int64_t", "-1">:$before);
+  let assemblyFormat = "`<` struct(params) `>`";
+}
+
+def Kern_BindingAttr : AttrDef<Kern_Dialect, "Binding"> {
+  let mnemonic = "binding";
+  let summary = "where a shared buffer lies";
+  let description = [{
+    `offset` in bytes from the arena's start in the first block, `stride` what it moves by a block.
+
+    Example: `#kern.binding<buffer = "saved.m", offset = 4096, stride = 512>`
+  }];
+  let parameters = (ins StringRefParameter<>:$buffer, "int64_t":$offset, DefaultValuedParameter<"int64_t", "0">:$stride);
+  let assemblyFormat = "`<` struct(params) `>`";
 }
 
 class Kern_Op<string mnemonic, list<Trait> traits = []> : Op<Kern_Dialect, mnemonic, traits>;

@@ -41,6 +41,7 @@ EVO_KERNEL_WORK(CopyOp, false, 0, 0)
 EVO_KERNEL_WORK(LayerNormGradOp, false, 16 * axes.product("*c"), 0)
 EVO_KERNEL_WORK(LinearGradOp, false, 4 * axes.product("*n"), getGate() ? axes.product("*n") : 0)
 EVO_KERNEL_WORK(WeightGradOp, true, 2 * axes.product("*nk"), 0)
+EVO_KERNEL_WORK(BatchMatmulGradOp, true, 2 * axes.product("bmnk"), 0)
 EVO_KERNEL_WORK(BiasGradOp, false, axes.product("*n"), 0)
 EVO_KERNEL_WORK(GatedLinearGradOp, false, 6 * axes.product("*n"), axes.product("*n"))
 EVO_KERNEL_WORK(AttentionGradOp, true, 10 * axes.product("bqkx"), axes.product("bhqk"))
@@ -51,6 +52,7 @@ EVO_KERNEL_WORK(GateGradOp, false, 6 * axes.product("bqx"), axes.product("bqx"))
 EVO_KERNEL_WORK(MaskedMeanGradOp, false, 2 * axes.product("bqx"), 0)
 EVO_KERNEL_WORK(OuterProductGradOp, true, 4 * axes.product("sijx"), 0)
 EVO_KERNEL_WORK(AddOp, false, axes.product("*"), 0)
+EVO_KERNEL_WORK(ZeroOp, false, 0, 0)
 #undef EVO_KERNEL_WORK
 
 //===----------------------------------------------------------------------===//

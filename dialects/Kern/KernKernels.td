@@ -255,6 +255,18 @@ def Kern_WeightGradOp : Kern_Kernel<"weight_grad", "WeightGrad"> {
   let results = (outs Kern_Tensor:$dweight);
 }
 
+def Kern_BatchMatmulGradOp : Kern_Kernel<"batch_matmul_grad", "BatchMatmulGrad"> {
+  let summary = "the gradient of an operand of a product that slices share";
+  let description = [{
+    As `kern.batch_matmul`, into the statistic type, since slices add up there.
+
+    Example: `%dx = kern.batch_matmul_grad(a = %a, b = %b) : (tensor<3x5x7xf32>, tensor<3x9x7xf32>) -> (tensor<3x5x9xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$a, Kern_Tensor:$b, Optional<Kern_Tensor>:$accumulator,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$dx);
+}
+
 def Kern_BiasGradOp : Kern_Kernel<"bias_grad", "BiasGrad"> {
   let summary = "the gradient of a bias";
   let description = [{
@@ -350,6 +362,15 @@ def Kern_OuterProductGradOp : Kern_Kernel<"outer_product_grad", "OuterProductGra
   let arguments = (ins Kern_Tensor:$a, Kern_Tensor:$b, Kern_Tensor:$dout, Optional<Kern_Tensor>:$accumulator,
                        OptionalAttr<DenseI64ArrayAttr>:$layout);
   let results = (outs Kern_Tensor:$da, Kern_Tensor:$db);
+}
+
+def Kern_ZeroOp : Kern_Kernel<"zero", "Zero"> {
+  let summary = "zeros, with which a sum over slices begins";
+  let description = [{
+    Example: `%y = kern.zero() : () -> (tensor<4x7xf32>)`
+  }];
+  let arguments = (ins OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$y);
 }
 
 def Kern_AddOp : Kern_Kernel<"add", "Add"> {

@@ -89,7 +89,7 @@ def Kern_StoreGradientOp : Kern_Op<"store_gradient", [HasParent<"ProcedureOp">]>
 }
 
 def Kern_SliceLoopOp : Kern_Op<"slice_loop",
-    [IsolatedFromAbove, AttrSizedOperandSegments, SingleBlockImplicitTerminator<"YieldOp">]> {
+    [IsolatedFromAbove, AttrSizedOperandSegments, SingleBlockImplicitTerminator<"YieldOp">, RecursiveMemoryEffects]> {
   let summary = "the body, once for each slice of an axis";
   let description = [{
     `(sliced, whole) -> (sliced, summed)`. Iteration k sees elements [k size, min((k + 1) size, extent)) of
@@ -261,12 +261,14 @@ def Kern_LoopOp : Kern_Op<"loop", [SingleBlockImplicitTerminator<"YieldOp">, NoR
 def Kern_TensorOp : Kern_Op<"tensor", [Symbol]> {
   let summary = "a boundary tensor with a fixed slot in the arena";
   let description = [{
-    A residual stream or a mask. `offset`, in bytes, comes from `kern-place`.
+    A residual stream, its gradient, or a mask. `offset`, in bytes, comes from `kern-place`. One that lies `in` another's slot
+    takes its place once that is no longer read: the gradient of a stream in the backward program.
 
     Example: `kern.tensor @z : tensor<5x5x8xf32>`
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, OptionalAttr<I64Attr>:$offset);
-  let assemblyFormat = "$sym_name (`offset` $offset^)? attr-dict `:` $type";
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, OptionalAttr<I64Attr>:$offset,
+                       OptionalAttr<FlatSymbolRefAttr>:$slot_of);
+  let assemblyFormat = "$sym_name (`in` $slot_of^)? (`offset` $offset^)? attr-dict `:` $type";
   let hasVerifier = 1;
 }
 
@@ -331,16 +333,24 @@ def Kern_BlocksOp : Kern_Op<"blocks", [SingleBlock, NoTerminator, NoRegionArgume
   let hasVerifier = 1;
 }
 
+def Kern_ShareArray : TypedArrayAttrBase<Kern_ShareAttr, "an array of #kern.share">;
+def Kern_BindingArray : TypedArrayAttrBase<Kern_BindingAttr, "an array of #kern.binding">;
+
 def Kern_CallOp : Kern_Op<"call", [HasParent<"BlocksOp">]> {
   let summary = "runs a procedure for the current block";
   let description = [{
-    `frame_offset` and `saved_offset` (in the first block of its `kern.blocks`), in bytes from the arena's start,
-    and `saved_stride`, by which the latter moves a block, come from `kern-place`.
+    In training each call has an `id`. A call of a backward procedure reads what the call `partner`, of a forward procedure,
+    keeps, and `shares` names what lies elsewhere. From `kern-place` come `frame_offset` and `saved_offset` (in the first block
+    of its `kern.blocks`, in bytes from the arena's start), the strides by which both move a block, and `bindings`, the places of what is
+    shared.
 
     Example: `kern.call @p0`
   }];
   let arguments = (ins FlatSymbolRefAttr:$procedure, OptionalAttr<I64Attr>:$frame_offset,
-                       DefaultValuedAttr<I64Attr, "0">:$saved_offset, DefaultValuedAttr<I64Attr, "0">:$saved_stride);
+                       DefaultValuedAttr<I64Attr, "0">:$frame_stride,
+                       DefaultValuedAttr<I64Attr, "0">:$saved_offset, DefaultValuedAttr<I64Attr, "0">:$saved_stride,
+                       OptionalAttr<I64Attr>:$id, OptionalAttr<I64Attr>:$partner,
+                       OptionalAttr<Kern_ShareArray>:$shares, OptionalAttr<Kern_BindingArray>:$bindings);
   let assemblyFormat = "$procedure (`frame` $frame_offset^)? attr-dict";
 }
 

@@ -26,8 +26,8 @@ struct OperandPlan {
     int64_t strideBytes = 0;
   };
   bool present = false;
-  plan::Base base = plan::Base::Frame;
-  int64_t offset = 0; ///< bytes from the base, at the first slice of every loop
+  int32_t buffer = 0; ///< whose memory the call says
+  int64_t offset = 0; ///< bytes from the buffer, at the first slice of every loop
   std::vector<Move> moves;
   TensorRef ref; ///< without data
   std::array<int, plan::kMaxRank> extentLoop{};
@@ -126,14 +126,11 @@ private:
     if (buffer.base == plan::Base::Gradient && procedure.phase == plan::Phase::Forward)
       return invalid("buffer '" + buffer.name + "': expected no gradient in a forward procedure");
     out.present = true;
-    out.base = buffer.base;
-    out.offset = buffer.offset;
-    if (buffer.base == plan::Base::Tensor) {
-      if (buffer.tensor < 0 || buffer.tensor >= static_cast<int64_t>(plan.tensors.size()))
-        return invalid("buffer '" + buffer.name + "': expected a tensor of the plan, got index " +
-                       std::to_string(buffer.tensor));
-      out.offset += plan.tensors[static_cast<size_t>(buffer.tensor)].offset;
-    }
+    out.buffer = view.buffer;
+    if (buffer.base == plan::Base::Tensor &&
+        (buffer.tensor < 0 || buffer.tensor >= static_cast<int64_t>(plan.tensors.size())))
+      return invalid("buffer '" + buffer.name + "': expected a tensor of the plan, got index " +
+                     std::to_string(buffer.tensor));
     int64_t elementSize = plan::elementBytes(buffer.dtype);
     for (size_t axis = 0; axis < rank; ++axis) {
       const plan::Start &start = view.start[axis];
@@ -199,14 +196,15 @@ struct Executor::Impl {
   struct CallState {
     int32_t procedure = 0;
     int64_t block = 0;
-    int64_t blockOfRun = 0;             ///< from the run's first block
-    std::array<std::byte *, 5> bases{}; ///< by plan::Base
+    int64_t blockOfRun = 0;           ///< from the run's first block
+    std::vector<std::byte *> buffers; ///< of the procedure: where each lies
     std::vector<Slice> slices;
     const RunHooks *hooks = nullptr;
   };
 
   Status runProgram(const plan::Program &program, const RunHooks &hooks);
   Status runCall(const plan::Call &call, CallState &state);
+  Status locate(const plan::Call &call, CallState &state) const;
   Status runSteps(const std::vector<StepPlan> &steps, CallState &state);
   Status launch(const LaunchPlan &launch, CallState &state);
   Status located(const Status &status, const LaunchPlan &launch, const CallState &state) const;
@@ -215,7 +213,7 @@ struct Executor::Impl {
 
 namespace {
 
-TensorRef resolve(const OperandPlan &operand, std::span<std::byte *const> bases,
+TensorRef resolve(const OperandPlan &operand, std::span<std::byte *const> buffers,
                   const std::vector<Slice> &slices) {
   if (!operand.present)
     return {};
@@ -226,7 +224,7 @@ TensorRef resolve(const OperandPlan &operand, std::span<std::byte *const> bases,
   for (int d = 0; d < ref.rank; ++d)
     if (int loop = operand.extentLoop[static_cast<size_t>(d)]; loop != kNoLoop)
       ref.shape[static_cast<size_t>(d)] = slices[static_cast<size_t>(loop)].length;
-  ref.data = bases[static_cast<size_t>(operand.base)] + offset;
+  ref.data = buffers[static_cast<size_t>(operand.buffer)] + offset;
   return ref;
 }
 
@@ -256,7 +254,7 @@ Status Executor::Impl::located(const Status &status, const LaunchPlan &launch,
 Status Executor::Impl::launch(const LaunchPlan &launch, CallState &state) {
   operands.clear();
   for (const OperandPlan &operand : launch.operands)
-    operands.push_back(resolve(operand, state.bases, state.slices));
+    operands.push_back(resolve(operand, state.buffers, state.slices));
   KernelCall call{launch.step->kernel, plan.precision, &launch.step->attributes, operands};
   Trace *trace = state.hooks->trace;
   if (!trace)
@@ -292,17 +290,48 @@ Status Executor::Impl::runCall(const plan::Call &call, CallState &state) {
   if (call.procedure < 0 || call.procedure >= static_cast<int64_t>(procedures.size()))
     return invalid("expected a call of a procedure of the plan, got index " +
                    std::to_string(call.procedure));
-  const ProcedurePlan &procedure = procedures[static_cast<size_t>(call.procedure)];
   state.procedure = call.procedure;
-  auto at = [&](plan::Base base) -> std::byte *& { return state.bases[static_cast<size_t>(base)]; };
-  at(plan::Base::Tensor) = arena;
-  at(plan::Base::Frame) = arena + call.frameOffset;
-  at(plan::Base::Saved) = arena + call.savedOffset + state.blockOfRun * call.savedStride;
-  at(plan::Base::Weight) = staticPart + state.block * plan.weightBlockBytes;
-  at(plan::Base::Gradient) = staticPart + plan.model.blocks * plan.weightBlockBytes +
-                             state.block * plan.gradientBlockBytes;
+  EVO_TRY(locate(call, state));
+  const ProcedurePlan &procedure = procedures[static_cast<size_t>(call.procedure)];
   state.slices.assign(static_cast<size_t>(procedure.loops), Slice{});
   return runSteps(procedure.steps, state);
+}
+
+/// Where each buffer of the procedure lies in this call.
+Status Executor::Impl::locate(const plan::Call &call, CallState &state) const {
+  const plan::Procedure &procedure = plan.procedures[static_cast<size_t>(call.procedure)];
+  state.buffers.clear();
+  for (const plan::Buffer &buffer : procedure.buffers) {
+    std::byte *base = arena;
+    switch (buffer.base) {
+    case plan::Base::Tensor:
+      if (buffer.tensor >= 0 && buffer.tensor < static_cast<int64_t>(plan.tensors.size()))
+        base += plan.tensors[static_cast<size_t>(buffer.tensor)].offset;
+      break;
+    case plan::Base::Frame:
+      base += call.frameOffset + state.blockOfRun * call.frameStride;
+      break;
+    case plan::Base::Saved:
+      base += call.savedOffset + state.blockOfRun * call.savedStride;
+      break;
+    case plan::Base::Weight:
+      base = staticPart + state.block * plan.weightBlockBytes;
+      break;
+    case plan::Base::Gradient:
+      base = staticPart + plan.model.blocks * plan.weightBlockBytes +
+             state.block * plan.gradientBlockBytes;
+      break;
+    }
+    state.buffers.push_back(base + buffer.offset);
+  }
+  for (const plan::Binding &binding : call.bindings) {
+    if (binding.buffer < 0 || binding.buffer >= static_cast<int64_t>(state.buffers.size()))
+      return invalid("expected a binding of a buffer of procedure '" + procedure.name +
+                     "', got index " + std::to_string(binding.buffer));
+    state.buffers[static_cast<size_t>(binding.buffer)] =
+        arena + binding.offset + state.blockOfRun * binding.stride;
+  }
+  return {};
 }
 
 Status Executor::Impl::runProgram(const plan::Program &program, const RunHooks &hooks) {

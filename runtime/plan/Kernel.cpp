@@ -19,18 +19,19 @@ std::vector<KernelInfo> buildTable() {
   std::vector<KernelAttribute> { __VA_ARGS__ }
 #define IN(name, axes, type)                                                                       \
   OperandInfo {                                                                                    \
-#name, OperandRole::In, axes, type, {}                                                         \
+#name, OperandRole::In, axes, type, {}, false                                                  \
   }
 #define OPT_IN(name, axes, type)                                                                   \
   OperandInfo {                                                                                    \
-#name, OperandRole::OptIn, axes, type, {}                                                      \
+#name, OperandRole::OptIn, axes, type, {}, false                                               \
   }
 #define OUT(name, axes, type, alias)                                                               \
   OperandInfo { #name, OperandRole::Out, axes, type, alias }
 #define OPT_OUT(name, axes, type, alias)                                                           \
   OperandInfo { #name, OperandRole::OptOut, axes, type, alias }
-#define MAY_ALIAS(operand) #operand
-#define NO_ALIAS std::string_view()
+#define MAY_ALIAS(operand) #operand, false
+#define ACCUMULATES(operand) #operand, true
+#define NO_ALIAS std::string_view(), false
 #include "runtime/plan/Kernels.def"
   };
 }

@@ -52,6 +52,7 @@ struct OperandInfo {
   std::string_view axes;
   OperandType type;
   std::string_view mayAlias; ///< the input that an output may coincide with; empty: none
+  bool accumulates; ///< the output is that input plus the kernel's own contribution
 
   bool isOutput() const { return role == OperandRole::Out || role == OperandRole::OptOut; }
   bool isOptional() const { return role == OperandRole::OptIn || role == OperandRole::OptOut; }

@@ -138,11 +138,23 @@ struct Procedure {
   std::vector<Step> steps;
 };
 
+/// A kept tensor or a stream that lies elsewhere in this call than its base says: what another call
+/// keeps, or the checkpoint that a recomputation runs on.
+struct Binding {
+  int32_t buffer = 0; ///< index into Procedure::buffers, of base Saved or Tensor
+  int64_t offset = 0; ///< bytes from the arena's start to the buffer, for the run's first block
+  int64_t stride = 0; ///< bytes that it moves a block;
+  bool operator==(const Binding &) const = default;
+};
+
+/// Offsets are those of the run's first block; strides are what they move by from block to block.
 struct Call {
   int32_t procedure = 0;
   int64_t frameOffset = 0; ///< bytes from the arena's start
-  int64_t savedOffset = 0; ///< bytes from the arena's start, for the run's first block
-  int64_t savedStride = 0; ///< bytes that it moves a block
+  int64_t frameStride = 0;
+  int64_t savedOffset = 0; ///< bytes from the arena's start
+  int64_t savedStride = 0;
+  std::vector<Binding> bindings; ///< by buffer, ascending
 };
 
 /// The calls of each of the blocks [firstBlock, firstBlock + blockCount), one block after the
@@ -160,7 +172,9 @@ struct Program {
   std::vector<BlockRun> runs;
 };
 
-/// A tensor with a fixed slot in the arena: a residual stream, its gradient, or a mask.
+/// A tensor with a fixed slot in the arena: a residual stream, its gradient, or a mask. A stream and
+/// its gradient may have one slot: what the backward program is given takes the place of what the
+/// forward program left.
 struct Tensor {
   std::string name; ///< "m", "z", "msa_mask", "pair_mask"
   DType dtype = DType::F32;

@@ -256,6 +256,17 @@ Procedure readProcedure(const JsonCursor &cursor) {
   return procedure;
 }
 
+Binding readBinding(const JsonCursor &cursor) {
+  JsonObject object(cursor);
+  Binding binding;
+  binding.buffer = object.at("buffer").index();
+  binding.offset = object.at("offset").integer(0);
+  if (auto stride = object.find("stride"))
+    binding.stride = stride->integer(0);
+  object.finish();
+  return binding;
+}
+
 Call readCall(const JsonCursor &cursor) {
   JsonObject object(cursor);
   Call call;
@@ -265,6 +276,10 @@ Call readCall(const JsonCursor &cursor) {
     call.savedOffset = offset->integer(0);
   if (auto stride = object.find("saved_stride"))
     call.savedStride = stride->integer(0);
+  if (auto stride = object.find("frame_stride"))
+    call.frameStride = stride->integer(0);
+  if (auto bindings = object.find("bindings"))
+    call.bindings = readList<Binding>(*bindings, readBinding);
   object.finish();
   return call;
 }

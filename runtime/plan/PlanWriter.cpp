@@ -240,10 +240,18 @@ void printRun(Lines &lines, const BlockRun &run) {
   lines.open(opening + "\"calls\":[");
   for (const Call &call : run.calls) {
     Json object = {{"procedure", call.procedure}, {"frame_offset", call.frameOffset}};
+    if (call.frameStride != 0)
+      object["frame_stride"] = call.frameStride;
     if (call.savedOffset != 0)
       object["saved_offset"] = call.savedOffset;
     if (call.savedStride != 0)
       object["saved_stride"] = call.savedStride;
+    for (const Binding &binding : call.bindings) {
+      Json entry = {{"buffer", binding.buffer}, {"offset", binding.offset}};
+      if (binding.stride != 0)
+        entry["stride"] = binding.stride;
+      object["bindings"].push_back(entry);
+    }
     lines.element(object);
   }
   lines.close("]}");

@@ -20,6 +20,10 @@ std::string_view invariantName(int invariant) {
     return "buffers are used between alloc and free";
   case 4:
     return "in-place writes harm no reader";
+  case 5:
+    return "a backward finds what its forward had";
+  case 6:
+    return "every use of a value contributes once to its gradient";
   case 8:
     return "buffers are aligned and within bounds";
   case 9:

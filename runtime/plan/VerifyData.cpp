@@ -82,6 +82,12 @@ private:
     int64_t begin, end, length;
     std::vector<Touch> touched = {}; ///< where it is several iterations
   };
+  /// A sum over the slices of a loop in progress.
+  struct Sum {
+    Access access;
+    size_t step;  ///< id of the step that adds to it
+    size_t depth; ///< loops around where it lies still
+  };
   /// An asynchronous step that nobody has waited for yet.
   struct Flight {
     size_t id;
@@ -105,7 +111,12 @@ private:
   Verdict overlaps(const KernelStep &step, const std::vector<Access> &accesses, size_t output,
                    const Path &path);
   Verdict read(const View &view, const Box &box, const Path &path);
-  Verdict write(const View &view, const Box &box, const Path &path);
+  Verdict readSum(const View &before, const View &after, const Box &box, const Path &path);
+  Verdict write(const View &view, const Box &box, bool again, const Path &path);
+  Verdict partialSums(const Access &access, size_t id, const Path &path);
+  std::optional<size_t> sumOf(const KernelStep &step, size_t input) const;
+  bool isLaterIteration(const View &view) const;
+  void enterSum(const View &view, const Access &access, size_t id);
   Verdict mayWrite(const Buffer &buffer, const Path &path);
   Verdict alloc(int32_t buffer, const Path &path);
   Verdict free(int32_t buffer, const Path &path);
@@ -122,6 +133,7 @@ private:
   std::vector<std::optional<size_t>> gradientOf; ///< a buffer: the weight
   std::vector<Slice> slices;
   std::vector<Flight> flights;
+  std::vector<Sum> sums;
   std::map<int64_t, int32_t> liveByOffset; ///< the frame's live buffers
   int64_t height = 0;
 };
@@ -211,6 +223,7 @@ Verdict Simulation::loop(const LoopStep &step, const Path &path, size_t firstId)
     EVO_VERIFY(endIteration(path));
     slices.pop_back();
   }
+  std::erase_if(sums, [&](const Sum &sum) { return sum.depth == slices.size(); });
   return {};
 }
 
@@ -358,6 +371,83 @@ Verdict Simulation::read(const View &view, const Box &box, const Path &path) {
   return {};
 }
 
+/// The output that adds to input `input` on one memory, slice by slice; nothing for any other
+/// input.
+std::optional<size_t> Simulation::sumOf(const KernelStep &step, size_t input) const {
+  const KernelInfo &info = kernelInfo(step.kernel);
+  for (size_t i = 0; i < info.operands.size(); ++i) {
+    const OperandInfo &operand = info.operands[i];
+    if (!operand.accumulates || operand.mayAlias != info.operands[input].name ||
+        !step.operands[i] || !step.operands[input])
+      continue;
+    const View &after = *step.operands[i], &before = *step.operands[input];
+    bool same = after.buffer == before.buffer && after.start == before.start &&
+                after.extent == before.extent && after.order == before.order;
+    bool still = std::any_of(slices.begin(), slices.end(), [&](const Slice &slice) {
+      return std::none_of(after.start.begin(), after.start.end(),
+                          [&](const Start &start) { return start.loop == slice.loop; });
+    });
+    if (same && still)
+      return i;
+  }
+  return std::nullopt;
+}
+
+/// Whether an iteration before has been here already, by a loop that the view does not move with.
+bool Simulation::isLaterIteration(const View &view) const {
+  return std::any_of(slices.begin(), slices.end(), [&](const Slice &slice) {
+    return slice.begin > 0 && std::none_of(view.start.begin(), view.start.end(),
+                                           [&](const Start &s) { return s.loop == slice.loop; });
+  });
+}
+
+/// A sum begins with a version of its own and goes on with what the iteration before left.
+Verdict Simulation::readSum(const View &before, const View &after, const Box &box,
+                            const Path &path) {
+  BufferState &state = buffers[before.buffer];
+  EVO_VERIFY(spend(state.regions.size(), path));
+  int32_t expected = isLaterIteration(before) ? after.version : before.version;
+  int32_t found = state.regions.otherVersion(box, expected);
+  if (found != expected)
+    return violates(found == kUndefined ? 6
+                    : found > expected  ? 4
+                                        : 1,
+                    path.at("version"),
+                    found == kUndefined
+                        ? makeText(quoted(before.buffer), " to be set before slices add to it")
+                        : makeText("version ", expected, " of ", quoted(before.buffer)),
+                    found == kUndefined ? "undefined elements" : makeText("version ", found));
+  if (gradientOf[before.buffer] && before.version == 0)
+    facts.addsTo[*gradientOf[before.buffer]] = true;
+  return {};
+}
+
+/// Nobody looks at a sum before its loop has ended.
+Verdict Simulation::partialSums(const Access &access, size_t id, const Path &path) {
+  EVO_VERIFY(spend(sums.size(), path));
+  for (const Sum &sum : sums)
+    if (sum.step != id && sum.access.buffer == access.buffer &&
+        sum.access.box.intersects(access.box))
+      return violates(
+          6, path,
+          makeText("no use of the sum in ", quoted(access.buffer), " before its loop ends"),
+          makeText("one beside step ", sum.step));
+  return {};
+}
+
+/// The sum lies still in the innermost loops; it ends with the outermost that it does not move
+/// with.
+void Simulation::enterSum(const View &view, const Access &access, size_t id) {
+  for (const Sum &sum : sums)
+    if (sum.step == id)
+      return;
+  size_t depth = 0;
+  while (std::any_of(view.start.begin(), view.start.end(),
+                     [&](const Start &start) { return start.loop == slices[depth].loop; }))
+    ++depth;
+  sums.push_back({access, id, depth});
+}
+
 Verdict Simulation::mayWrite(const Buffer &buffer, const Path &path) {
   if (buffer.base == Base::Weight && procedure.phase != Phase::Optimizer)
     return violates(4, path, "no write of weights", makeText("one of '", buffer.name, "'"));
@@ -370,17 +460,18 @@ Verdict Simulation::mayWrite(const Buffer &buffer, const Path &path) {
   return {};
 }
 
-Verdict Simulation::write(const View &view, const Box &box, const Path &path) {
+/// `again`: the step adds to what it wrote in the iteration before.
+Verdict Simulation::write(const View &view, const Box &box, bool again, const Path &path) {
   BufferState &state = buffers[view.buffer];
   const Buffer &buffer = procedure.buffers[view.buffer];
   EVO_VERIFY(mayWrite(buffer, path));
   EVO_VERIFY(spend(2 * state.regions.size(), path));
   int32_t newest = state.regions.newest(box);
-  if (view.version <= newest || view.version < 1) {
-    bool again = view.version == newest && newest > 0 && !slices.empty();
-    return violates(again ? 2 : 1, path.at("version"),
+  if (!(again && view.version == newest) && (view.version <= newest || view.version < 1)) {
+    bool repeated = view.version == newest && newest > 0 && !slices.empty();
+    return violates(repeated ? 2 : 1, path.at("version"),
                     makeText("a version after ", std::max(newest, 0)),
-                    again ? makeText(view.version, " again") : makeText(view.version));
+                    repeated ? makeText(view.version, " again") : makeText(view.version));
   }
   if (view.version > state.highest + 1)
     return violates(1, path.at("version"),
@@ -435,19 +526,36 @@ Verdict Simulation::kernel(const KernelStep &step, const Path &path, size_t id) 
     if (step.lane == Lane::Compute)
       EVO_VERIFY(clashes(accesses[i], operand));
   }
-  for (size_t i = 0; i < info.operands.size(); ++i)
-    if (step.operands[i] && !info.operands[i].isOutput())
-      EVO_VERIFY(read(*step.operands[i], accesses[i].box, operands.at(info.operands[i].name)));
+  std::vector<bool> summed(info.operands.size());
+  for (size_t i = 0; i < info.operands.size(); ++i) {
+    if (!step.operands[i])
+      continue;
+    Path operand = operands.at(info.operands[i].name);
+    EVO_VERIFY(partialSums(accesses[i], id, operand));
+    if (info.operands[i].isOutput())
+      continue;
+    std::optional<size_t> output = sumOf(step, i);
+    if (!output) {
+      EVO_VERIFY(read(*step.operands[i], accesses[i].box, operand));
+      continue;
+    }
+    EVO_VERIFY(readSum(*step.operands[i], *step.operands[*output], accesses[i].box, operand));
+    summed[i] = summed[*output] = true;
+  }
   for (size_t i = 0; i < info.operands.size(); ++i)
     if (step.operands[i] && info.operands[i].isOutput())
       EVO_VERIFY(overlaps(step, accesses, i, operands));
   for (size_t i = 0; i < info.operands.size(); ++i)
     if (step.operands[i] && info.operands[i].isOutput())
-      EVO_VERIFY(write(*step.operands[i], accesses[i].box, operands.at(info.operands[i].name)));
+      EVO_VERIFY(write(*step.operands[i], accesses[i].box,
+                       summed[i] && isLaterIteration(*step.operands[i]),
+                       operands.at(info.operands[i].name)));
   for (size_t i = 0; i < info.operands.size(); ++i)
-    if (step.operands[i])
+    if (step.operands[i] && !summed[i])
       EVO_VERIFY(
           iterationsMeet(*step.operands[i], accesses[i], operands.at(info.operands[i].name)));
+    else if (summed[i] && info.operands[i].isOutput())
+      enterSum(*step.operands[i], accesses[i], id);
   if (step.lane == Lane::Communication) {
     std::erase_if(accesses, [](const Access &access) { return access.buffer < 0; });
     flights.push_back({id, slices.size(), std::move(accesses)});

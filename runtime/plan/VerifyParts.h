@@ -36,9 +36,15 @@ const Program *programOf(const Plan &plan, Phase phase);
 struct ProcedureFacts {
   std::vector<bool> readsAtEntry; ///< a tensor: some step reads what the caller left there
   std::vector<bool> writes;       ///< a tensor: some step writes it
-  int64_t savedBytes = 0;         ///< height of its kept tensors
-  std::vector<bool> addsTo;       ///< a weight: some step reads the gradient that was there before
-  std::vector<bool> stores;       ///< a weight: some step writes its gradient
+  bool writesAny() const {
+    for (bool written : writes)
+      if (written)
+        return true;
+    return false;
+  }
+  int64_t savedBytes = 0;   ///< height of its kept tensors
+  std::vector<bool> addsTo; ///< a weight: some step reads the gradient that was there before
+  std::vector<bool> stores; ///< a weight: some step writes its gradient
 };
 
 /// Executes each procedure on versions (1, 2, 3, 4, 9, 10, 11, 16).
@@ -47,7 +53,17 @@ Verdict verifyData(const Plan &plan, std::vector<ProcedureFacts> &facts);
 /// Definedness of tensors from call to call (1).
 Verdict verifyCalls(const Plan &plan, const std::vector<ProcedureFacts> &facts);
 
-/// Arena, frames, kept tensors and the summary's bytes (8, 9, 10, 12).
+/// What the calls need of the arena.
+struct ArenaUse {
+  int64_t top = 0;       ///< its end, aligned
+  int64_t keptBytes = 0; ///< what forward calls keep, of all blocks
+};
+
+/// Runs the calls of all programs, block by block, on what is kept and where: frames and kept
+/// tensors against each other and the tensors, what each call finds of the forward (5, 8, 9, 12).
+Verdict verifyKept(const Plan &plan, const std::vector<ProcedureFacts> &facts, ArenaUse &use);
+
+/// Arena and the summary's bytes (8, 10), and all of verifyKept.
 Verdict verifyMemory(const Plan &plan, const std::vector<ProcedureFacts> &facts);
 
 /// Costs (18).

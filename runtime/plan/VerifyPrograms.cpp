@@ -51,6 +51,25 @@ Verdict verifyBlocks(const Plan &plan, const Program &program, const Path &path)
   return {};
 }
 
+/// Bindings are of kept tensors and streams, in order, each once.
+Verdict verifyBindings(const Procedure &procedure, const Call &call, const Path &path) {
+  int32_t last = -1;
+  for (size_t i = 0; i < call.bindings.size(); ++i) {
+    int32_t buffer = call.bindings[i].buffer;
+    Path bufferPath = path.at("bindings", i);
+    if (buffer <= last || static_cast<size_t>(buffer) >= procedure.buffers.size())
+      return violates(0, bufferPath.at("buffer"),
+                      makeText("an index from ", last + 1, " below ", procedure.buffers.size()),
+                      makeText(buffer));
+    Base base = procedure.buffers[buffer].base;
+    if (base != Base::Saved && base != Base::Tensor)
+      return violates(0, bufferPath.at("buffer"), "a buffer of base saved or tensor",
+                      baseName(base));
+    last = buffer;
+  }
+  return {};
+}
+
 Verdict verifyProgram(const Plan &plan, const Program &program, const Path &path,
                       std::vector<bool> &called) {
   EVO_VERIFY(verifyNames(plan, program.inputs, path, "inputs"));
@@ -72,6 +91,7 @@ Verdict verifyProgram(const Plan &plan, const Program &program, const Path &path
                         makeText("one of the ", phaseName(program.phase), " phase"),
                         phaseName(plan.procedures[procedure].phase));
       called[procedure] = true;
+      EVO_VERIFY(verifyBindings(plan.procedures[procedure], program.runs[i].calls[j], callPath));
     }
   }
   return {};
@@ -152,39 +172,71 @@ Verdict verifyPrograms(const Plan &plan) {
   return verifyWeightsUsed(plan, root);
 }
 
-Verdict verifyCalls(const Plan &plan, const std::vector<ProcedureFacts> &facts) {
-  Path root;
-  std::vector<bool> defined(plan.tensors.size());
-  auto define = [&](const std::vector<std::string> &names) {
+namespace {
+
+bool isBound(const Plan &plan, const Call &call, size_t tensor) {
+  const Procedure &procedure = plan.procedures[call.procedure];
+  return std::any_of(call.bindings.begin(), call.bindings.end(), [&](const Binding &binding) {
+    const Buffer &buffer = procedure.buffers[binding.buffer];
+    return buffer.base == Base::Tensor && buffer.tensor == static_cast<int32_t>(tensor);
+  });
+}
+
+/// Which tensors hold what somebody gave or wrote. Of those that have one slot only the last does.
+class Definedness {
+public:
+  explicit Definedness(const Plan &plan) : plan(plan), defined(plan.tensors.size()) {}
+
+  void define(size_t tensor) {
+    for (size_t i = 0; i < defined.size(); ++i)
+      if (plan.tensors[i].offset == plan.tensors[tensor].offset)
+        defined[i] = false;
+    defined[tensor] = true;
+  }
+  void define(const std::vector<std::string> &names) {
     for (size_t i = 0; i < plan.tensors.size(); ++i)
       if (std::find(names.begin(), names.end(), plan.tensors[i].name) != names.end())
-        defined[i] = true;
-  };
+        define(i);
+  }
+  bool has(size_t tensor) const { return defined[tensor]; }
+
+private:
+  const Plan &plan;
+  std::vector<bool> defined;
+};
+
+} // namespace
+
+Verdict verifyCalls(const Plan &plan, const std::vector<ProcedureFacts> &facts) {
+  Path root;
+  Definedness defined(plan);
   for (Phase phase : {Phase::Forward, Phase::Backward, Phase::Optimizer}) {
     const Program *program = programOf(plan, phase);
     if (!program)
       continue;
-    define(program->inputs);
+    defined.define(program->inputs);
     Path path = root.at("programs", static_cast<size_t>(program - plan.programs.data()));
     EVO_VERIFY(forEachCall(
         *program, path, [&](const BlockRun &, const Call &call, const Path &callPath) -> Verdict {
           const ProcedureFacts &fact = facts[call.procedure];
-          for (size_t i = 0; i < defined.size(); ++i) {
-            if (fact.readsAtEntry[i] && !defined[i])
+          for (size_t i = 0; i < plan.tensors.size(); ++i) {
+            if (isBound(plan, call, i))
+              continue;
+            if (fact.readsAtEntry[i] && !defined.has(i))
               return violates(
                   1, callPath,
                   makeText("tensor '", plan.tensors[i].name, "' to be an input or written before"),
                   "undefined elements");
             if (fact.writes[i])
-              defined[i] = true;
+              defined.define(i);
           }
           return {};
         }));
     if (phase == Phase::Backward)
       EVO_VERIFY(verifyStores(plan, facts, *program, path));
     for (size_t i = 0; i < program->outputs.size(); ++i)
-      for (size_t j = 0; j < defined.size(); ++j)
-        if (plan.tensors[j].name == program->outputs[i] && !defined[j])
+      for (size_t j = 0; j < plan.tensors.size(); ++j)
+        if (plan.tensors[j].name == program->outputs[i] && !defined.has(j))
           return violates(1, path.at("outputs", i), "an output that is an input or written",
                           "undefined elements");
   }

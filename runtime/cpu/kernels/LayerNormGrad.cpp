@@ -53,7 +53,7 @@ template <class T> RowMoments<T> momentsOf(const NormRow<T> &row, double eps) {
 /// dx may be dy or the residual, which may be null.
 template <class T>
 void gradRow(const NormRow<T> &row, RowMoments<T> moments, Line<const T> residual, Line<T> dx) {
-  auto [mean, rstd] = moments;
+  T mean = moments.mean, rstd = moments.rstd;
   int64_t n = row.channels;
   auto pass = [&](int64_t xs, int64_t dys, int64_t ws, int64_t rs, int64_t dxs)
       __attribute__((always_inline)) {
@@ -89,7 +89,7 @@ void gradRow(const NormRow<T> &row, RowMoments<T> moments, Line<const T> residua
 template <class T>
 void sumRow(const NormRow<T> &row, RowMoments<T> moments, int64_t first, int64_t n,
             double *__restrict weightSums, double *__restrict biasSums) {
-  auto [mean, rstd] = moments;
+  T mean = moments.mean, rstd = moments.rstd;
   const T *x = row.x + first * row.xStride, *dy = row.dy + first * row.dyStride;
   auto pass = [&](int64_t xs, int64_t dys) __attribute__((always_inline)) {
 #pragma omp simd

@@ -1,0 +1,27 @@
+//===- Zero.cpp -----------------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// y[*] = 0.
+//===----------------------------------------------------------------------===//
+#include "runtime/cpu/kernels/Axes.h"
+#include "runtime/cpu/kernels/Elementwise.h"
+
+namespace evo::cpu::EVO_CPU_ISA {
+
+template <class T> void launchZero(const Launch &launch) {
+  Operand operands[] = {launch.operands[0]};
+  if (isEmpty(operands[0]))
+    return;
+  sortAxes(operands, 0);
+  int rank = operands[0].rank;
+  forEachLine<T, 1>(launch, {&operands[0]}, 0, rank ? rank - 1 : 0,
+                    [](const Line<T> *lines, int64_t n, const Workspace &) {
+                      for (int64_t i = 0; i < n; ++i)
+                        lines[0].data[i * lines[0].stride] = T(0);
+                    });
+}
+
+template void launchZero<float>(const Launch &);
+template void launchZero<double>(const Launch &);
+
+} // namespace evo::cpu::EVO_CPU_ISA
