@@ -23,7 +23,6 @@ template <class T> void launchAdd(const Launch &launch) {
                     });
 }
 
-template void launchAdd<float>(const Launch &);
-template void launchAdd<double>(const Launch &);
+EVO_CPU_INSTANTIATE(Add)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -123,7 +123,6 @@ template <class T> void launchAttention(const Launch &launch) {
               });
 }
 
-template void launchAttention<float>(const Launch &);
-template void launchAttention<double>(const Launch &);
+EVO_CPU_INSTANTIATE(Attention)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -191,7 +191,6 @@ template <class T> void launchAttentionGrad(const Launch &launch) {
               });
 }
 
-template void launchAttentionGrad<float>(const Launch &);
-template void launchAttentionGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(AttentionGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -45,7 +45,6 @@ template <class T> void launchAttentionLogits(const Launch &launch) {
   });
 }
 
-template void launchAttentionLogits<float>(const Launch &);
-template void launchAttentionLogits<double>(const Launch &);
+EVO_CPU_INSTANTIATE(AttentionLogits)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -69,7 +69,6 @@ template <class T> void launchAttentionLogitsGrad(const Launch &launch) {
     gradOfPairBias<T>(launch, geometry, dl, launch.operands[3], dpairBias);
 }
 
-template void launchAttentionLogitsGrad<float>(const Launch &);
-template void launchAttentionLogitsGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(AttentionLogitsGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

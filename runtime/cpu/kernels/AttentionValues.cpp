@@ -27,7 +27,6 @@ template <class T> void launchAttentionValues(const Launch &launch) {
   });
 }
 
-template void launchAttentionValues<float>(const Launch &);
-template void launchAttentionValues<double>(const Launch &);
+EVO_CPU_INSTANTIATE(AttentionValues)
 
 } // namespace evo::cpu::EVO_CPU_ISA

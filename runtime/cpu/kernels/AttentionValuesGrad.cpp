@@ -29,7 +29,6 @@ template <class T> void launchAttentionValuesGrad(const Launch &launch) {
   sumOverQueries<T>(launch, geometry, T(1), weights, dout, launch.operands[4]);
 }
 
-template void launchAttentionValuesGrad<float>(const Launch &);
-template void launchAttentionValuesGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(AttentionValuesGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

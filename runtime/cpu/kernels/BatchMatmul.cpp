@@ -24,7 +24,6 @@ template <class T> void launchBatchMatmul(const Launch &launch) {
   });
 }
 
-template void launchBatchMatmul<float>(const Launch &);
-template void launchBatchMatmul<double>(const Launch &);
+EVO_CPU_INSTANTIATE(BatchMatmul)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -73,7 +73,6 @@ template <class T> void launchBiasGrad(const Launch &launch) {
   }
 }
 
-template void launchBiasGrad<float>(const Launch &);
-template void launchBiasGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(BiasGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -29,7 +29,6 @@ template <class T> void launchCopy(const Launch &launch) {
   });
 }
 
-template void launchCopy<float>(const Launch &);
-template void launchCopy<double>(const Launch &);
+EVO_CPU_INSTANTIATE(Copy)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -35,7 +35,6 @@ template <class T> void launchGate(const Launch &launch) {
               });
 }
 
-template void launchGate<float>(const Launch &);
-template void launchGate<double>(const Launch &);
+EVO_CPU_INSTANTIATE(Gate)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -83,7 +83,6 @@ template <class T> void launchGateGrad(const Launch &launch) {
                     });
 }
 
-template void launchGateGrad<float>(const Launch &);
-template void launchGateGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(GateGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

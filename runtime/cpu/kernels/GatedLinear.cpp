@@ -57,7 +57,6 @@ template <class T> void launchGatedLinear(const Launch &launch) {
       });
 }
 
-template void launchGatedLinear<float>(const Launch &);
-template void launchGatedLinear<double>(const Launch &);
+EVO_CPU_INSTANTIATE(GatedLinear)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -31,7 +31,6 @@ template <class T> void launchGatedLinearGrad(const Launch &launch) {
                     });
 }
 
-template void launchGatedLinearGrad<float>(const Launch &);
-template void launchGatedLinearGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(GatedLinearGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -117,7 +117,6 @@ template <class T> void launchLayerNorm(const Launch &launch) {
   });
 }
 
-template void launchLayerNorm<float>(const Launch &);
-template void launchLayerNorm<double>(const Launch &);
+EVO_CPU_INSTANTIATE(LayerNorm)
 
 } // namespace evo::cpu::EVO_CPU_ISA

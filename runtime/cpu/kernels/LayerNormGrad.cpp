@@ -207,7 +207,6 @@ template <class T> void launchLayerNormGrad(const Launch &launch) {
   }
 }
 
-template void launchLayerNormGrad<float>(const Launch &);
-template void launchLayerNormGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(LayerNormGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -71,7 +71,6 @@ template <class T> void launchLinear(const Launch &launch) {
       });
 }
 
-template void launchLinear<float>(const Launch &);
-template void launchLinear<double>(const Launch &);
+EVO_CPU_INSTANTIATE(Linear)
 
 } // namespace evo::cpu::EVO_CPU_ISA

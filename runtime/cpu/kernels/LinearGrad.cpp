@@ -36,7 +36,6 @@ template <class T> void launchLinearGrad(const Launch &launch) {
       });
 }
 
-template void launchLinearGrad<float>(const Launch &);
-template void launchLinearGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(LinearGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

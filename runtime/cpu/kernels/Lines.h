@@ -9,6 +9,7 @@
 #pragma once
 
 #include "runtime/cpu/kernels/Math.h"
+#include "runtime/cpu/kernels/Storage.h"
 
 namespace evo::cpu::EVO_CPU_ISA {
 

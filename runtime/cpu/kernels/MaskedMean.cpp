@@ -53,7 +53,6 @@ template <class T> void launchMaskedMean(const Launch &launch) {
   });
 }
 
-template void launchMaskedMean<float>(const Launch &);
-template void launchMaskedMean<double>(const Launch &);
+EVO_CPU_INSTANTIATE(MaskedMean)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -39,7 +39,6 @@ template <class T> void launchMaskedMeanGrad(const Launch &launch) {
   });
 }
 
-template void launchMaskedMeanGrad<float>(const Launch &);
-template void launchMaskedMeanGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(MaskedMeanGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -47,7 +47,6 @@ template <class T> void launchOuterProduct(const Launch &launch) {
               });
 }
 
-template void launchOuterProduct<float>(const Launch &);
-template void launchOuterProduct<double>(const Launch &);
+EVO_CPU_INSTANTIATE(OuterProduct)
 
 } // namespace evo::cpu::EVO_CPU_ISA

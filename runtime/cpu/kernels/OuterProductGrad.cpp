@@ -85,7 +85,6 @@ template <class T> void launchOuterProductGrad(const Launch &launch) {
               launch.operands[5]);
 }
 
-template void launchOuterProductGrad<float>(const Launch &);
-template void launchOuterProductGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(OuterProductGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

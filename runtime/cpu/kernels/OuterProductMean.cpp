@@ -85,7 +85,6 @@ template <class T> void launchOuterProductMean(const Launch &launch) {
       });
 }
 
-template void launchOuterProductMean<float>(const Launch &);
-template void launchOuterProductMean<double>(const Launch &);
+EVO_CPU_INSTANTIATE(OuterProductMean)
 
 } // namespace evo::cpu::EVO_CPU_ISA

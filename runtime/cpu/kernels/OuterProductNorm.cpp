@@ -30,7 +30,6 @@ template <class T> void launchOuterProductNorm(const Launch &launch) {
               });
 }
 
-template void launchOuterProductNorm<float>(const Launch &);
-template void launchOuterProductNorm<double>(const Launch &);
+EVO_CPU_INSTANTIATE(OuterProductNorm)
 
 } // namespace evo::cpu::EVO_CPU_ISA

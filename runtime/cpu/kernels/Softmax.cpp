@@ -63,7 +63,6 @@ template <class T> void launchSoftmax(const Launch &launch) {
               });
 }
 
-template void launchSoftmax<float>(const Launch &);
-template void launchSoftmax<double>(const Launch &);
+EVO_CPU_INSTANTIATE(Softmax)
 
 } // namespace evo::cpu::EVO_CPU_ISA

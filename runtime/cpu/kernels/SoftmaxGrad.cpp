@@ -50,7 +50,6 @@ template <class T> void launchSoftmaxGrad(const Launch &launch) {
               });
 }
 
-template void launchSoftmaxGrad<float>(const Launch &);
-template void launchSoftmaxGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(SoftmaxGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -80,7 +80,6 @@ template <class T> void launchWeightGrad(const Launch &launch) {
     });
 }
 
-template void launchWeightGrad<float>(const Launch &);
-template void launchWeightGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(WeightGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA
