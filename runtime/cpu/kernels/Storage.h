@@ -104,9 +104,22 @@ template <class S> [[gnu::always_inline]] inline S rounded(Compute<S> value) {
   return Rounding<S>::of(value);
 }
 
+template <class A, class B> inline constexpr bool kSameType = false;
+template <class A> inline constexpr bool kSameType<A, A> = true;
+
+/// `value` as an element of type T.
+template <class T, class S> [[gnu::always_inline]] inline T converted(S value) {
+  if constexpr (kSameType<T, S>)
+    return value;
+  else
+    return rounded<T>(widen(value));
+}
+
 } // namespace evo::cpu::EVO_CPU_ISA
 
 /// Ends a kernel's file: launchName for every type that plans store.
 #define EVO_CPU_INSTANTIATE(Name)                                                                  \
   template void launch##Name<float>(const Launch &);                                               \
-  template void launch##Name<double>(const Launch &);
+  template void launch##Name<double>(const Launch &);                                              \
+  template void launch##Name<Bf16>(const Launch &);                                                \
+  template void launch##Name<Fp16>(const Launch &);
