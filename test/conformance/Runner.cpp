@@ -77,9 +77,17 @@ void store(std::byte *data, DType type, double value) { storeDoubles({&value, 1}
 
 /// `value` rounded to `type`.
 double rounded(double value, DType type) {
-  std::array<std::byte, sizeof(double)> element{};
-  store(element.data(), type, value);
-  return loadElement(element.data(), type);
+  switch (type) {
+  case DType::F64:
+    return value;
+  case DType::F32:
+    return double(float(value));
+  case DType::F16:
+    return halfToDouble(roundToHalf(value));
+  case DType::BF16:
+    break;
+  }
+  return bfloat16ToDouble(roundToBFloat16(value));
 }
 
 bool isHalf(DType type) { return type == DType::BF16 || type == DType::F16; }
@@ -138,8 +146,10 @@ Placement::Buffer makeBuffer(const OperandCase &operand, DType type) {
   buffer.start = kGuard * bytes;
   buffer.bytes.resize(size_t(elements * bytes));
   buffer.inView.resize(size_t(elements));
+  std::array<std::byte, sizeof(double)> poison{};
+  store(poison.data(), type, std::numeric_limits<double>::quiet_NaN());
   for (int64_t i = 0; i < elements; ++i)
-    store(buffer.bytes.data() + i * bytes, type, std::numeric_limits<double>::quiet_NaN());
+    std::memcpy(buffer.bytes.data() + i * bytes, poison.data(), size_t(bytes));
   forEachElement(buffer.view,
                  [&](int64_t offset) { buffer.inView[size_t(offset + kGuard)] = true; });
   return buffer;
