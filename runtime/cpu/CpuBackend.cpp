@@ -61,8 +61,11 @@ cpu::KernelSet kernelSetOf(CpuIsa isa) {
 }
 
 Status checkOperand(const plan::KernelInfo &info, size_t index, const TensorRef &tensor,
-                    plan::DType expected) {
+                    plan::Precision precision) {
   const plan::OperandInfo &operand = info.operands[index];
+  plan::DType storage = plan::storageType(precision), statistic = plan::statisticType(precision);
+  bool mayBeStorage = operand.type != plan::OperandType::Statistic;
+  bool mayBeStatistic = operand.type != plan::OperandType::Storage;
   auto who = [&] {
     return "kernel '" + std::string(info.mnemonic) + "' operand '" + std::string(operand.name) +
            "' on cpu: ";
@@ -72,10 +75,15 @@ Status checkOperand(const plan::KernelInfo &info, size_t index, const TensorRef 
       return {};
     return Status::error(ErrorCode::InvalidPlan, who() + "expected a tensor, got none");
   }
-  if (tensor.dtype != expected)
-    return Status::error(ErrorCode::Unsupported,
-                         who() + "expected element type " + std::string(plan::dtypeName(expected)) +
-                             ", got " + std::string(plan::dtypeName(tensor.dtype)));
+  if (!(mayBeStorage && tensor.dtype == storage) &&
+      !(mayBeStatistic && tensor.dtype == statistic)) {
+    std::string expected(plan::dtypeName(mayBeStorage ? storage : statistic));
+    if (mayBeStorage && mayBeStatistic && storage != statistic)
+      expected += " or " + std::string(plan::dtypeName(statistic));
+    return Status::error(ErrorCode::Unsupported, who() + "expected element type " + expected +
+                                                     ", got " +
+                                                     std::string(plan::dtypeName(tensor.dtype)));
+  }
   if (tensor.rank < 0 || tensor.rank > plan::kMaxRank)
     return Status::error(ErrorCode::InvalidPlan, who() + "expected at most " +
                                                      std::to_string(plan::kMaxRank) +
@@ -92,6 +100,7 @@ Status checkOperand(const plan::KernelInfo &info, size_t index, const TensorRef 
 cpu::Operand operandOf(const TensorRef &tensor) {
   cpu::Operand operand;
   operand.data = tensor.data;
+  operand.type = tensor.dtype;
   operand.rank = tensor.rank;
   for (int d = 0; tensor && d < tensor.rank; ++d) {
     operand.shape[d] = tensor.shape[static_cast<size_t>(d)];
@@ -100,11 +109,34 @@ cpu::Operand operandOf(const TensorRef &tensor) {
   return operand;
 }
 
-Status unsupportedPrecision(plan::Precision precision) {
+/// Sums of attention's outputs are kept in scratch where plans store half.
+Status checkHeadWidth(const KernelCall &call, const plan::KernelInfo &info) {
+  bool sums = call.kernel == plan::Kernel::Attention || call.kernel == plan::Kernel::AttentionGrad;
+  const TensorRef &query = call.operands[0];
+  if (!sums || query.rank != 3 || plan::elementBytes(query.dtype) != 2)
+    return {};
+  int64_t width = query.shape[2] / std::max<int64_t>(call.attributes->heads, 1);
+  if (width <= cpu::kMostHalfHeadWidth)
+    return {};
   return Status::error(ErrorCode::Unsupported,
-                       "expected precision fp32, tf32 or fp64 on cpu, got " +
-                           std::string(plan::precisionName(precision)) +
-                           "; compile the plan with one of these");
+                       "kernel '" + std::string(info.mnemonic) +
+                           "' on cpu: expected a head width of at most " +
+                           std::to_string(cpu::kMostHalfHeadWidth) + " in bf16 and fp16, got " +
+                           std::to_string(width) + "; compile the plan with --dtype=fp32");
+}
+
+const cpu::KernelFunction *tableOf(const cpu::KernelSet &kernels, plan::DType storage) {
+  switch (storage) {
+  case plan::DType::F64:
+    return kernels.fp64;
+  case plan::DType::F16:
+    return kernels.fp16;
+  case plan::DType::BF16:
+    return kernels.bf16;
+  case plan::DType::F32:
+    break;
+  }
+  return kernels.fp32;
 }
 
 } // namespace
@@ -156,11 +188,6 @@ std::string CpuBackend::description() const {
          " bytes of scratch";
 }
 
-bool CpuBackend::supports(plan::Precision precision) const {
-  return precision == plan::Precision::Fp32 || precision == plan::Precision::Tf32 ||
-         precision == plan::Precision::Fp64;
-}
-
 Result<std::unique_ptr<DeviceMemory>> CpuBackend::allocate(int64_t bytes) {
   if (bytes < 0)
     return Status::error(ErrorCode::InvalidInput,
@@ -187,8 +214,6 @@ Status CpuBackend::download(void *host, const std::byte *device, int64_t bytes) 
 }
 
 Status CpuBackend::launch(const KernelCall &call) {
-  if (!supports(call.precision))
-    return unsupportedPrecision(call.precision);
   const plan::KernelInfo &info = plan::kernelInfo(call.kernel);
   constexpr size_t kMaxOperands = 16;
   cpu::Operand operands[kMaxOperands];
@@ -197,13 +222,12 @@ Status CpuBackend::launch(const KernelCall &call) {
                          "kernel '" + std::string(info.mnemonic) + "' on cpu: expected " +
                              std::to_string(info.operands.size()) + " operands, got " +
                              std::to_string(call.operands.size()));
-  // Statistics have the storage type in the precisions that are supported here.
-  plan::DType expected = plan::storageType(call.precision);
   for (size_t i = 0; i < call.operands.size(); ++i) {
-    EVO_TRY(checkOperand(info, i, call.operands[i], expected));
+    EVO_TRY(checkOperand(info, i, call.operands[i], call.precision));
     operands[i] = operandOf(call.operands[i]);
   }
-  const cpu::KernelFunction *table = expected == plan::DType::F64 ? kernels.fp64 : kernels.fp32;
+  EVO_TRY(checkHeadWidth(call, info));
+  const cpu::KernelFunction *table = tableOf(kernels, plan::storageType(call.precision));
   table[static_cast<size_t>(call.kernel)](cpu::Launch{operands, call.attributes, &pool});
   return {};
 }

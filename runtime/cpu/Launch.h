@@ -17,6 +17,7 @@ namespace evo::cpu {
 /// An operand whose element type has been checked.
 struct Operand {
   std::byte *data = nullptr; ///< null: an absent optional operand
+  plan::DType type = plan::DType::F32;
   int rank = 0;
   int64_t shape[plan::kMaxRank] = {};
   int64_t strides[plan::kMaxRank] = {}; ///< elements
@@ -36,12 +37,17 @@ using KernelFunction = void (*)(const Launch &);
 struct KernelSet {
   const KernelFunction *fp32;
   const KernelFunction *fp64;
+  const KernelFunction *bf16;
+  const KernelFunction *fp16;
 };
 
 /// Scratch that each worker owns: a part for strided matrix products, the rest for the kernel
 /// itself.
 inline constexpr int64_t kGemmScratchBytes = int64_t{384} << 10;
 inline constexpr int64_t kScratchBytes = int64_t{2} << 20;
+
+/// Sums of attention take 256 KiB of scratch an output where plans store half.
+inline constexpr int64_t kMostHalfHeadWidth = (int64_t{256} << 10) / int64_t(sizeof(float));
 
 #define EVO_CPU_DECLARE_SET(isa)                                                                   \
   namespace isa {                                                                                  \

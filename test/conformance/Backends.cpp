@@ -15,7 +15,7 @@ std::vector<BackendFactory> conformanceBackends() {
       const char *names[] = {"cpu_baseline", "cpu_v3", "cpu_v4"};
       backends.push_back({names[static_cast<int>(isa)],
                           [isa] { return createCpuBackend(2, isa); },
-                          {Fp32, Fp64},
+                          {Fp32, Fp64, Bf16, Fp16},
                           {}});
     }
   return backends;

@@ -183,6 +183,15 @@ void attentionKernels(CaseBuilder &builder) {
   }
 }
 
+/// Sums of half in scratch: 63 queries or keys a tile, 512 columns, 1024 columns of a product.
+void wideHeads(CaseBuilder &builder) {
+  KernelAttributes attributes;
+  attributes.inf = 1e9, attributes.scale = 0.03;
+  for (Kernel kernel : {Kernel::Attention, Kernel::AttentionGrad, Kernel::AttentionLogitsGrad,
+                        Kernel::AttentionValuesGrad})
+    builder.add(builder.make(kernel, attributes, attentionSizes(1, 1, 65, 66, 1030, 1)));
+}
+
 } // namespace
 
 const std::vector<KernelCase> &kernelCases() {
@@ -194,6 +203,7 @@ const std::vector<KernelCase> &kernelCases() {
     matrixKernels(builder);
     attentionKernels(builder);
     gradientKernels(builder);
+    wideHeads(builder);
     return std::move(builder.cases);
   }();
   return cases;

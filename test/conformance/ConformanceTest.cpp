@@ -80,7 +80,7 @@ TEST_P(Conformance, AgreesWithReference) {
     for (auto &[name, backend] : backends) {
       auto after = runCase(*backend, testCase, placement, precision);
       ASSERT_TRUE(after.ok()) << name << ", " << testCase.name << ": " << after.status().message();
-      std::string problems = compareCase(testCase, placement, expected, *after, precision);
+      std::string problems = compareCase(testCase, placement, expected, *after);
       EXPECT_EQ(problems, "") << name << ", " << testCase.name;
       failures += !problems.empty();
     }

@@ -12,7 +12,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 namespace evo::conformance {
 
@@ -267,13 +266,8 @@ double elementAfter(const Placement::Buffer &buffer, const std::vector<std::byte
   size_t axis = 0;
   for (int64_t index : indices)
     offset += index * buffer.view.strides[axis++];
-  double wide = 0;
-  float narrow = 0;
-  bool isWide = buffer.view.dtype == plan::DType::F64;
-  const std::byte *data =
-      after.data() + buffer.start + offset * plan::elementBytes(buffer.view.dtype);
-  std::memcpy(isWide ? static_cast<void *>(&wide) : &narrow, data, isWide ? 8 : 4);
-  return isWide ? wide : double(narrow);
+  plan::DType type = buffer.view.dtype;
+  return loadElement(after.data() + buffer.start + offset * plan::elementBytes(type), type);
 }
 
 TEST(GradientTest, MaskedKeysHaveExactlyNoGradientOnAnyBackend) {

@@ -15,7 +15,11 @@ namespace {
 using plan::KernelAttributes;
 using Operands = std::vector<DenseTensor>;
 
-double sigmoidSlope(double x) { return sigmoid(x) * (1 - sigmoid(x)); }
+/// sigmoid(x) (1 - sigmoid(x)) without its cancellation: the slope is even.
+double sigmoidSlope(double x) {
+  double e = std::exp(-std::abs(x));
+  return e / ((1 + e) * (1 + e));
+}
 
 /// The value at a flat index; `otherwise` where the operand is absent.
 double valueOr(const DenseTensor &tensor, int64_t index, double otherwise) {
@@ -77,11 +81,16 @@ void weightGrad(Operands &o) {
         o[3](n, k) += du(r, n) * x(r, k);
 }
 
+/// Sums of thousands of equal values drift in double; these are wider.
 void biasGrad(Operands &o) {
   int64_t width = o[2].shape[0];
   begin(o[2], o[1]);
-  for (int64_t i = 0; i < o[0].count(); ++i)
-    o[2](i % width) += o[0].data[size_t(i)];
+  for (int64_t n = 0; n < width; ++n) {
+    long double sum = o[2](n);
+    for (int64_t i = n; i < o[0].count(); i += width)
+      sum += o[0].data[size_t(i)];
+    o[2](n) = double(sum);
+  }
 }
 
 void gatedLinearGrad(Operands &o) {

@@ -3,6 +3,8 @@
 //===----------------------------------------------------------------------===//
 #include "test/conformance/Runner.h"
 
+#include "runtime/core/Convert.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -71,23 +73,36 @@ template <class Body> void forEachElement(const TensorRef &view, const Body &bod
   }
 }
 
-double load(const std::byte *data, DType type) {
-  if (type == DType::F64) {
-    double value;
-    std::memcpy(&value, data, sizeof(value));
+void store(std::byte *data, DType type, double value) { storeDoubles({&value, 1}, type, data); }
+
+/// `value` rounded to `type`.
+double rounded(double value, DType type) {
+  switch (type) {
+  case DType::F64:
     return value;
+  case DType::F32:
+    return double(float(value));
+  case DType::F16:
+    return halfToDouble(roundToHalf(value));
+  case DType::BF16:
+    break;
   }
-  float value;
-  std::memcpy(&value, data, sizeof(value));
-  return value;
+  return bfloat16ToDouble(roundToBFloat16(value));
 }
 
-void store(std::byte *data, DType type, double value) {
-  float single = static_cast<float>(value);
-  if (type == DType::F64)
-    std::memcpy(data, &value, sizeof(value));
-  else
-    std::memcpy(data, &single, sizeof(single));
+bool isHalf(DType type) { return type == DType::BF16 || type == DType::F16; }
+
+/// What may be of either type is one or the other by case and operand; the same one as the input
+/// whose place it takes.
+DType operandType(const KernelCase &testCase, size_t index, plan::Precision precision) {
+  const plan::KernelInfo &info = plan::kernelInfo(testCase.kernel);
+  const plan::OperandInfo &operand = info.operands[index];
+  DType storage = plan::storageType(precision), statistic = plan::statisticType(precision);
+  if (operand.type != plan::OperandType::Either)
+    return operand.type == plan::OperandType::Statistic ? statistic : storage;
+  if (testCase.inPlace && !operand.mayAlias.empty())
+    return operandType(testCase, size_t(info.operandIndex(operand.mayAlias)), precision);
+  return testCase.seed >> index & 1 ? statistic : storage;
 }
 
 class Random {
@@ -131,15 +146,19 @@ Placement::Buffer makeBuffer(const OperandCase &operand, DType type) {
   buffer.start = kGuard * bytes;
   buffer.bytes.resize(size_t(elements * bytes));
   buffer.inView.resize(size_t(elements));
+  std::array<std::byte, sizeof(double)> poison{};
+  store(poison.data(), type, std::numeric_limits<double>::quiet_NaN());
   for (int64_t i = 0; i < elements; ++i)
-    store(buffer.bytes.data() + i * bytes, type, std::numeric_limits<double>::quiet_NaN());
+    std::memcpy(buffer.bytes.data() + i * bytes, poison.data(), size_t(bytes));
   forEachElement(buffer.view,
                  [&](int64_t offset) { buffer.inView[size_t(offset + kGuard)] = true; });
   return buffer;
 }
 
 /// Values of keys that are masked, in batches that have others, become huge.
-void enlargeMaskedValues(const KernelCase &testCase, std::vector<DenseTensor> &operands) {
+void enlargeMaskedValues(const KernelCase &testCase, DType type,
+                         std::vector<DenseTensor> &operands) {
+  double huge = rounded(type == DType::F16 ? 6e4 : 1e38, type);
   DenseTensor &value = operands[2];
   const DenseTensor &mask = operands[4];
   if (!mask.present)
@@ -150,7 +169,7 @@ void enlargeMaskedValues(const KernelCase &testCase, std::vector<DenseTensor> &o
       largest = std::max(largest, mask(b, k));
     for (int64_t k = 0; k < mask.shape[1]; ++k)
       for (int64_t c = 0; largest == 1 && mask(b, k) == 0 && c < value.shape[2]; ++c)
-        value(b, k, c) = 1e38;
+        value(b, k, c) = huge;
   }
 }
 
@@ -161,10 +180,6 @@ void repeatFirst(const OperandCase &operand, DenseTensor &tensor) {
   int64_t slice = tensor.count() / operand.shape[0];
   for (int64_t i = slice; i < tensor.count(); ++i)
     tensor.data[size_t(i)] = tensor.data[size_t(i % slice)];
-}
-
-double rounded(double value, DType type) {
-  return type == DType::F64 ? value : double(float(value));
 }
 
 DenseTensor drawOperand(const OperandCase &operand, DType type, Random &random) {
@@ -182,14 +197,15 @@ DenseTensor drawOperand(const OperandCase &operand, DType type, Random &random) 
 }
 
 /// The o and lse of `attention_grad` are those of `attention`, but for rounding and broadcasts.
-void deriveFromForward(const KernelCase &testCase, DType type, std::vector<DenseTensor> &operands) {
+void deriveFromForward(const KernelCase &testCase, plan::Precision precision,
+                       std::vector<DenseTensor> &operands) {
   if (testCase.kernel != plan::Kernel::AttentionGrad)
     return;
   std::vector<DenseTensor> forward(operands.begin(), operands.begin() + 7);
   runReference(plan::Kernel::Attention, testCase.attributes, forward);
   for (size_t i : {5, 6}) {
     for (size_t e = 0; e < forward[i].data.size(); ++e)
-      operands[i].data[e] = rounded(forward[i].data[e], type);
+      operands[i].data[e] = rounded(forward[i].data[e], operandType(testCase, i, precision));
     repeatFirst(testCase.operands[i], operands[i]);
   }
 }
@@ -205,10 +221,20 @@ double typicalMagnitude(const std::vector<double> &values) {
   return count ? std::sqrt(squares / double(count)) : 0;
 }
 
+/// Whether `got` is what a kernel may store for `want` with an error of `bound` in its arithmetic.
+/// In bf16 and fp16, whose kernels compute in fp32 and round once: one of the values that lie
+/// between the two ends of the error rounded, which for an exact sum is one value, and for one past
+/// the largest of the type an infinity.
+bool mayStand(double got, double want, double bound, DType type) {
+  if (!isHalf(type))
+    return std::abs(got - want) <= bound;
+  return rounded(want - bound, type) <= got && got <= rounded(want + bound, type);
+}
+
 std::string compareOutput(const KernelCase &testCase, size_t index, const DenseTensor &expected,
-                          const Placement::Buffer &buffer, const std::vector<std::byte> &after,
-                          plan::Precision precision) {
+                          const Placement::Buffer &buffer, const std::vector<std::byte> &after) {
   DType type = buffer.view.dtype;
+  // Of the type that is computed with: bf16 and fp16 add no more than the rounding of the result.
   double eps = type == DType::F64 ? std::numeric_limits<double>::epsilon()
                                   : double(std::numeric_limits<float>::epsilon());
   double tolerance = 6 * eps * std::sqrt(double(reductionLength(testCase))) * testCase.conditioning;
@@ -221,9 +247,9 @@ std::string compareOutput(const KernelCase &testCase, size_t index, const DenseT
   int64_t i = 0, wrong = 0;
   forEachElement(buffer.view, [&](int64_t offset) {
     double want = expected.data[size_t(i)];
-    double got = load(after.data() + buffer.start + offset * plan::elementBytes(type), type);
+    double got = loadElement(after.data() + buffer.start + offset * plan::elementBytes(type), type);
     double bound = tolerance * (std::abs(want) + std::max(typical, testCase.magnitude));
-    if (!(std::abs(got - want) <= bound) && wrong++ < 3)
+    if (!mayStand(got, want, bound, type) && wrong++ < 3)
       problems += "operand " + std::to_string(index) + " element " + std::to_string(i) +
                   ": expected " + std::to_string(want) + ", got " + std::to_string(got) +
                   ", off by " + std::to_string(std::abs(got - want) / bound) + " tolerances\n";
@@ -236,20 +262,25 @@ std::string compareOutput(const KernelCase &testCase, size_t index, const DenseT
 
 } // namespace
 
+double loadElement(const std::byte *data, DType type) {
+  double value = 0;
+  convertElements(hostTypeOf(type), data, DType::F64, reinterpret_cast<std::byte *>(&value), 1);
+  return value;
+}
+
 Placement place(const KernelCase &testCase, plan::Precision precision) {
   const plan::KernelInfo &info = plan::kernelInfo(testCase.kernel);
-  DType type = plan::storageType(precision);
   Random random(testCase.seed * 0x9E3779B97F4A7C15ull);
   Placement placement;
   for (size_t i = 0; i < info.operands.size(); ++i)
-    placement.operands.push_back(drawOperand(testCase.operands[i], type, random));
+    placement.operands.push_back(
+        drawOperand(testCase.operands[i], operandType(testCase, i, precision), random));
   if (testCase.hugeIfMasked)
-    enlargeMaskedValues(testCase, placement.operands);
-  deriveFromForward(testCase, type, placement.operands);
+    enlargeMaskedValues(testCase, plan::storageType(precision), placement.operands);
+  deriveFromForward(testCase, precision, placement.operands);
   for (size_t i = 0; i < info.operands.size(); ++i) {
-    bool statistic = info.operands[i].type == plan::OperandType::Statistic;
     Placement::Buffer buffer =
-        makeBuffer(testCase.operands[i], statistic ? plan::statisticType(precision) : type);
+        makeBuffer(testCase.operands[i], operandType(testCase, i, precision));
     buffer.sharedWith = i;
     int alias =
         info.operands[i].mayAlias.empty() ? -1 : info.operandIndex(info.operands[i].mayAlias);
@@ -296,8 +327,7 @@ Result<std::vector<std::vector<std::byte>>> runCase(Backend &backend, const Kern
 
 std::string compareCase(const KernelCase &testCase, const Placement &placement,
                         const std::vector<DenseTensor> &expected,
-                        const std::vector<std::vector<std::byte>> &after,
-                        plan::Precision precision) {
+                        const std::vector<std::vector<std::byte>> &after) {
   const plan::KernelInfo &info = plan::kernelInfo(testCase.kernel);
   std::vector<bool> written(placement.buffers.size());
   std::string problems;
@@ -305,8 +335,7 @@ std::string compareCase(const KernelCase &testCase, const Placement &placement,
     if (info.operands[i].isOutput() && testCase.operands[i].present) {
       const Placement::Buffer &buffer = placement.buffers[i];
       written[buffer.sharedWith] = true;
-      problems +=
-          compareOutput(testCase, i, expected[i], buffer, after[buffer.sharedWith], precision);
+      problems += compareOutput(testCase, i, expected[i], buffer, after[buffer.sharedWith]);
     }
   for (size_t i = 0; i < placement.buffers.size(); ++i) {
     const Placement::Buffer &buffer = placement.buffers[i];

@@ -28,6 +28,9 @@ struct Placement {
   std::vector<DenseTensor> operands; ///< the inputs' values as they are stored
 };
 
+/// The value of a stored element.
+double loadElement(const std::byte *data, plan::DType type);
+
 Placement place(const KernelCase &testCase, plan::Precision precision);
 
 /// Runs the case; the result is the buffers after the call.
@@ -40,7 +43,6 @@ Result<std::vector<std::vector<std::byte>>> runCase(Backend &backend, const Kern
 /// view. Empty: nothing.
 std::string compareCase(const KernelCase &testCase, const Placement &placement,
                         const std::vector<DenseTensor> &expected,
-                        const std::vector<std::vector<std::byte>> &after,
-                        plan::Precision precision);
+                        const std::vector<std::vector<std::byte>> &after);
 
 } // namespace evo::conformance

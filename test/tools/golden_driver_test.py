@@ -20,7 +20,7 @@ out = sys.argv[sys.argv.index("-o") + 1]
 json.dump(flags, open(out, "w"))
 """
 
-# Stands in for evo-run: writes the golden file's own outputs and gradients, as F64 in fp64, scaled by FACTOR under the policy chunk.
+# Stands in for evo-run: writes the golden file's own outputs and gradients, as F64 in fp64, else as F32, scaled by FACTOR under the policy chunk.
 EVO_RUN = """#!{python}
 import array, json, sys
 sys.dont_write_bytecode = True
@@ -63,22 +63,26 @@ class Driver(unittest.TestCase):
 
     def test_reference_values_pass(self):
         status, output = self.drive()
-        self.assertEqual((status, output.splitlines()[-1]), (0, "8 passed, 0 failed"), output)
+        self.assertEqual((status, output.splitlines()[-1]), (0, "16 passed, 0 failed"), output)
 
     def test_disagreement_in_fp64_fails(self):
         # 1e-8 is within what fp32 and fp64 hold against the file, but not what two policies may differ by.
         status, output = self.drive(factor=1 + 1e-8)
-        self.assertEqual((status, output.splitlines()[-1]), (1, "7 passed, 1 failed"), output)
+        self.assertEqual((status, output.splitlines()[-1]), (1, "15 passed, 1 failed"), output)
         self.assertIn("FAIL: evoformer_stress_one, infer, chunk, fp64, all kernels", output)
         self.assertIn("expected direct's values within 1e-10", output)
 
     def test_wrong_values_fail(self):
-        status, output = self.drive(factor=1 + 1e-3)
-        self.assertEqual((status, output.splitlines()[-1]), (1, "6 passed, 2 failed"), output)
+        # Beyond what fp32 and fp64 hold and 5e-3 of fp16, then also 2e-2 of bf16.
+        for error, failed in ((1e-2, ("fp32", "fp64", "fp16")), (3e-2, ("fp32", "fp64", "bf16", "fp16"))):
+            status, output = self.drive(factor=1 + error)
+            self.assertEqual((status, output.splitlines()[-1]), (1, f"{16 - len(failed)} passed, {len(failed)} failed"), output)
+            for dtype in failed:
+                self.assertIn(f"FAIL: evoformer_stress_one, infer, chunk, {dtype}, all kernels", output)
 
     def test_a_program_that_fails_is_told(self):
         status, output = self.drive(crash=True)
-        self.assertEqual((status, output.splitlines()[-1]), (1, "0 passed, 8 failed"), output)
+        self.assertEqual((status, output.splitlines()[-1]), (1, "0 passed, 16 failed"), output)
         self.assertIn("out of luck", output)
 
 

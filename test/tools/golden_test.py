@@ -3,7 +3,7 @@
 
   golden_test.py --evo-opt PROGRAM --evo-run PROGRAM [FOLDER...]
 
-Each *.safetensors of the folders, under each policy, in fp32 and fp64; in training with all gradients. Without folders: test/golden, and the folder
+Each *.safetensors of the folders, under each policy, in fp64, fp32, bf16 and fp16; in training with all gradients. Without folders: test/golden, and the folder
 in EVO_GOLDEN, by default ../shared/golden beside the repository where it is there. In fp64 each policy's outputs must also be
 within 1e-10 of direct's. Ends with "N passed, N failed"; exit status 1 where one failed or no file was found.
 """
@@ -19,7 +19,7 @@ GOLDEN = ROOT / "test" / "golden" / "golden.py"
 PROFILE = ROOT / "examples" / "profiles" / "cpu.json"
 POLICIES = {"infer": ("direct", "chunk"), "train": ("small",)}
 KERNELS = ("all", "plain")
-DTYPES = ("fp32", "fp64")
+DTYPES = ("fp32", "fp64", "bf16", "fp16")
 AGREEMENT = 1e-10
 TIMEOUT_S = 300
 

@@ -8,22 +8,21 @@
 
 namespace evo::cpu::EVO_CPU_ISA {
 
-template <class T> void launchAdd(const Launch &launch) {
+template <class S> void launchAdd(const Launch &launch) {
   Operand operands[] = {launch.operands[0], launch.operands[1], launch.operands[2]};
   if (isEmpty(operands[2]))
     return;
   sortAxes(operands, 2);
   int rank = operands[2].rank;
-  forEachLine<T, 3>(launch, {&operands[0], &operands[1], &operands[2]}, 2, rank ? rank - 1 : 0,
-                    [](const Line<T> *lines, int64_t n, const Workspace &workspace) {
-                      T *values = ScratchSpace(workspace).take<T>(kLineLength);
+  forEachLine<S, 3>(launch, {&operands[0], &operands[1], &operands[2]}, 2, rank ? rank - 1 : 0,
+                    [](const Line<S> *lines, int64_t n, const Workspace &workspace) {
+                      auto *values = ScratchSpace(workspace).take<Compute<S>>(kLineLength);
                       lines[0].load(values, n);
-                      addLine(values, lines[1].data, lines[1].stride, n);
+                      addLine(values, lines[1], n);
                       lines[2].store(values, n);
                     });
 }
 
-template void launchAdd<float>(const Launch &);
-template void launchAdd<double>(const Launch &);
+EVO_CPU_INSTANTIATE(Add)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -11,7 +11,8 @@
 
 namespace evo::cpu::EVO_CPU_ISA {
 
-template <class T> void launchAttentionLogits(const Launch &launch) {
+template <class S> void launchAttentionLogits(const Launch &launch) {
+  using T = Compute<S>;
   const Operand &query = launch.operands[0], &key = launch.operands[1];
   const Operand &bias = launch.operands[2], &mask = launch.operands[3];
   const Operand &logits = launch.operands[4];
@@ -28,24 +29,27 @@ template <class T> void launchAttentionLogits(const Launch &launch) {
     int64_t q = task / keyTiles % rowTiles * kRows, k = task % keyTiles * kKeys;
     int64_t rows = smaller(kRows, geometry.queries - q);
     int64_t keys = smaller(kKeys, geometry.keys - k);
-    Matrix<T> out = outs.matrix<T>(logits, b, h).block(q, k);
+    Matrix<S> out = outs.matrix<S>(logits, b, h).block(q, k);
     ScratchSpace scratch(workspace);
-    MaskTerm<T> maskOfBatch(mask, b, geometry.keys, attributes.inf);
+    MaskTerm<S> maskOfBatch(mask, b, geometry.keys, attributes.inf);
     T *maskTerm = maskOfBatch ? scratch.take<T>(kKeys) : nullptr;
     if (maskOfBatch)
       maskOfBatch.fill(maskTerm, k, keys);
     bool direct = out.colStride == 1 && takesProducts(out, rows, keys);
-    Matrix<T> scores = direct ? out : Matrix<T>{scratch.take<T>(rows * keys), keys, 1};
+    Matrix<T> scores;
+    if constexpr (!kRounds<S>)
+      scores = out;
+    if (!direct)
+      scores = {scratch.take<T>(rows * keys), keys, 1};
     logitsTile(rows, keys, geometry.width, T(attributes.scale),
-               qs.matrix<T>(query, b, h).asConst().block(q, 0),
-               ks.matrix<T>(key, b, h % geometry.groups).asConst().block(k, 0),
-               biases.matrix<T>(bias, b, h).asConst().block(q, k), maskTerm, scores, workspace);
+               qs.matrix<S>(query, b, h).asConst().block(q, 0),
+               ks.matrix<S>(key, b, h % geometry.groups).asConst().block(k, 0),
+               biases.matrix<S>(bias, b, h).asConst().block(q, k), maskTerm, scores, workspace);
     if (!direct)
       copyMatrix(out, scores.asConst(), rows, keys);
   });
 }
 
-template void launchAttentionLogits<float>(const Launch &);
-template void launchAttentionLogits<double>(const Launch &);
+EVO_CPU_INSTANTIATE(AttentionLogits)
 
 } // namespace evo::cpu::EVO_CPU_ISA

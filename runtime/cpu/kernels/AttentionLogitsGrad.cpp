@@ -11,7 +11,7 @@ namespace evo::cpu::EVO_CPU_ISA {
 
 namespace {
 
-template <class T>
+template <class S>
 void gradOfQuery(const Launch &launch, const HeadGeometry &geometry, const Operand &key,
                  const Operand &dl, const Operand &dquery) {
   HeadStrides dls = geometry.weights(dl), ks = geometry.keysByHead(key);
@@ -21,16 +21,18 @@ void gradOfQuery(const Launch &launch, const HeadGeometry &geometry, const Opera
   forEachTask(launch, geometry.batches * perBatch, [&](int64_t task, const Workspace &workspace) {
     int64_t b = task / perBatch, h = task / rowTiles % geometry.heads;
     int64_t q = task % rowTiles * kRows;
-    gemm(smaller(kRows, geometry.queries - q), geometry.width, geometry.keys,
-         T(launch.attributes->scale), dls.matrix<T>(dl, b, h).asConst().block(q, 0),
-         ks.matrix<T>(key, b, h % geometry.groups).asConst(), T(0),
-         outs.matrix<T>(dquery, b, h).block(q, 0), workspace);
+    storeProduct(smaller(kRows, geometry.queries - q), geometry.width, geometry.keys,
+                 Compute<S>(launch.attributes->scale),
+                 dls.matrix<S>(dl, b, h).asConst().block(q, 0),
+                 ks.matrix<S>(key, b, h % geometry.groups).asConst(),
+                 outs.matrix<S>(dquery, b, h).block(q, 0), workspace);
   });
 }
 
-template <class T>
+template <class S>
 void gradOfPairBias(const Launch &launch, const HeadGeometry &geometry, const Operand &dl,
                     const Operand &accumulator, const Operand &out) {
+  using T = Compute<S>;
   HeadStrides dls = geometry.weights(dl), bases = geometry.pairBias(accumulator);
   HeadStrides outs = geometry.pairBias(out);
   constexpr int64_t kRows = 64, kKeys = 256;
@@ -48,9 +50,9 @@ void gradOfPairBias(const Launch &launch, const HeadGeometry &geometry, const Op
                 for (int64_t i = 0; !base && i < rows * keys; ++i)
                   sums.data[i] = 0;
                 for (int64_t b = 0; b < geometry.batches; ++b) {
-                  Matrix<T> slopes = dls.matrix<T>(dl, b, h).block(q, k);
+                  Matrix<S> slopes = dls.matrix<S>(dl, b, h).block(q, k);
                   for (int64_t i = 0; i < rows; ++i)
-                    addLine<T>(sums.at(i, 0), slopes.at(i, 0), slopes.colStride, keys);
+                    addLine(sums.at(i, 0), slopes.at(i, 0), slopes.colStride, keys);
                 }
                 copyMatrix(outs.matrix<T>(out, 0, h).block(q, k), sums.asConst(), rows, keys);
               });
@@ -58,18 +60,18 @@ void gradOfPairBias(const Launch &launch, const HeadGeometry &geometry, const Op
 
 } // namespace
 
-template <class T> void launchAttentionLogitsGrad(const Launch &launch) {
+template <class S> void launchAttentionLogitsGrad(const Launch &launch) {
   const Operand &query = launch.operands[0], &key = launch.operands[1], &dl = launch.operands[2];
   const Operand &dpairBias = launch.operands[6];
   HeadGeometry geometry(query.shape[0], launch.attributes->heads, query.shape[1], key.shape[1],
                         query.shape[2], key.shape[2]);
-  gradOfQuery<T>(launch, geometry, key, dl, launch.operands[4]);
-  sumOverQueries<T>(launch, geometry, T(launch.attributes->scale), dl, query, launch.operands[5]);
+  gradOfQuery<S>(launch, geometry, key, dl, launch.operands[4]);
+  sumOverQueries<S>(launch, geometry, Compute<S>(launch.attributes->scale), dl, query,
+                    launch.operands[5]);
   if (dpairBias)
-    gradOfPairBias<T>(launch, geometry, dl, launch.operands[3], dpairBias);
+    gradOfPairBias<S>(launch, geometry, dl, launch.operands[3], dpairBias);
 }
 
-template void launchAttentionLogitsGrad<float>(const Launch &);
-template void launchAttentionLogitsGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(AttentionLogitsGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

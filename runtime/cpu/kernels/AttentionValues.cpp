@@ -7,7 +7,7 @@
 
 namespace evo::cpu::EVO_CPU_ISA {
 
-template <class T> void launchAttentionValues(const Launch &launch) {
+template <class S> void launchAttentionValues(const Launch &launch) {
   const Operand &weights = launch.operands[0], &value = launch.operands[1];
   const Operand &o = launch.operands[2];
   HeadGeometry geometry(o.shape[0], launch.attributes->heads, o.shape[1], value.shape[1],
@@ -20,14 +20,13 @@ template <class T> void launchAttentionValues(const Launch &launch) {
   forEachTask(launch, geometry.batches * perBatch, [&](int64_t task, const Workspace &workspace) {
     int64_t b = task / perBatch, h = task / colTiles / rowTiles % geometry.heads;
     int64_t q = task / colTiles % rowTiles * kRows, c = task % colTiles * kCols;
-    gemm(smaller(kRows, geometry.queries - q), smaller(kCols, geometry.width - c), geometry.keys,
-         T(1), ws.matrix<T>(weights, b, h).asConst().block(q, 0),
-         vs.matrix<T>(value, b, h % geometry.groups).asConst().block(0, c), T(0),
-         os.matrix<T>(o, b, h).block(q, c), workspace);
+    storeProduct(smaller(kRows, geometry.queries - q), smaller(kCols, geometry.width - c),
+                 geometry.keys, Compute<S>(1), ws.matrix<S>(weights, b, h).asConst().block(q, 0),
+                 vs.matrix<S>(value, b, h % geometry.groups).asConst().block(0, c),
+                 os.matrix<S>(o, b, h).block(q, c), workspace);
   });
 }
 
-template void launchAttentionValues<float>(const Launch &);
-template void launchAttentionValues<double>(const Launch &);
+EVO_CPU_INSTANTIATE(AttentionValues)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -8,7 +8,7 @@
 
 namespace evo::cpu::EVO_CPU_ISA {
 
-template <class T> void launchAttentionValuesGrad(const Launch &launch) {
+template <class S> void launchAttentionValuesGrad(const Launch &launch) {
   const Operand &weights = launch.operands[0], &value = launch.operands[1];
   const Operand &dout = launch.operands[2], &dweights = launch.operands[3];
   HeadGeometry geometry(dout.shape[0], launch.attributes->heads, dout.shape[1], value.shape[1],
@@ -21,15 +21,14 @@ template <class T> void launchAttentionValuesGrad(const Launch &launch) {
   forEachTask(launch, geometry.batches * perBatch, [&](int64_t task, const Workspace &workspace) {
     int64_t b = task / perBatch, h = task / keyTiles / rowTiles % geometry.heads;
     int64_t q = task / keyTiles % rowTiles * kRows, k = task % keyTiles * kKeys;
-    gemm(smaller(kRows, geometry.queries - q), smaller(kKeys, geometry.keys - k), geometry.width,
-         T(1), ds.matrix<T>(dout, b, h).asConst().block(q, 0),
-         vs.matrix<T>(value, b, h % geometry.groups).asConst().block(k, 0).transposed(), T(0),
-         outs.matrix<T>(dweights, b, h).block(q, k), workspace);
+    storeProduct(smaller(kRows, geometry.queries - q), smaller(kKeys, geometry.keys - k),
+                 geometry.width, Compute<S>(1), ds.matrix<S>(dout, b, h).asConst().block(q, 0),
+                 vs.matrix<S>(value, b, h % geometry.groups).asConst().block(k, 0).transposed(),
+                 outs.matrix<S>(dweights, b, h).block(q, k), workspace);
   });
-  sumOverQueries<T>(launch, geometry, T(1), weights, dout, launch.operands[4]);
+  sumOverQueries<S>(launch, geometry, Compute<S>(1), weights, dout, launch.operands[4]);
 }
 
-template void launchAttentionValuesGrad<float>(const Launch &);
-template void launchAttentionValuesGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(AttentionValuesGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -7,7 +7,7 @@
 
 namespace evo::cpu::EVO_CPU_ISA {
 
-template <class T> void launchBatchMatmul(const Launch &launch) {
+template <class S> void launchBatchMatmul(const Launch &launch) {
   const Operand &a = launch.operands[0], &b = launch.operands[1], &y = launch.operands[2];
   int64_t batches = y.shape[0], m = y.shape[1], n = y.shape[2], k = a.shape[2];
   constexpr int64_t kRows = 256, kCols = 512;
@@ -15,16 +15,15 @@ template <class T> void launchBatchMatmul(const Launch &launch) {
   forEachTask(launch, batches * rowTiles * colTiles, [&](int64_t task, const Workspace &workspace) {
     int64_t batch = task / colTiles / rowTiles;
     int64_t row = task / colTiles % rowTiles * kRows, col = task % colTiles * kCols;
-    Matrix<const T> left{elements<T>(a) + batch * a.strides[0], a.strides[1], a.strides[2]};
-    Matrix<const T> right{elements<T>(b) + batch * b.strides[0], b.strides[2],
+    Matrix<const S> left{elements<S>(a) + batch * a.strides[0], a.strides[1], a.strides[2]};
+    Matrix<const S> right{elements<S>(b) + batch * b.strides[0], b.strides[2],
                           b.strides[1]}; // [k, n]
-    Matrix<T> out{elements<T>(y) + batch * y.strides[0], y.strides[1], y.strides[2]};
-    gemm(smaller(kRows, m - row), smaller(kCols, n - col), k, T(1), left.block(row, 0),
-         right.block(0, col), T(0), out.block(row, col), workspace);
+    Matrix<S> out{elements<S>(y) + batch * y.strides[0], y.strides[1], y.strides[2]};
+    storeProduct(smaller(kRows, m - row), smaller(kCols, n - col), k, Compute<S>(1),
+                 left.block(row, 0), right.block(0, col), out.block(row, col), workspace);
   });
 }
 
-template void launchBatchMatmul<float>(const Launch &);
-template void launchBatchMatmul<double>(const Launch &);
+EVO_CPU_INSTANTIATE(BatchMatmul)
 
 } // namespace evo::cpu::EVO_CPU_ISA

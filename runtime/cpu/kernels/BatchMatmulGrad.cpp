@@ -7,7 +7,8 @@
 
 namespace evo::cpu::EVO_CPU_ISA {
 
-template <class T> void launchBatchMatmulGrad(const Launch &launch) {
+template <class S> void launchBatchMatmulGrad(const Launch &launch) {
+  using T = Compute<S>;
   const Operand &a = launch.operands[0], &b = launch.operands[1], &base = launch.operands[2];
   const Operand &dx = launch.operands[3];
   int64_t batches = dx.shape[0], m = dx.shape[1], n = dx.shape[2], k = a.shape[2];
@@ -17,8 +18,8 @@ template <class T> void launchBatchMatmulGrad(const Launch &launch) {
     int64_t batch = task / colTiles / rowTiles;
     int64_t row = task / colTiles % rowTiles * kRows, col = task % colTiles * kCols;
     int64_t rows = smaller(kRows, m - row), cols = smaller(kCols, n - col);
-    Matrix<const T> left{elements<T>(a) + batch * a.strides[0], a.strides[1], a.strides[2]};
-    Matrix<const T> right{elements<T>(b) + batch * b.strides[0], b.strides[2],
+    Matrix<const S> left{elements<S>(a) + batch * a.strides[0], a.strides[1], a.strides[2]};
+    Matrix<const S> right{elements<S>(b) + batch * b.strides[0], b.strides[2],
                           b.strides[1]}; // [k, n]
     Matrix<T> out =
         Matrix<T>{elements<T>(dx) + batch * dx.strides[0], dx.strides[1], dx.strides[2]}.block(row,
@@ -33,7 +34,6 @@ template <class T> void launchBatchMatmulGrad(const Launch &launch) {
   });
 }
 
-template void launchBatchMatmulGrad<float>(const Launch &);
-template void launchBatchMatmulGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(BatchMatmulGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -12,35 +12,36 @@ namespace evo::cpu::EVO_CPU_ISA {
 namespace {
 
 /// sums[j] += sum_i matrix[i,j]
-template <class T>
-void addColumns(double *__restrict sums, Matrix<const T> matrix, int64_t rows, int64_t cols) {
+template <class S>
+void addColumns(double *__restrict sums, Matrix<const S> matrix, int64_t rows, int64_t cols) {
   if (matrix.rowStride == 1 && matrix.colStride != 1) {
     for (int64_t j = 0; j < cols; ++j) {
-      const T *line = matrix.at(0, j);
+      const S *line = matrix.at(0, j);
       double sum = 0;
 #pragma omp simd reduction(+ : sum)
       for (int64_t i = 0; i < rows; ++i)
-        sum += double(line[i]);
+        sum += double(widen(line[i]));
       sums[j] += sum;
     }
     return;
   }
   for (int64_t i = 0; i < rows; ++i) {
-    const T *line = matrix.at(i, 0);
+    const S *line = matrix.at(i, 0);
     if (matrix.colStride == 1) {
 #pragma omp simd
       for (int64_t j = 0; j < cols; ++j)
-        sums[j] += double(line[j]);
+        sums[j] += double(widen(line[j]));
     } else {
       for (int64_t j = 0; j < cols; ++j)
-        sums[j] += double(line[j * matrix.colStride]);
+        sums[j] += double(widen(line[j * matrix.colStride]));
     }
   }
 }
 
 } // namespace
 
-template <class T> void launchBiasGrad(const Launch &launch) {
+template <class S> void launchBiasGrad(const Launch &launch) {
+  using T = Compute<S>;
   const Operand &du = launch.operands[0], &accumulator = launch.operands[1];
   const Operand &dbias = launch.operands[2];
   int leading = du.rank - 1;
@@ -60,7 +61,7 @@ template <class T> void launchBiasGrad(const Launch &launch) {
       for (int64_t i = partials.first(chunk); i < partials.end(chunk); ++i) {
         Tile tile = grid.at(i);
         addColumns(sums,
-                   space.matrix<T>(du, number, tile.outer, du.strides[leading])
+                   space.matrix<S>(du, number, tile.outer, du.strides[leading])
                        .asConst()
                        .block(tile.row, col),
                    tile.rows, cols);
@@ -73,7 +74,6 @@ template <class T> void launchBiasGrad(const Launch &launch) {
   }
 }
 
-template void launchBiasGrad<float>(const Launch &);
-template void launchBiasGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(BiasGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -10,7 +10,9 @@
 
 namespace evo::cpu::EVO_CPU_ISA {
 
-template <class T> void launchCopy(const Launch &launch) {
+namespace {
+
+template <class X, class Y> void copyElements(const Launch &launch) {
   Operand operands[] = {launch.operands[0], launch.operands[1]};
   const Operand &x = operands[0], &y = operands[1];
   if (isEmpty(y))
@@ -23,13 +25,26 @@ template <class T> void launchCopy(const Launch &launch) {
   int xs = space.add(x), ys = space.add(y);
   space.merge(xStride == 1 ? -1 : xs);
   forEachTile(launch, space, cols, 64, 4096, [&](const Tile &tile, const Workspace &) {
-    copyMatrix(space.matrix<T>(y, ys, tile.outer, yStride).block(tile.row, tile.col),
-               space.matrix<T>(x, xs, tile.outer, xStride).asConst().block(tile.row, tile.col),
+    copyMatrix(space.matrix<Y>(y, ys, tile.outer, yStride).block(tile.row, tile.col),
+               space.matrix<X>(x, xs, tile.outer, xStride).asConst().block(tile.row, tile.col),
                tile.rows, tile.cols);
   });
 }
 
-template void launchCopy<float>(const Launch &);
-template void launchCopy<double>(const Launch &);
+} // namespace
+
+template <class S> void launchCopy(const Launch &launch) {
+  bool from = isStatistic<S>(launch.operands[0]), to = isStatistic<S>(launch.operands[1]);
+  if (from && to)
+    copyElements<Compute<S>, Compute<S>>(launch);
+  else if (from)
+    copyElements<Compute<S>, S>(launch);
+  else if (to)
+    copyElements<S, Compute<S>>(launch);
+  else
+    copyElements<S, S>(launch);
+}
+
+EVO_CPU_INSTANTIATE(Copy)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -10,20 +10,11 @@
 
 namespace evo::cpu::EVO_CPU_ISA {
 
-/// n elements of an operand; null where the operand is absent, stride 0 where one value serves all.
-template <class T> struct Line {
-  T *data;
-  int64_t stride;
-  explicit operator bool() const { return data != nullptr; }
-  void load(T *target, int64_t n) const { loadLine<T>(target, data, stride, n); }
-  void store(const T *source, int64_t n) const { storeLine<T>(data, stride, source, n); }
-};
-
 inline constexpr int64_t kLineLength = 1024;
 
 /// Calls body(lines, n, workspace) with n <= kLineLength for all lines of operands that share their
 /// first `leading` axes; those that have one more have columns, `like` among them.
-template <class T, int N, class Body>
+template <class S, int N, class Body>
 void forEachLine(const Launch &launch, const Operand *const (&operands)[N], int like, int leading,
                  const Body &body) {
   auto colStride = [&](const Operand &operand) {
@@ -38,25 +29,24 @@ void forEachLine(const Launch &launch, const Operand *const (&operands)[N], int 
   bool down = !unitCols && space.rowStride(numbers[like]) == 1;
   constexpr int64_t kLines = 64;
   int64_t cols = operands[like]->rank > leading ? operands[like]->shape[leading] : 1;
-  forEachTile(
-      launch, space, cols, down ? kLineLength : kLines, down ? kLines : kLineLength,
-      [&](const Tile &tile, const Workspace &workspace) {
-        Matrix<T> matrices[N];
-        for (int i = 0; i < N; ++i) {
-          matrices[i] =
-              space.matrix<T>(*operands[i], numbers[i], tile.outer, colStride(*operands[i]))
-                  .block(tile.row, tile.col);
-          if (down)
-            matrices[i] = matrices[i].transposed();
-        }
-        int64_t lines = down ? tile.cols : tile.rows, length = down ? tile.rows : tile.cols;
-        for (int64_t line = 0; line < lines; ++line) {
-          Line<T> set[N];
-          for (int i = 0; i < N; ++i)
-            set[i] = {matrices[i] ? matrices[i].at(line, 0) : nullptr, matrices[i].colStride};
-          body(set, length, workspace);
-        }
-      });
+  forEachTile(launch, space, cols, down ? kLineLength : kLines, down ? kLines : kLineLength,
+              [&](const Tile &tile, const Workspace &workspace) {
+                EitherMatrix<S> matrices[N];
+                for (int i = 0; i < N; ++i) {
+                  matrices[i] =
+                      space.either<S>(*operands[i], numbers[i], tile.outer, colStride(*operands[i]))
+                          .block(tile.row, tile.col);
+                  if (down)
+                    matrices[i] = matrices[i].transposed();
+                }
+                int64_t lines = down ? tile.cols : tile.rows, length = down ? tile.rows : tile.cols;
+                for (int64_t line = 0; line < lines; ++line) {
+                  Line<S> set[N];
+                  for (int i = 0; i < N; ++i)
+                    set[i] = matrices[i].line(line);
+                  body(set, length, workspace);
+                }
+              });
 }
 
 } // namespace evo::cpu::EVO_CPU_ISA

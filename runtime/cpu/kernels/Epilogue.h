@@ -10,8 +10,10 @@ namespace evo::cpu::EVO_CPU_ISA {
 /// y[i,j] = residual[i,j] + rowScale[i] * sigmoid(gate[i,j]) * act(product[i,j] + bias[j]); what is
 /// absent drops out. A vector over columns has a row stride of 0, one over rows a column stride of
 /// 0.
-template <class T> struct Epilogue {
-  Matrix<const T> bias, gate, rowScale, residual;
+template <class S> struct Epilogue {
+  Matrix<const S> bias;
+  EitherMatrix<S> gate, rowScale;
+  Matrix<const S> residual;
   bool relu = false;
 
   bool addsOnlyResidual() const { return !gate && !rowScale && !relu; }
@@ -22,40 +24,53 @@ template <class T> struct Epilogue {
   }
 
   /// `product` has a unit stride and is overwritten; it may be y itself unless y is the residual.
-  void apply(Matrix<T> product, Matrix<T> y, int64_t rows, int64_t cols) const {
-    bool byRows = product.colStride == 1;
-    int64_t lines = byRows ? rows : cols, length = byRows ? cols : rows;
-    auto start = [&](const auto &matrix, int64_t line) {
-      return byRows ? matrix.at(line, 0) : matrix.at(0, line);
-    };
-    auto stride = [&](const auto &matrix) { return byRows ? matrix.colStride : matrix.rowStride; };
-    for (int64_t line = 0; line < lines; ++line) {
-      T *values = start(product, line);
+  template <class Y>
+  void apply(Matrix<Compute<S>> product, Matrix<Y> y, int64_t rows, int64_t cols) const {
+    if (product.colStride == 1)
+      applyByRows(product, y, rows, cols);
+    else
+      Epilogue{bias.transposed(), gate.transposed(), rowScale.transposed(), residual.transposed(),
+               relu}
+          .applyByRows(product.transposed(), y.transposed(), cols, rows);
+  }
+
+private:
+  template <class Y>
+  void applyByRows(Matrix<Compute<S>> product, Matrix<Y> y, int64_t rows, int64_t cols) const {
+    bool inPlace = static_cast<const void *>(product.data) == static_cast<const void *>(y.data);
+    for (int64_t row = 0; row < rows; ++row) {
+      Compute<S> *values = product.at(row, 0);
       if (bias)
-        addLine(values, start(bias, line), stride(bias), length);
+        addLine(values, bias.at(row, 0), bias.colStride, cols);
       if (relu)
-        reluLine(values, length);
+        reluLine(values, cols);
       if (gate)
-        gateLine(values, start(gate, line), stride(gate), length);
+        gateLine(values, gate.line(row), cols);
       if (rowScale)
-        multiplyLine(values, start(rowScale, line), stride(rowScale), length);
+        multiplyLine(values, rowScale.line(row), cols);
       if (residual)
-        addLine(values, start(residual, line), stride(residual), length);
-      if (product.data != y.data)
-        storeLine(start(y, line), stride(y), values, length);
+        addLine(values, residual.at(row, 0), residual.colStride, cols);
+      if (!inPlace)
+        storeLine(y.at(row, 0), y.colStride, values, cols);
     }
   }
 };
 
-/// A dense scratch matrix whose unit stride lies as that of `like`, so that lines go over as lines.
-template <class T> Matrix<T> scratchLike(T *data, Matrix<T> like, int64_t rows, int64_t cols) {
-  return like.rowStride == 1 && like.colStride != 1 ? Matrix<T>{data, 1, rows}
-                                                    : Matrix<T>{data, cols, 1};
+/// Whether a product can be written to `y` directly: sums are not kept in half.
+template <class S> bool takesProducts(Matrix<S> y, int64_t rows, int64_t cols) {
+  return !kRounds<S> && (y.rowStride == 1 || y.colStride == 1) &&
+         blasLayout(y, rows, cols).readable;
 }
 
-/// Whether a product can be written to `y` directly.
-template <class T> bool takesProducts(Matrix<T> y, int64_t rows, int64_t cols) {
-  return (y.rowStride == 1 || y.colStride == 1) && blasLayout(y, rows, cols).readable;
+/// Where a product for `y` is computed: there if `direct`, which only takesProducts allows, else in
+/// scratch.
+template <class S>
+Matrix<Compute<S>> productOf(Matrix<S> y, bool direct, int64_t rows, int64_t cols,
+                             ScratchSpace &scratch) {
+  if constexpr (!kRounds<S>)
+    if (direct)
+      return y;
+  return scratchLike(scratch.take<Compute<S>>(rows * cols), y, rows, cols);
 }
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -8,7 +8,8 @@
 
 namespace evo::cpu::EVO_CPU_ISA {
 
-template <class T> void launchGate(const Launch &launch) {
+template <class S> void launchGate(const Launch &launch) {
+  using T = Compute<S>;
   const Operand &gate = launch.operands[1], &bias = launch.operands[2], &y = launch.operands[3];
   Operand o = launch.operands[0];
   if (o.shape[1] != y.shape[1])
@@ -21,10 +22,10 @@ template <class T> void launchGate(const Launch &launch) {
               [&](const Tile &tile, const Workspace &workspace) {
                 ScratchSpace scratch(workspace);
                 T *values = scratch.take<T>(kCols), *opening = scratch.take<T>(kCols);
-                Matrix<T> in = space.matrix<T>(o, os, tile.outer, o.strides[2]);
-                Matrix<T> gateIn = space.matrix<T>(gate, gates, tile.outer, gate.strides[2]);
-                Matrix<T> out = space.matrix<T>(y, ys, tile.outer, y.strides[2]);
-                const T *biasRow = elements<T>(bias) + tile.col * bias.strides[0];
+                Matrix<S> in = space.matrix<S>(o, os, tile.outer, o.strides[2]);
+                Matrix<S> gateIn = space.matrix<S>(gate, gates, tile.outer, gate.strides[2]);
+                Matrix<S> out = space.matrix<S>(y, ys, tile.outer, y.strides[2]);
+                const S *biasRow = elements<S>(bias) + tile.col * bias.strides[0];
                 for (int64_t i = tile.row; i < tile.row + tile.rows; ++i) {
                   loadLine(opening, gateIn.at(i, tile.col), gateIn.colStride, tile.cols);
                   addLine(opening, biasRow, bias.strides[0], tile.cols);
@@ -35,7 +36,6 @@ template <class T> void launchGate(const Launch &launch) {
               });
 }
 
-template void launchGate<float>(const Launch &);
-template void launchGate<double>(const Launch &);
+EVO_CPU_INSTANTIATE(Gate)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -13,11 +13,12 @@ namespace evo::cpu::EVO_CPU_ISA {
 namespace {
 
 /// From dy, `forward` = dy times the opening and `backward` = o dy times its slope.
-template <class T>
-void gradLine(Line<T> o, Line<T> gate, Line<T> bias, Line<T> dy, int64_t n, T *__restrict forward,
-              T *__restrict backward) {
+template <class S>
+void gradLine(Line<S> o, Line<S> gate, Line<S> bias, Line<S> dy, int64_t n,
+              Compute<S> *__restrict forward, Compute<S> *__restrict backward) {
+  using T = Compute<S>;
   gate.load(backward, n);
-  addLine(backward, bias.data, bias.stride, n);
+  addLine(backward, bias, n);
   dy.load(forward, n);
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
@@ -25,11 +26,12 @@ void gradLine(Line<T> o, Line<T> gate, Line<T> bias, Line<T> dy, int64_t n, T *_
     backward[i] = forward[i] * slope;
     forward[i] *= opening;
   }
-  multiplyLine(backward, o.data, o.stride, n);
+  multiplyLine(backward, o, n);
 }
 
 /// u is 1 and q is not.
-template <class T> void gradOfBroadcast(const Launch &launch) {
+template <class S> void gradOfBroadcast(const Launch &launch) {
+  using T = Compute<S>;
   const Operand &o = launch.operands[0], &gate = launch.operands[1], &bias = launch.operands[2];
   const Operand &dy = launch.operands[3], &dout = launch.operands[4], &dgate = launch.operands[5];
   constexpr int64_t kCols = 128;
@@ -38,16 +40,16 @@ template <class T> void gradOfBroadcast(const Launch &launch) {
     int64_t b = task / colTiles, col = task % colTiles * kCols;
     int64_t cols = smaller(kCols, channels - col);
     auto line = [&](const Operand &operand, int64_t q) {
-      return Line<T>{elements<T>(operand) + b * operand.strides[0] + q * operand.strides[1] +
+      return Line<S>{elements<S>(operand) + b * operand.strides[0] + q * operand.strides[1] +
                          col * operand.strides[2],
-                     operand.strides[2]};
+                     nullptr, operand.strides[2]};
     };
     ScratchSpace scratch(workspace);
     T *forward = scratch.take<T>(kCols), *backward = scratch.take<T>(kCols);
     double *sums = scratch.take<double>(kCols);
     for (int64_t i = 0; i < cols; ++i)
       sums[i] = 0;
-    Line<T> biasLine{elements<T>(bias) + col * bias.strides[0], bias.strides[0]};
+    Line<S> biasLine{elements<S>(bias) + col * bias.strides[0], nullptr, bias.strides[0]};
     for (int64_t q = 0; q < queries; ++q) {
       gradLine(line(o, 0), line(gate, q), biasLine, line(dy, q), cols, forward, backward);
 #pragma omp simd
@@ -55,35 +57,34 @@ template <class T> void gradOfBroadcast(const Launch &launch) {
         sums[i] += double(forward[i]);
       line(dgate, q).store(backward, cols);
     }
-    Line<T> out = line(dout, 0);
     for (int64_t i = 0; i < cols; ++i)
-      out.data[i * out.stride] = T(sums[i]);
+      forward[i] = T(sums[i]);
+    line(dout, 0).store(forward, cols);
   });
 }
 
 } // namespace
 
-template <class T> void launchGateGrad(const Launch &launch) {
+template <class S> void launchGateGrad(const Launch &launch) {
   const Operand *o = launch.operands;
   if (o[0].shape[1] != o[3].shape[1])
-    return gradOfBroadcast<T>(launch);
+    return gradOfBroadcast<S>(launch);
   // The bias as a tensor of all rows.
   Operand bias = o[3];
   bias.data = o[2].data;
   bias.strides[0] = bias.strides[1] = 0;
   bias.strides[2] = o[2].strides[0];
-  forEachLine<T, 6>(launch, {&o[0], &o[1], &bias, &o[3], &o[4], &o[5]}, 5, 2,
-                    [](const Line<T> *lines, int64_t n, const Workspace &workspace) {
+  forEachLine<S, 6>(launch, {&o[0], &o[1], &bias, &o[3], &o[4], &o[5]}, 5, 2,
+                    [](const Line<S> *lines, int64_t n, const Workspace &workspace) {
                       ScratchSpace scratch(workspace);
-                      T *forward = scratch.take<T>(kLineLength);
-                      T *backward = scratch.take<T>(kLineLength);
+                      auto *forward = scratch.take<Compute<S>>(kLineLength);
+                      auto *backward = scratch.take<Compute<S>>(kLineLength);
                       gradLine(lines[0], lines[1], lines[2], lines[3], n, forward, backward);
                       lines[4].store(forward, n);
                       lines[5].store(backward, n);
                     });
 }
 
-template void launchGateGrad<float>(const Launch &);
-template void launchGateGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(GateGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

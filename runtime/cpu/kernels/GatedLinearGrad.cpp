@@ -10,28 +10,28 @@
 
 namespace evo::cpu::EVO_CPU_ISA {
 
-template <class T> void launchGatedLinearGrad(const Launch &launch) {
+template <class S> void launchGatedLinearGrad(const Launch &launch) {
+  using T = Compute<S>;
   const Operand *o = launch.operands;
-  forEachLine<T, 6>(launch, {&o[0], &o[1], &o[2], &o[3], &o[4], &o[5]}, 4, o[0].rank - 1,
-                    [&](const Line<T> *lines, int64_t n, const Workspace &workspace) {
-                      const Line<T> &dy = lines[0], &u = lines[1], &g = lines[2],
+  forEachLine<S, 6>(launch, {&o[0], &o[1], &o[2], &o[3], &o[4], &o[5]}, 4, o[0].rank - 1,
+                    [&](const Line<S> *lines, int64_t n, const Workspace &workspace) {
+                      const Line<S> &dy = lines[0], &u = lines[1], &g = lines[2],
                                     &rowScale = lines[3];
                       ScratchSpace scratch(workspace);
                       T *values = scratch.take<T>(kLineLength),
                         *slope = scratch.take<T>(kLineLength);
                       dy.load(values, n);
                       if (rowScale)
-                        multiplyLine(values, rowScale.data, rowScale.stride, n);
+                        multiplyLine(values, rowScale, n);
                       loadLine(slope, values, 1, n);
-                      multiplyLine(slope, u.data, u.stride, n);
-                      gateSlopeLine(slope, g.data, g.stride, n);
-                      gateLine(values, g.data, g.stride, n);
+                      multiplyLine(slope, u, n);
+                      gateSlopeLine(slope, g.stored, g.stride, n);
+                      gateLine(values, g, n);
                       lines[4].store(values, n);
                       lines[5].store(slope, n);
                     });
 }
 
-template void launchGatedLinearGrad<float>(const Launch &);
-template void launchGatedLinearGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(GatedLinearGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -59,13 +59,17 @@ private:
 };
 
 /// What the mask adds to the logits of one batch: inf * (mask[k] - max_k mask[k]).
-template <class T> class MaskTerm {
+template <class S> class MaskTerm {
+  using T = Compute<S>;
+
 public:
   MaskTerm(const Operand &mask, int64_t batch, int64_t keys, double inf)
-      : mask(mask ? elements<T>(mask) + batch * mask.strides[0] : nullptr), stride(mask.strides[1]),
+      : mask(mask ? elements<S>(mask) + batch * mask.strides[0] : nullptr), stride(mask.strides[1]),
         inf(T(inf)) {
-    for (int64_t k = 0; this->mask && k < keys; ++k)
-      largest = k ? larger(largest, this->mask[k * stride]) : this->mask[0];
+    for (int64_t k = 0; this->mask && k < keys; ++k) {
+      T value = widen(this->mask[k * stride]);
+      largest = k ? larger(largest, value) : value;
+    }
   }
   explicit operator bool() const { return mask != nullptr; }
   /// out[i] = the term of key first + i
@@ -77,16 +81,16 @@ public:
   }
 
 private:
-  const T *mask;
+  const S *mask;
   int64_t stride;
   T inf, largest = 0;
 };
 
 /// scores[rows, keys] = scale query key^T + bias + maskTerm; scores has rows of unit stride,
 /// maskTerm may be null and bias absent.
-template <class T>
-void logitsTile(int64_t rows, int64_t keys, int64_t width, T scale, Matrix<const T> query,
-                Matrix<const T> key, Matrix<const T> bias, const T *maskTerm, Matrix<T> scores,
+template <class S, class T>
+void logitsTile(int64_t rows, int64_t keys, int64_t width, T scale, Matrix<const S> query,
+                Matrix<const S> key, Matrix<const S> bias, const T *maskTerm, Matrix<T> scores,
                 const Workspace &workspace) {
   gemm(rows, keys, width, scale, query, key.transposed(), T(0), scores, workspace);
   for (int64_t i = 0; i < rows; ++i) {

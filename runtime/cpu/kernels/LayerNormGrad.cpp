@@ -19,9 +19,10 @@ namespace evo::cpu::EVO_CPU_ISA {
 
 namespace {
 
-/// A row; strides in elements.
-template <class T> struct NormRow {
-  const T *x, *dy, *weight;
+/// A row; strides in elements. X is S, or Compute<S> for one in scratch.
+template <class X, class S> struct NormRow {
+  const X *x, *dy;
+  const S *weight;
   int64_t xStride, dyStride, weightStride, channels;
   bool dense() const { return xStride == 1 && dyStride == 1 && weightStride == 1; }
 };
@@ -37,46 +38,58 @@ template <class T, class F> [[gnu::always_inline]] inline T sumOver(int64_t n, c
   return sum;
 }
 
-template <class T> RowMoments<T> momentsOf(const NormRow<T> &row, double eps) {
+template <class X, class S> RowMoments<Compute<S>> momentsOf(const NormRow<X, S> &row, double eps) {
+  using T = Compute<S>;
   int64_t n = row.channels, stride = row.xStride;
-  const T *x = row.x;
-  T mean = (stride == 1 ? sumOver<T>(n, [&](int64_t i) { return x[i]; })
-                        : sumOver<T>(n, [&](int64_t i) { return x[i * stride]; })) /
+  const X *x = row.x;
+  T mean = (stride == 1 ? sumOver<T>(n, [&](int64_t i) { return widen(x[i]); })
+                        : sumOver<T>(n, [&](int64_t i) { return widen(x[i * stride]); })) /
            T(n);
-  auto square = [mean](T value) { return (value - mean) * (value - mean); };
+  auto square = [mean](X value) { return (widen(value) - mean) * (widen(value) - mean); };
   T variance = (stride == 1 ? sumOver<T>(n, [&](int64_t i) { return square(x[i]); })
                             : sumOver<T>(n, [&](int64_t i) { return square(x[i * stride]); })) /
                T(n);
   return {mean, T(1) / T(sqrt(variance + T(eps)))};
 }
 
+/// A line of x's type.
+template <class X> struct GradLine {
+  X *data = nullptr;
+  int64_t stride = 0;
+  explicit operator bool() const { return data != nullptr; }
+};
+
 /// dx may be dy or the residual, which may be null.
-template <class T>
-void gradRow(const NormRow<T> &row, RowMoments<T> moments, Line<const T> residual, Line<T> dx) {
-  T mean = moments.mean, rstd = moments.rstd;
+template <class X, class S>
+void gradRow(const NormRow<X, S> &row, RowMoments<Compute<S>> moments, GradLine<const X> residual,
+             GradLine<X> dx) {
+  using T = Compute<S>;
+  auto mean = moments.mean, rstd = moments.rstd; // OpenMP captures no structured binding
   int64_t n = row.channels;
   auto pass = [&](int64_t xs, int64_t dys, int64_t ws, int64_t rs, int64_t dxs)
       __attribute__((always_inline)) {
-    const T *x = row.x, *dy = row.dy, *weight = row.weight;
+    const X *x = row.x, *dy = row.dy;
+    const S *weight = row.weight;
     T sum = 0, product = 0;
 #pragma omp simd reduction(+ : sum, product)
     for (int64_t i = 0; i < n; ++i) {
-      T e = dy[i * dys] * weight[i * ws];
+      T e = widen(dy[i * dys]) * widen(weight[i * ws]);
       sum += e;
-      product += e * ((x[i * xs] - mean) * rstd);
+      product += e * ((widen(x[i * xs]) - mean) * rstd);
     }
     sum /= T(n), product /= T(n);
     auto grad = [&](int64_t i) __attribute__((always_inline)) {
-      return rstd * (dy[i * dys] * weight[i * ws] - sum - (x[i * xs] - mean) * rstd * product);
+      return rstd * (widen(dy[i * dys]) * widen(weight[i * ws]) - sum -
+                     (widen(x[i * xs]) - mean) * rstd * product);
     };
     if (residual) {
 #pragma omp simd
       for (int64_t i = 0; i < n; ++i)
-        dx.data[i * dxs] = residual.data[i * rs] + grad(i);
+        dx.data[i * dxs] = rounded<X>(widen(residual.data[i * rs]) + grad(i));
     } else {
 #pragma omp simd
       for (int64_t i = 0; i < n; ++i)
-        dx.data[i * dxs] = grad(i);
+        dx.data[i * dxs] = rounded<X>(grad(i));
     }
   };
   if (row.dense() && dx.stride == 1 && (!residual || residual.stride == 1))
@@ -86,16 +99,16 @@ void gradRow(const NormRow<T> &row, RowMoments<T> moments, Line<const T> residua
 }
 
 /// Adds a row's channels [first, first + n) to the sums.
-template <class T>
-void sumRow(const NormRow<T> &row, RowMoments<T> moments, int64_t first, int64_t n,
+template <class X, class S>
+void sumRow(const NormRow<X, S> &row, RowMoments<Compute<S>> moments, int64_t first, int64_t n,
             double *__restrict weightSums, double *__restrict biasSums) {
-  T mean = moments.mean, rstd = moments.rstd;
-  const T *x = row.x + first * row.xStride, *dy = row.dy + first * row.dyStride;
+  auto mean = moments.mean, rstd = moments.rstd; // OpenMP captures no structured binding
+  const X *x = row.x + first * row.xStride, *dy = row.dy + first * row.dyStride;
   auto pass = [&](int64_t xs, int64_t dys) __attribute__((always_inline)) {
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) {
-      double slope = double(dy[i * dys]);
-      weightSums[i] += slope * double((x[i * xs] - mean) * rstd);
+      double slope = double(widen(dy[i * dys]));
+      weightSums[i] += slope * double((widen(x[i * xs]) - mean) * rstd);
       biasSums[i] += slope;
     }
   };
@@ -103,44 +116,52 @@ void sumRow(const NormRow<T> &row, RowMoments<T> moments, int64_t first, int64_t
 }
 
 /// The rows of one tile.
-template <class T> struct NormTile {
-  Matrix<const T> x, dy, residual;
-  Matrix<T> dx; ///< null in the passes that leave it alone
-  const T *weight;
+template <class X, class S> struct NormTile {
+  Matrix<const X> x, dy, residual;
+  Matrix<X> dx; ///< null in the passes that leave it alone
+  const S *weight;
   int64_t weightStride, channels, rows;
   double eps;
 };
 
 /// Stores dx and adds channels [first, first + n) to the slot, dweight's sums first.
-template <class T> void gradRows(const NormTile<T> &tile, int64_t first, int64_t n, double *slot) {
+template <class X, class S>
+void gradRows(const NormTile<X, S> &tile, int64_t first, int64_t n, double *slot) {
   for (int64_t i = 0; i < tile.rows; ++i) {
-    NormRow<T> row{tile.x.at(i, 0),   tile.dy.at(i, 0),  tile.weight,  tile.x.colStride,
-                   tile.dy.colStride, tile.weightStride, tile.channels};
-    RowMoments<T> moments = momentsOf(row, tile.eps);
+    NormRow<X, S> row{tile.x.at(i, 0),   tile.dy.at(i, 0),  tile.weight,  tile.x.colStride,
+                      tile.dy.colStride, tile.weightStride, tile.channels};
+    RowMoments<Compute<S>> moments = momentsOf(row, tile.eps);
     sumRow(row, moments, first, n, slot, slot + n);
     if (!tile.dx)
       continue;
-    Line<const T> residual{};
+    GradLine<const X> residual{};
     if (tile.residual)
       residual = {tile.residual.at(i, 0), tile.residual.colStride};
-    gradRow(row, moments, residual, {tile.dx.at(i, 0), tile.dx.colStride});
+    gradRow(row, moments, residual, GradLine<X>{tile.dx.at(i, 0), tile.dx.colStride});
   }
 }
 
 /// The same with rows gathered in scratch, where dx takes the place of dy and the residual that of
 /// x.
-template <class T>
-void gradGathered(const NormTile<T> &tile, int64_t first, int64_t n, double *slot,
+template <class S>
+void gradGathered(const NormTile<S, S> &tile, int64_t first, int64_t n, double *slot,
                   const Workspace &workspace) {
+  using T = Compute<S>;
   ScratchSpace scratch(workspace);
   int64_t rows = tile.rows, channels = tile.channels;
   Matrix<T> x{scratch.take<T>(rows * channels), channels, 1};
   Matrix<T> dy{scratch.take<T>(rows * channels), channels, 1};
   copyMatrix(x, tile.x, rows, channels);
   copyMatrix(dy, tile.dy, rows, channels);
-  NormTile<T> dense = tile;
-  dense.x = x.asConst(), dense.dy = dy.asConst(), dense.residual = {};
-  dense.dx = tile.dx ? dy : Matrix<T>{};
+  NormTile<T, S> dense{x.asConst(),
+                       dy.asConst(),
+                       {},
+                       tile.dx ? dy : Matrix<T>{},
+                       tile.weight,
+                       tile.weightStride,
+                       tile.channels,
+                       rows,
+                       tile.eps};
   gradRows(dense, first, n, slot);
   if (tile.dx && tile.residual) {
     copyMatrix(x, tile.residual, rows, channels);
@@ -152,7 +173,8 @@ void gradGathered(const NormTile<T> &tile, int64_t first, int64_t n, double *slo
 
 } // namespace
 
-template <class T> void launchLayerNormGrad(const Launch &launch) {
+template <class S> void launchLayerNormGrad(const Launch &launch) {
+  using T = Compute<S>;
   const Operand &x = launch.operands[0], &weight = launch.operands[1], &dy = launch.operands[2];
   const Operand &residual = launch.operands[3], &dx = launch.operands[6];
   const Operand &dweight = launch.operands[7], &dbias = launch.operands[8];
@@ -165,7 +187,7 @@ template <class T> void launchLayerNormGrad(const Launch &launch) {
   int xs = space.add(x), dys = space.add(dy), residuals = space.add(residual), dxs = space.add(dx);
   space.merge();
   constexpr int64_t kElements = kTaskScratchBytes / 2 / int64_t(sizeof(T)) - 64, kRows = 64;
-  bool gathers = (stride(x) != 1 || stride(dy) != 1 || stride(dx) != 1 ||
+  bool gathers = (kRounds<S> || stride(x) != 1 || stride(dy) != 1 || stride(dx) != 1 ||
                   (residual && stride(residual) != 1)) &&
                  channels <= kElements;
   int64_t tileRows = gathers ? smaller(kRows, kElements / larger<int64_t>(channels, 1)) : kRows;
@@ -180,17 +202,18 @@ template <class T> void launchLayerNormGrad(const Launch &launch) {
         slot[i] = 0;
       for (int64_t i = partials.first(chunk); i < partials.end(chunk); ++i) {
         Tile at = grid.at(i);
-        NormTile<T> tile{space.matrix<T>(x, xs, at.outer, stride(x)).asConst().block(at.row, 0),
-                         space.matrix<T>(dy, dys, at.outer, stride(dy)).asConst().block(at.row, 0),
-                         space.matrix<T>(residual, residuals, at.outer, stride(residual))
-                             .asConst()
-                             .block(at.row, 0),
-                         space.matrix<T>(dx, dxs, at.outer, stride(dx)).block(at.row, 0),
-                         elements<T>(weight),
-                         weight.strides[0],
-                         channels,
-                         at.rows,
-                         launch.attributes->eps};
+        NormTile<S, S> tile{
+            space.matrix<S>(x, xs, at.outer, stride(x)).asConst().block(at.row, 0),
+            space.matrix<S>(dy, dys, at.outer, stride(dy)).asConst().block(at.row, 0),
+            space.matrix<S>(residual, residuals, at.outer, stride(residual))
+                .asConst()
+                .block(at.row, 0),
+            space.matrix<S>(dx, dxs, at.outer, stride(dx)).block(at.row, 0),
+            elements<S>(weight),
+            weight.strides[0],
+            channels,
+            at.rows,
+            launch.attributes->eps};
         if (first > 0)
           tile.dx = {};
         gathers ? gradGathered(tile, first, n, slot, workspace) : gradRows(tile, first, n, slot);
@@ -207,7 +230,6 @@ template <class T> void launchLayerNormGrad(const Launch &launch) {
   }
 }
 
-template void launchLayerNormGrad<float>(const Launch &);
-template void launchLayerNormGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(LayerNormGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -18,60 +18,60 @@ namespace {
 constexpr int64_t kTileRows = 256, kTileCols = 256;
 
 /// x [rows, k], weight^T [k, cols], y [rows, cols], all of one tile.
-template <class T>
-void linearTile(int64_t rows, int64_t cols, int64_t k, Matrix<const T> x, Matrix<const T> weight,
-                Epilogue<T> epilogue, Matrix<T> y, const Workspace &workspace) {
+template <class S>
+void linearTile(int64_t rows, int64_t cols, int64_t k, Matrix<const S> x, Matrix<const S> weight,
+                Epilogue<S> epilogue, Matrix<S> y, const Workspace &workspace) {
+  using T = Compute<S>;
   bool direct = takesProducts(y, rows, cols);
-  Matrix<const T> residual = epilogue.residual;
-  if (direct && residual && epilogue.addsOnlyResidual()) {
-    if (residual.data != y.data)
-      copyMatrix(y, residual, rows, cols);
-    gemm(rows, cols, k, T(1), x, weight, T(1), y, workspace);
-    epilogue.residual = {};
-    if (epilogue.bias)
-      epilogue.apply(y, y, rows, cols);
-    return;
-  }
+  Matrix<const S> residual = epilogue.residual;
+  if constexpr (!kRounds<S>)
+    if (direct && residual && epilogue.addsOnlyResidual()) {
+      if (residual.data != y.data)
+        copyMatrix(y, residual, rows, cols);
+      gemm(rows, cols, k, T(1), x, weight, T(1), y, workspace);
+      epilogue.residual = {};
+      if (epilogue.bias)
+        epilogue.apply(y, y, rows, cols);
+      return;
+    }
   bool inPlace = residual && residual.data == y.data;
-  Matrix<T> product = y;
-  if (!direct || inPlace)
-    product = scratchLike(ScratchSpace(workspace).take<T>(rows * cols), y, rows, cols);
+  ScratchSpace scratch(workspace);
+  Matrix<T> product = productOf(y, direct && !inPlace, rows, cols, scratch);
   gemm(rows, cols, k, T(1), x, weight, T(0), product, workspace);
   epilogue.apply(product, y, rows, cols);
 }
 
 } // namespace
 
-template <class T> void launchLinear(const Launch &launch) {
+template <class S> void launchLinear(const Launch &launch) {
   const Operand &x = launch.operands[0], &weight = launch.operands[1], &bias = launch.operands[2];
   const Operand &rowScale = launch.operands[3], &gate = launch.operands[4];
   const Operand &residual = launch.operands[5], &y = launch.operands[6];
-  static_assert(kTileRows * kTileCols * sizeof(T) <= kKernelScratchBytes);
+  static_assert(kTileRows * kTileCols * sizeof(Compute<S>) <= kKernelScratchBytes);
   int leading = x.rank - 1;
   int64_t k = x.shape[leading], n = y.shape[leading];
   RowSpace space(x, leading);
   int xs = space.add(x), scales = space.add(rowScale), gates = space.add(gate);
   int residuals = space.add(residual), ys = space.add(y);
   space.merge();
-  Matrix<const T> weightT{elements<T>(weight), weight.strides[1], weight.strides[0]};
+  Matrix<const S> weightT{elements<S>(weight), weight.strides[1], weight.strides[0]};
   forEachTile(
       launch, space, n, kTileRows, kTileCols, [&](const Tile &tile, const Workspace &workspace) {
-        Epilogue<T> epilogue{
-            {elements<T>(bias), 0, bias.strides[0]},
-            space.matrix<T>(gate, gates, tile.outer, gate.strides[leading]).asConst(),
-            space.matrix<T>(rowScale, scales, tile.outer, 0).asConst(),
-            space.matrix<T>(residual, residuals, tile.outer, residual.strides[leading]).asConst(),
+        Epilogue<S> epilogue{
+            {elements<S>(bias), 0, bias.strides[0]},
+            {space.matrix<S>(gate, gates, tile.outer, gate.strides[leading]), {}},
+            space.either<S>(rowScale, scales, tile.outer, 0),
+            space.matrix<S>(residual, residuals, tile.outer, residual.strides[leading]).asConst(),
             launch.attributes->activation == plan::Activation::Relu};
         linearTile(
             tile.rows, tile.cols, k,
-            space.matrix<T>(x, xs, tile.outer, x.strides[leading]).asConst().block(tile.row, 0),
+            space.matrix<S>(x, xs, tile.outer, x.strides[leading]).asConst().block(tile.row, 0),
             weightT.block(0, tile.col), epilogue.block(tile.row, tile.col),
-            space.matrix<T>(y, ys, tile.outer, y.strides[leading]).block(tile.row, tile.col),
+            space.matrix<S>(y, ys, tile.outer, y.strides[leading]).block(tile.row, tile.col),
             workspace);
       });
 }
 
-template void launchLinear<float>(const Launch &);
-template void launchLinear<double>(const Launch &);
+EVO_CPU_INSTANTIATE(Linear)
 
 } // namespace evo::cpu::EVO_CPU_ISA

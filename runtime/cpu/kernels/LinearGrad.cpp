@@ -9,34 +9,34 @@
 
 namespace evo::cpu::EVO_CPU_ISA {
 
-template <class T> void launchLinearGrad(const Launch &launch) {
+template <class S> void launchLinearGrad(const Launch &launch) {
+  using T = Compute<S>;
   const Operand *o = launch.operands;
   bool relu = launch.attributes->activation == plan::Activation::Relu;
-  forEachLine<T, 6>(
+  forEachLine<S, 6>(
       launch, {&o[0], &o[1], &o[2], &o[3], &o[4], &o[5]}, 4, o[0].rank - 1,
-      [&](const Line<T> *lines, int64_t n, const Workspace &workspace) {
-        const Line<T> &dy = lines[0], &h = lines[1], &rowScale = lines[2], &gate = lines[3];
-        const Line<T> &du = lines[4], &dgate = lines[5];
+      [&](const Line<S> *lines, int64_t n, const Workspace &workspace) {
+        const Line<S> &dy = lines[0], &h = lines[1], &rowScale = lines[2], &gate = lines[3];
+        const Line<S> &du = lines[4], &dgate = lines[5];
         ScratchSpace scratch(workspace);
         T *values = scratch.take<T>(kLineLength), *slope = scratch.take<T>(kLineLength);
         dy.load(values, n);
         if (rowScale)
-          multiplyLine(values, rowScale.data, rowScale.stride, n);
+          multiplyLine(values, rowScale, n);
         if (dgate) {
           loadLine(slope, values, 1, n);
-          multiplyLine(slope, h.data, h.stride, n);
-          gateSlopeLine(slope, gate.data, gate.stride, n);
+          multiplyLine(slope, h, n);
+          gateSlopeLine(slope, gate.stored, gate.stride, n);
           dgate.store(slope, n);
         }
         if (gate)
-          gateLine(values, gate.data, gate.stride, n);
+          gateLine(values, gate, n);
         if (relu)
-          zipLine(values, h.data, h.stride, n, [](T a, T b) { return b > T(0) ? a : T(0); });
+          zipLine(values, h.stored, h.stride, n, [](T a, T b) { return b > T(0) ? a : T(0); });
         du.store(values, n);
       });
 }
 
-template void launchLinearGrad<float>(const Launch &);
-template void launchLinearGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(LinearGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

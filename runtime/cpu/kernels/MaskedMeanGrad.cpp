@@ -8,7 +8,8 @@
 
 namespace evo::cpu::EVO_CPU_ISA {
 
-template <class T> void launchMaskedMeanGrad(const Launch &launch) {
+template <class S> void launchMaskedMeanGrad(const Launch &launch) {
+  using T = Compute<S>;
   const Operand &dy = launch.operands[0], &mask = launch.operands[1];
   const Operand &residual = launch.operands[2], &dx = launch.operands[3];
   int64_t queries = dx.shape[1], channels = dx.shape[2];
@@ -18,11 +19,12 @@ template <class T> void launchMaskedMeanGrad(const Launch &launch) {
     int64_t b = task / colTiles, col = task % colTiles * kCols;
     int64_t cols = smaller(kCols, channels - col);
     auto lineOf = [&](const Operand &operand, int64_t q) {
-      return elements<T>(operand) + b * operand.strides[0] + q * operand.strides[1] +
+      return elements<S>(operand) + b * operand.strides[0] + q * operand.strides[1] +
              col * operand.strides[2];
     };
     auto weightOf = [&](int64_t q) {
-      return mask ? double(elements<T>(mask)[b * mask.strides[0] + q * mask.strides[1]]) : 1.0;
+      return mask ? double(widen(elements<S>(mask)[b * mask.strides[0] + q * mask.strides[1]]))
+                  : 1.0;
     };
     double total = launch.attributes->eps;
     for (int64_t q = 0; q < queries; ++q)
@@ -39,7 +41,6 @@ template <class T> void launchMaskedMeanGrad(const Launch &launch) {
   });
 }
 
-template void launchMaskedMeanGrad<float>(const Launch &);
-template void launchMaskedMeanGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(MaskedMeanGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

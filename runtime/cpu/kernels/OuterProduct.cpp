@@ -10,19 +10,22 @@ namespace evo::cpu::EVO_CPU_ISA {
 namespace {
 
 /// Stores a tile to its place in o.
-template <class T>
-void storeOuter(const T *tile, const Operand &o, int64_t allD, Range i, Range j, Range c, Range d) {
+template <class S>
+void storeOuter(const Compute<S> *tile, const Operand &o, int64_t allD, Range i, Range j, Range c,
+                Range d) {
   for (int64_t row = 0; row < i.count * j.count; ++row) {
-    T *out = elements<T>(o) + (i.first + row / j.count) * o.strides[0] +
+    S *out = elements<S>(o) + (i.first + row / j.count) * o.strides[0] +
              (j.first + row % j.count) * o.strides[1] + (c.first * allD + d.first) * o.strides[2];
-    copyMatrix(Matrix<T>{out, allD * o.strides[2], o.strides[2]},
-               Matrix<const T>{tile + row * c.count * d.count, d.count, 1}, c.count, d.count);
+    copyMatrix(Matrix<S>{out, allD * o.strides[2], o.strides[2]},
+               Matrix<const Compute<S>>{tile + row * c.count * d.count, d.count, 1}, c.count,
+               d.count);
   }
 }
 
 } // namespace
 
-template <class T> void launchOuterProduct(const Launch &launch) {
+template <class S> void launchOuterProduct(const Launch &launch) {
+  using T = Compute<S>;
   const Operand &a = launch.operands[0], &b = launch.operands[1], &o = launch.operands[2];
   int64_t allI = a.shape[1], allJ = b.shape[1], allC = a.shape[2], allD = b.shape[2];
   if (o.shape[2] == 0)
@@ -42,12 +45,11 @@ template <class T> void launchOuterProduct(const Launch &launch) {
                 Range i = range(task / dTiles / cTiles / jTiles, tiling.i, allI);
                 ScratchSpace space(workspace);
                 OuterScratch<T> scratch(space, tiling);
-                outerTile(a, b, i, j, c, d, scratch, workspace);
-                storeOuter(scratch.tile, o, allD, i, j, c, d);
+                outerTile<S>(a, b, i, j, c, d, scratch, workspace);
+                storeOuter<S>(scratch.tile, o, allD, i, j, c, d);
               });
 }
 
-template void launchOuterProduct<float>(const Launch &);
-template void launchOuterProduct<double>(const Launch &);
+EVO_CPU_INSTANTIATE(OuterProduct)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -15,15 +15,16 @@ namespace evo::cpu::EVO_CPU_ISA {
 namespace {
 
 /// dout with the axes of one side first: [i, j, c, d] or [j, i, d, c].
-template <class T> struct OuterView {
-  const T *data;
+template <class S> struct OuterView {
+  const S *data;
   int64_t i, j, c, d; ///< strides
 };
 
-/// out[s,i,c] = accumulator[s,i,c] + sum_{j,d} dout[i,j,c,d] other[s,j,d]
-template <class T>
-void contract(const Launch &launch, OuterView<T> dout, const Operand &other,
+/// out[s,i,c] = accumulator[s,i,c] + sum_{j,d} dout[i,j,c,d] other[s,j,d], of element type Out.
+template <class Out, class S>
+void contract(const Launch &launch, OuterView<S> dout, const Operand &other,
               const Operand &accumulator, const Operand &out) {
+  using T = Compute<S>;
   constexpr int64_t kDepth = 128; // rows of s a task
   int64_t depth = out.shape[0], allI = out.shape[1], allC = out.shape[2];
   int64_t allJ = other.shape[1], allD = other.shape[2];
@@ -47,16 +48,16 @@ void contract(const Launch &launch, OuterView<T> dout, const Operand &other,
     for (int64_t l = 0; l < s.count * rows; ++l)
       sums[l] = 0;
     if (accumulator)
-      packOuter(sums, accumulator, s, i, c);
+      packOuter<Out>(sums, accumulator, s, i, c);
     for (int64_t jFirst = 0; jFirst < allJ; jFirst += tiling.j)
       for (int64_t dFirst = 0; dFirst < allD; dFirst += tiling.d) {
         Range j = range(jFirst, tiling.j, allJ), d = range(dFirst, tiling.d, allD);
         int64_t cols = j.count * d.count;
-        packOuter(right, other, s, j, d);
+        packOuter<S>(right, other, s, j, d);
         for (int64_t ii = 0; ii < i.count; ++ii)
           for (int64_t jj = 0; jj < j.count; ++jj)
             copyMatrix(Matrix<T>{box + ii * c.count * cols + jj * d.count, cols, 1},
-                       Matrix<const T>{dout.data + (i.first + ii) * dout.i +
+                       Matrix<const S>{dout.data + (i.first + ii) * dout.i +
                                            (j.first + jj) * dout.j + c.first * dout.c +
                                            d.first * dout.d,
                                        dout.c, dout.d},
@@ -65,27 +66,26 @@ void contract(const Launch &launch, OuterView<T> dout, const Operand &other,
              Matrix<const T>{box, 1, cols}, T(1), Matrix<T>{sums, rows, 1}, workspace);
       }
     for (int64_t row = 0; row < s.count; ++row)
-      copyMatrix(Matrix<T>{elements<T>(out) + (s.first + row) * out.strides[0] +
-                               i.first * out.strides[1] + c.first * out.strides[2],
-                           out.strides[1], out.strides[2]},
+      copyMatrix(Matrix<Out>{elements<Out>(out) + (s.first + row) * out.strides[0] +
+                                 i.first * out.strides[1] + c.first * out.strides[2],
+                             out.strides[1], out.strides[2]},
                  Matrix<const T>{sums + row * rows, c.count, 1}, i.count, c.count);
   });
 }
 
 } // namespace
 
-template <class T> void launchOuterProductGrad(const Launch &launch) {
+template <class S> void launchOuterProductGrad(const Launch &launch) {
   const Operand &a = launch.operands[0], &b = launch.operands[1], &dout = launch.operands[2];
   const int64_t *stride = dout.strides;
-  const T *data = elements<T>(dout);
+  const S *data = elements<S>(dout);
   int64_t d = b.shape[2];
-  contract<T>(launch, {data, stride[0], stride[1], d * stride[2], stride[2]}, b, {},
+  contract<S>(launch, OuterView<S>{data, stride[0], stride[1], d * stride[2], stride[2]}, b, {},
               launch.operands[4]);
-  contract<T>(launch, {data, stride[1], stride[0], stride[2], d * stride[2]}, a, launch.operands[3],
-              launch.operands[5]);
+  contract<Compute<S>>(launch, OuterView<S>{data, stride[1], stride[0], stride[2], d * stride[2]},
+                       a, launch.operands[3], launch.operands[5]);
 }
 
-template void launchOuterProductGrad<float>(const Launch &);
-template void launchOuterProductGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(OuterProductGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

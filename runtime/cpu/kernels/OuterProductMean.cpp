@@ -18,9 +18,9 @@ namespace {
 constexpr int64_t kTileCols = 128;
 
 /// sums[(i,j), n] (+)= tile[(i,j), (c,d)] weight[n, (c,d)]^T; weightT is [(c,d), n] of all c and d.
-template <class T>
+template <class S, class T>
 void projectTile(int64_t rows, int64_t cols, Range c, Range d, int64_t allD, const T *tile,
-                 Matrix<const T> weightT, bool first, T *sums, const Workspace &workspace) {
+                 Matrix<const S> weightT, bool first, T *sums, const Workspace &workspace) {
   Matrix<const T> outer{tile, c.count * d.count, 1};
   Matrix<T> out{sums, cols, 1};
   if (d.count == allD) {
@@ -36,7 +36,8 @@ void projectTile(int64_t rows, int64_t cols, Range c, Range d, int64_t allD, con
 
 } // namespace
 
-template <class T> void launchOuterProductMean(const Launch &launch) {
+template <class S> void launchOuterProductMean(const Launch &launch) {
+  using T = Compute<S>;
   const Operand &a = launch.operands[0], &b = launch.operands[1], &weight = launch.operands[2];
   const Operand &bias = launch.operands[3], &rowScale = launch.operands[4];
   const Operand &residual = launch.operands[5], &y = launch.operands[6];
@@ -46,12 +47,18 @@ template <class T> void launchOuterProductMean(const Launch &launch) {
     return;
   OuterTiling tiling(allI, allJ, allC, allD, sizeof(T));
   int64_t jTiles = ceilDiv(allJ, tiling.j);
-  Matrix<const T> weightT{elements<T>(weight), weight.strides[1], weight.strides[0]};
+  Matrix<const S> weightT{elements<S>(weight), weight.strides[1], weight.strides[0]};
   auto rowOf = [](const Operand &operand, int64_t i, int64_t j) {
     return operand
-               ? Matrix<T>{elements<T>(operand) + i * operand.strides[0] + j * operand.strides[1],
+               ? Matrix<S>{elements<S>(operand) + i * operand.strides[0] + j * operand.strides[1],
                            operand.strides[1], operand.strides[2]}
-               : Matrix<T>{};
+               : Matrix<S>{};
+  };
+  auto scaleOf = [&rowScale](int64_t i, int64_t j) {
+    int64_t at = i * rowScale.strides[0] + j * rowScale.strides[1], stride = rowScale.strides[1];
+    if (isStatistic<S>(rowScale))
+      return EitherMatrix<S>{{}, {elements<T>(rowScale) + at, stride, 0}};
+    return EitherMatrix<S>{{elements<S>(rowScale) + at, stride, 0}, {}};
   };
   forEachTask(
       launch, ceilDiv(allI, tiling.i) * jTiles, [&](int64_t task, const Workspace &workspace) {
@@ -68,15 +75,14 @@ template <class T> void launchOuterProductMean(const Launch &launch) {
             for (int64_t d = 0; d < allD; d += tiling.d) {
               Range cs{c, smaller(tiling.c, allC - c)}, ds{d, smaller(tiling.d, allD - d)};
               if (!oneTile || n == 0)
-                outerTile(a, b, i, j, cs, ds, scratch, workspace);
+                outerTile<S>(a, b, i, j, cs, ds, scratch, workspace);
               projectTile(rows, cols, cs, ds, allD, scratch.tile, weightT.block(0, n),
                           c == 0 && d == 0, sums, workspace);
             }
           for (int64_t ii = 0; ii < i.count; ++ii) {
-            Matrix<T> scale = rowOf(rowScale, i.first + ii, j.first);
-            Epilogue<T> epilogue{{elements<T>(bias), 0, bias.strides[0]},
+            Epilogue<S> epilogue{{elements<S>(bias), 0, bias.strides[0]},
                                  {},
-                                 {scale.data, scale.rowStride, 0},
+                                 scaleOf(i.first + ii, j.first),
                                  rowOf(residual, i.first + ii, j.first).asConst()};
             epilogue.block(0, n).apply(Matrix<T>{sums + ii * j.count * cols, cols, 1},
                                        rowOf(y, i.first + ii, j.first).block(0, n), j.count, cols);
@@ -85,7 +91,6 @@ template <class T> void launchOuterProductMean(const Launch &launch) {
       });
 }
 
-template void launchOuterProductMean<float>(const Launch &);
-template void launchOuterProductMean<double>(const Launch &);
+EVO_CPU_INSTANTIATE(OuterProductMean)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -7,10 +7,11 @@
 
 namespace evo::cpu::EVO_CPU_ISA {
 
-template <class T> void launchOuterProductNorm(const Launch &launch) {
+template <class S> void launchOuterProductNorm(const Launch &launch) {
+  using T = Compute<S>;
   const Operand &maskI = launch.operands[0], &maskJ = launch.operands[1], &y = launch.operands[2];
-  Matrix<const T> a{elements<T>(maskI), maskI.strides[1], maskI.strides[0]}; // [i, s]
-  Matrix<const T> b{elements<T>(maskJ), maskJ.strides[0], maskJ.strides[1]}; // [s, j]
+  Matrix<const S> a{elements<S>(maskI), maskI.strides[1], maskI.strides[0]}; // [i, s]
+  Matrix<const S> b{elements<S>(maskJ), maskJ.strides[0], maskJ.strides[1]}; // [s, j]
   Matrix<T> out{elements<T>(y), y.strides[0], y.strides[1]};
   T eps = T(launch.attributes->eps);
   constexpr int64_t kTile = 128;
@@ -30,7 +31,6 @@ template <class T> void launchOuterProductNorm(const Launch &launch) {
               });
 }
 
-template void launchOuterProductNorm<float>(const Launch &);
-template void launchOuterProductNorm<double>(const Launch &);
+EVO_CPU_INSTANTIATE(OuterProductNorm)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -41,26 +41,27 @@ template <class T> struct OuterScratch {
 };
 
 /// packed[s, (i,c)] = source[s,i,c] for a box of it.
-template <class T> void packOuter(T *packed, const Operand &source, Range s, Range i, Range c) {
-  const T *data = elements<T>(source);
+template <class S, class T>
+void packOuter(T *packed, const Operand &source, Range s, Range i, Range c) {
+  const S *data = elements<S>(source);
   const int64_t *stride = source.strides;
   for (int64_t row = 0; row < s.count; ++row)
     copyMatrix(Matrix<T>{packed + row * i.count * c.count, c.count, 1},
-               Matrix<const T>{data + (s.first + row) * stride[0] + i.first * stride[1] +
+               Matrix<const S>{data + (s.first + row) * stride[0] + i.first * stride[1] +
                                    c.first * stride[2],
                                stride[1], stride[2]},
                i.count, c.count);
 }
 
 /// scratch.tile[(i,j), (c,d)] = sum_s a[s,i,c] b[s,j,d]
-template <class T>
+template <class S, class T>
 void outerTile(const Operand &a, const Operand &b, Range i, Range j, Range c, Range d,
                const OuterScratch<T> &scratch, const Workspace &workspace) {
   int64_t rows = i.count * c.count, cols = j.count * d.count, depth = a.shape[0];
   for (int64_t s = 0; s < larger<int64_t>(depth, 1); s += kOuterDepth) {
     Range block{s, smaller(kOuterDepth, depth - s)};
-    packOuter(scratch.a, a, block, i, c);
-    packOuter(scratch.b, b, block, j, d);
+    packOuter<S>(scratch.a, a, block, i, c);
+    packOuter<S>(scratch.b, b, block, j, d);
     gemm(rows, cols, block.count, T(1), Matrix<const T>{scratch.a, 1, rows},
          Matrix<const T>{scratch.b, cols, 1}, s ? T(1) : T(0), Matrix<T>{scratch.product, cols, 1},
          workspace);

@@ -16,6 +16,11 @@ template <class T> T *elements(const Operand &operand) {
   return reinterpret_cast<T *>(operand.data);
 }
 
+/// Whether an operand that may be of either type has the statistics' and not that of S.
+template <class S> bool isStatistic(const Operand &operand) {
+  return kRounds<S> && operand.type == plan::DType::F32;
+}
+
 /// Calls body(i, workspace) for i in [0, count) on the pool.
 template <class Body> void forEachTask(const Launch &launch, int64_t count, const Body &body) {
   launch.pool->run(
@@ -84,6 +89,15 @@ public:
         outerIndex /= extent[d];
       }
     return {elements<T>(operand) + offset, rowAxis < 0 ? 0 : stride[number][rowAxis], colStride};
+  }
+
+  /// The same for an operand that may be a statistic.
+  template <class S>
+  EitherMatrix<S> either(const Operand &operand, int number, int64_t outerIndex,
+                         int64_t colStride) const {
+    if (isStatistic<S>(operand))
+      return {{}, matrix<Compute<S>>(operand, number, outerIndex, colStride)};
+    return {matrix<S>(operand, number, outerIndex, colStride), {}};
   }
 
 private:

@@ -9,21 +9,21 @@ namespace evo::cpu::EVO_CPU_ISA {
 
 namespace {
 
-template <class T>
-[[gnu::always_inline]] inline void gradLine(const T *y, int64_t ys, const T *dy, int64_t dys, T *dx,
+template <class S>
+[[gnu::always_inline]] inline void gradLine(const S *y, int64_t ys, const S *dy, int64_t dys, S *dx,
                                             int64_t dxs, int64_t n) {
-  T sum = 0;
+  Compute<S> sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (int64_t i = 0; i < n; ++i)
-    sum += y[i * ys] * dy[i * dys];
+    sum += widen(y[i * ys]) * widen(dy[i * dys]);
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i)
-    dx[i * dxs] = y[i * ys] * (dy[i * dys] - sum);
+    dx[i * dxs] = rounded<S>(widen(y[i * ys]) * (widen(dy[i * dys]) - sum));
 }
 
 } // namespace
 
-template <class T> void launchSoftmaxGrad(const Launch &launch) {
+template <class S> void launchSoftmaxGrad(const Launch &launch) {
   const Operand &y = launch.operands[0], &dy = launch.operands[1], &dx = launch.operands[2];
   int leading = y.rank - 1;
   int64_t n = y.shape[leading];
@@ -37,20 +37,19 @@ template <class T> void launchSoftmaxGrad(const Launch &launch) {
   bool dense = yStride == 1 && dyStride == 1 && dxStride == 1;
   forEachTile(launch, space, 1, larger<int64_t>(1, smaller<int64_t>(64, 16384 / n)), 1,
               [&](const Tile &tile, const Workspace &) {
-                Matrix<T> weights = space.matrix<T>(y, ys, tile.outer, yStride);
-                Matrix<T> in = space.matrix<T>(dy, dys, tile.outer, dyStride);
-                Matrix<T> out = space.matrix<T>(dx, dxs, tile.outer, dxStride);
+                Matrix<S> weights = space.matrix<S>(y, ys, tile.outer, yStride);
+                Matrix<S> in = space.matrix<S>(dy, dys, tile.outer, dyStride);
+                Matrix<S> out = space.matrix<S>(dx, dxs, tile.outer, dxStride);
                 for (int64_t i = tile.row; i < tile.row + tile.rows; ++i) {
                   if (dense)
-                    gradLine<T>(weights.at(i, 0), 1, in.at(i, 0), 1, out.at(i, 0), 1, n);
+                    gradLine<S>(weights.at(i, 0), 1, in.at(i, 0), 1, out.at(i, 0), 1, n);
                   else
-                    gradLine<T>(weights.at(i, 0), yStride, in.at(i, 0), dyStride, out.at(i, 0),
+                    gradLine<S>(weights.at(i, 0), yStride, in.at(i, 0), dyStride, out.at(i, 0),
                                 dxStride, n);
                 }
               });
 }
 
-template void launchSoftmaxGrad<float>(const Launch &);
-template void launchSoftmaxGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(SoftmaxGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

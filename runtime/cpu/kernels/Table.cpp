@@ -5,6 +5,7 @@
 // link.
 //===----------------------------------------------------------------------===//
 #include "runtime/cpu/Launch.h"
+#include "runtime/cpu/kernels/Storage.h"
 
 namespace evo::cpu::EVO_CPU_ISA {
 
@@ -12,7 +13,9 @@ namespace evo::cpu::EVO_CPU_ISA {
 #define EVO_KERNEL(Name, mnemonic, attributes, ...)                                                \
   template <class T> void launch##Name(const Launch &);                                            \
   extern template void launch##Name<float>(const Launch &);                                        \
-  extern template void launch##Name<double>(const Launch &);
+  extern template void launch##Name<double>(const Launch &);                                       \
+  extern template void launch##Name<Bf16>(const Launch &);                                         \
+  extern template void launch##Name<Fp16>(const Launch &);
 #include "runtime/plan/Kernels.def"
 
 namespace {
@@ -29,8 +32,20 @@ const KernelFunction fp64Kernels[] = {
 #include "runtime/plan/Kernels.def"
 };
 
+const KernelFunction bf16Kernels[] = {
+#define ATTRIBUTES(...)
+#define EVO_KERNEL(Name, mnemonic, attributes, ...) launch##Name<Bf16>,
+#include "runtime/plan/Kernels.def"
+};
+
+const KernelFunction fp16Kernels[] = {
+#define ATTRIBUTES(...)
+#define EVO_KERNEL(Name, mnemonic, attributes, ...) launch##Name<Fp16>,
+#include "runtime/plan/Kernels.def"
+};
+
 } // namespace
 
-KernelSet kernelSet() { return {fp32Kernels, fp64Kernels}; }
+KernelSet kernelSet() { return {fp32Kernels, fp64Kernels, bf16Kernels, fp16Kernels}; }
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -32,7 +32,8 @@ void addSlots(const Partials<T> &partials, int64_t row, int64_t rows, int64_t k,
 
 } // namespace
 
-template <class T> void launchWeightGrad(const Launch &launch) {
+template <class S> void launchWeightGrad(const Launch &launch) {
+  using T = Compute<S>;
   const Operand &du = launch.operands[0], &x = launch.operands[1], &base = launch.operands[2];
   const Operand &dweight = launch.operands[3];
   int leading = du.rank - 1;
@@ -60,15 +61,15 @@ template <class T> void launchWeightGrad(const Launch &launch) {
     }
     int64_t first = partials.first(chunk), end = partials.end(chunk);
     if (first == end && beta == T(0)) // no rows at all: an empty product stores zeros
-      gemm(rows, cols, 0, T(1), {}, {}, beta, sums, workspace);
+      gemm(rows, cols, 0, T(1), Matrix<const S>{}, Matrix<const S>{}, beta, sums, workspace);
     for (int64_t i = first; i < end; ++i, beta = 1) {
       Tile tile = grid.at(i);
       gemm(rows, cols, tile.rows, T(1),
-           space.matrix<T>(du, dus, tile.outer, du.strides[leading])
+           space.matrix<S>(du, dus, tile.outer, du.strides[leading])
                .asConst()
                .block(tile.row, row)
                .transposed(),
-           space.matrix<T>(x, xs, tile.outer, x.strides[leading]).asConst().block(tile.row, col),
+           space.matrix<S>(x, xs, tile.outer, x.strides[leading]).asConst().block(tile.row, col),
            beta, sums, workspace);
     }
   });
@@ -80,7 +81,6 @@ template <class T> void launchWeightGrad(const Launch &launch) {
     });
 }
 
-template void launchWeightGrad<float>(const Launch &);
-template void launchWeightGrad<double>(const Launch &);
+EVO_CPU_INSTANTIATE(WeightGrad)
 
 } // namespace evo::cpu::EVO_CPU_ISA

@@ -8,7 +8,9 @@
 
 namespace evo::cpu::EVO_CPU_ISA {
 
-template <class T> void launchZero(const Launch &launch) {
+namespace {
+
+template <class T> void zeroElements(const Launch &launch) {
   Operand operands[] = {launch.operands[0]};
   if (isEmpty(operands[0]))
     return;
@@ -17,11 +19,19 @@ template <class T> void launchZero(const Launch &launch) {
   forEachLine<T, 1>(launch, {&operands[0]}, 0, rank ? rank - 1 : 0,
                     [](const Line<T> *lines, int64_t n, const Workspace &) {
                       for (int64_t i = 0; i < n; ++i)
-                        lines[0].data[i * lines[0].stride] = T(0);
+                        lines[0].data[i * lines[0].stride] = T{};
                     });
 }
 
-template void launchZero<float>(const Launch &);
-template void launchZero<double>(const Launch &);
+} // namespace
+
+template <class S> void launchZero(const Launch &launch) {
+  if (isStatistic<S>(launch.operands[0]))
+    zeroElements<Compute<S>>(launch);
+  else
+    zeroElements<S>(launch);
+}
+
+EVO_CPU_INSTANTIATE(Zero)
 
 } // namespace evo::cpu::EVO_CPU_ISA
