@@ -204,7 +204,8 @@ Status CpuBackend::launch(const KernelCall &call) {
     operands[i] = operandOf(call.operands[i]);
   }
   const cpu::KernelFunction *table = expected == plan::DType::F64 ? kernels.fp64 : kernels.fp32;
-  table[static_cast<size_t>(call.kernel)](cpu::Launch{operands, call.attributes, &pool});
+  table[static_cast<size_t>(call.kernel)](
+      cpu::Launch{operands, call.attributes, &pool, call.dropout});
   return {};
 }
 

@@ -7,18 +7,23 @@
 
 namespace evo::cpu::EVO_CPU_ISA {
 
-/// y[i,j] = residual[i,j] + rowScale[i] * sigmoid(gate[i,j]) * act(product[i,j] + bias[j]); what is
-/// absent drops out. A vector over columns has a row stride of 0, one over rows a column stride of
-/// 0.
+/// y[i,j] = residual[i,j] + dropout[i,j] * rowScale[i] * sigmoid(gate[i,j]) * act(product[i,j] +
+/// bias[j]); what is absent drops out. A vector over columns has a row stride of 0, one over rows a
+/// column stride of 0.
 template <class T> struct Epilogue {
   Matrix<const T> bias, gate, rowScale, residual;
   bool relu = false;
+  Matrix<const T> dropout = {};
 
-  bool addsOnlyResidual() const { return !gate && !rowScale && !relu; }
+  bool addsOnlyResidual() const { return !gate && !rowScale && !dropout && !relu; }
 
   Epilogue block(int64_t row, int64_t col) const {
-    return {bias.block(row, col), gate.block(row, col), rowScale.block(row, col),
-            residual.block(row, col), relu};
+    return {bias.block(row, col),
+            gate.block(row, col),
+            rowScale.block(row, col),
+            residual.block(row, col),
+            relu,
+            dropout.block(row, col)};
   }
 
   /// `product` has a unit stride and is overwritten; it may be y itself unless y is the residual.
@@ -39,6 +44,8 @@ template <class T> struct Epilogue {
         gateLine(values, start(gate, line), stride(gate), length);
       if (rowScale)
         multiplyLine(values, start(rowScale, line), stride(rowScale), length);
+      if (dropout)
+        multiplyLine(values, start(dropout, line), stride(dropout), length);
       if (residual)
         addLine(values, start(residual, line), stride(residual), length);
       if (product.data != y.data)
