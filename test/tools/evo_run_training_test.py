@@ -175,7 +175,7 @@ def usage(folder):
     run = Train(folder)
     run.refused(["expected --cotangents or --targets with --gradients, got neither"], status=2, files=FILES[:2])
     run.refuses(2, ["expected different files to write, got 'g.npz' twice"], "plan.json", *FILES, "--outputs=g.npz", "--gradients=g.npz")
-    for flag in ("--targets=t.npz", "--loss=mse", "--steps=3", "--load-state=s", "--save-state=s", "--dropout-seed=1"):
+    for flag in ("--targets=t.npz", "--loss=mse", "--steps=3", "--load-state=s", "--save-state=s"):
         run.refused([f"{flag.split('=')[0]} is not in this version", "--cotangents"], flag, status=2)
     run.write(content=plan())
     for flag in ("--cotangents=c.safetensors", "--gradients=g.safetensors"):
