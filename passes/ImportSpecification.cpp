@@ -36,25 +36,43 @@ DictionaryAttr modelAttr(const ModelSpec &spec, Builder &builder) {
   return model.getDictionary(builder.getContext());
 }
 
+/// The attributes of a module's dropout; null ones where it has none.
+struct DropoutAttrs {
+  FloatAttr rate;
+  IntegerAttr shared, position;
+};
+
 /// Adds the modules of one block in order; each replaces the stream that it updates.
 struct BlockImporter {
   OpBuilder &builder;
   Location location;
   const ModelSpec &spec;
   Value m, z, msaMask, pairMask;
+  int64_t position = 0; ///< of the next module in the block
 
   IntegerAttr integer(int64_t value) { return builder.getI64IntegerAttr(value); }
   FloatAttr real(double value) { return builder.getF64FloatAttr(value); }
   FloatAttr normEps() { return real(1e-5); }
   StringAttr text(StringRef value) { return builder.getStringAttr(value); }
 
+  /// Takes the next position; nothing is dropped in inference.
+  DropoutAttrs dropout(double spec::Dropout::*rate, int64_t shared = 0) {
+    int64_t own = position++;
+    double value = spec.mode == plan::Mode::Train && spec.dropout ? (*spec.dropout).*rate : 0;
+    if (value == 0)
+      return {};
+    return {real(value), integer(shared), integer(own)};
+  }
+
   void rowAttention() {
-    m = builder.create<ir::MsaRowAttentionOp>(location, m.getType(), m, z, msaMask,
-                                              integer(spec.msa.noHeadsMsa),
-                                              integer(spec.msa.cHiddenMsaAtt), real(spec.inf),
-                                              text("msa_att_row"), normEps(), ir::ChoiceAttr());
+    auto [rate, shared, own] = dropout(&spec::Dropout::msa);
+    m = builder.create<ir::MsaRowAttentionOp>(
+        location, m.getType(), m, z, msaMask, integer(spec.msa.noHeadsMsa),
+        integer(spec.msa.cHiddenMsaAtt), real(spec.inf), rate, shared, own, text("msa_att_row"),
+        normEps(), ir::ChoiceAttr());
   }
   void columnAttention() {
+    ++position;
     IntegerAttr heads = integer(spec.msa.noHeadsMsa), width = integer(spec.msa.cHiddenMsaAtt);
     if (spec.stack == StackKind::ExtraMsa)
       m = builder.create<ir::MsaColumnGlobalAttentionOp>(
@@ -69,11 +87,13 @@ struct BlockImporter {
     m = transition(ir::Stream::Msa, m, msaMask, "msa_transition", spec.msa.transitionN);
   }
   void outerProductMean() {
+    ++position;
     z = builder.create<ir::OuterProductMeanOp>(
         location, z.getType(), m, z, msaMask, integer(spec.msa.cHiddenOpm), real(spec.opmEps),
         text("outer_product_mean"), normEps(), ir::ChoiceAttr());
   }
   Value transition(ir::Stream stream, Value x, Value mask, StringRef prefix, int64_t factor) {
+    ++position;
     return builder.create<ir::TransitionOp>(location, x.getType(),
                                             ir::StreamAttr::get(builder.getContext(), stream), x,
                                             spec.maskTransition ? mask : Value(), integer(factor),
@@ -82,16 +102,19 @@ struct BlockImporter {
   void triangleMultiplication(ir::TriangleDirection direction, const Twine &prefix,
                               int64_t hidden) {
     bool outgoing = direction == ir::TriangleDirection::Outgoing;
+    auto [rate, shared, own] = dropout(&spec::Dropout::pair);
     z = builder.create<ir::TriangleMultiplicationOp>(
         location, z.getType(), ir::TriangleDirectionAttr::get(builder.getContext(), direction), z,
-        pairMask, integer(hidden), text((prefix + (outgoing ? "tri_mul_out" : "tri_mul_in")).str()),
-        normEps(), ir::ChoiceAttr());
+        pairMask, integer(hidden), rate, shared, own,
+        text((prefix + (outgoing ? "tri_mul_out" : "tri_mul_in")).str()), normEps(),
+        ir::ChoiceAttr());
   }
   void triangleAttention(ir::TriangleNode node, const Twine &prefix, int64_t heads, int64_t width) {
     bool starting = node == ir::TriangleNode::Starting;
+    auto [rate, shared, own] = dropout(&spec::Dropout::pair, starting ? 0 : 1);
     z = builder.create<ir::TriangleAttentionOp>(
         location, z.getType(), ir::TriangleNodeAttr::get(builder.getContext(), node), z, pairMask,
-        integer(heads), integer(width), real(spec.inf),
+        integer(heads), integer(width), real(spec.inf), rate, shared, own,
         text((prefix + (starting ? "tri_att_start" : "tri_att_end")).str()), normEps(),
         ir::ChoiceAttr());
   }

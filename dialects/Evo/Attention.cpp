@@ -37,19 +37,23 @@ struct GatedAttention {
     return builder.attention(query, key, value, options);
   }
 
-  /// residual + Linear_o(sigma(g + b) * o)
-  Value output(KernBuilder &builder, Value o, Value gate, Value residual) const {
+  /// residual + dropout * Linear_o(sigma(g + b) * o)
+  Value output(KernBuilder &builder, Value o, Value gate, Value residual,
+               Value dropout = {}) const {
     int64_t width = heads * headDim, channels = shapeOf(residual).back();
     Value gated = builder.gate(o, gate, builder.vector(prefix + ".linear_g.bias", width));
     LinearOptions options;
     options.bias = builder.vector(prefix + ".linear_o.bias", channels);
     options.residual = residual;
+    options.dropout = dropout;
     return builder.linear(gated, builder.weight(prefix + ".linear_o.weight", channels, width),
                           options);
   }
 
-  /// x [b, l, c] normalised; pairBias [h, l, l] and mask [b, l] as the kernel has them.
-  Value emit(KernBuilder &builder, Value x, Value pairBias, Value mask, Value residual) const {
+  /// x [b, l, c] normalised; pairBias [h, l, l] and mask [b, l] as the kernel has them; dropout
+  /// [1, l, c] or [b, 1, c], or null.
+  Value emit(KernBuilder &builder, Value x, Value pairBias, Value mask, Value residual,
+             Value dropout = {}) const {
     int64_t width = heads * headDim;
     Part parts[] = {{prefix + ".linear_q.weight", width},
                     {prefix + ".linear_k.weight", width},
@@ -60,7 +64,7 @@ struct GatedAttention {
     Value key = builder.slice(qkvg, 2, width, width);
     Value value = builder.slice(qkvg, 2, 2 * width, width);
     Value o = attend(builder, query, key, value, options(pairBias, mask));
-    return output(builder, o, builder.slice(qkvg, 2, 3 * width, width), residual);
+    return output(builder, o, builder.slice(qkvg, 2, 3 * width, width), residual, dropout);
   }
 };
 
@@ -90,7 +94,8 @@ LogicalResult MsaRowAttentionOp::verifyOwn() {
     return failure();
   if (z.size() != 3 || z[0] != z[1] || z[0] != shapeOf(getM())[1])
     return emitOpError("expected z of [r, r, c_z] (C1), got ") << getZ().getType();
-  return verifyHeads(*this, getHeads(), getHeadDim(), getInf());
+  return failure(failed(verifyHeads(*this, getHeads(), getHeadDim(), getInf())) ||
+                 failed(Dropout::of(*this).verify(*this)));
 }
 
 SmallVector<StringRef> MsaRowAttentionOp::getTensorNames() { return {"m", "z", "msa_mask"}; }
@@ -121,8 +126,10 @@ static Value projectBias(KernBuilder &builder, MsaRowAttentionOp op, Value z) {
 SmallVector<int64_t> MsaRowAttentionOp::getSliceDims(Axis) { return {0, -1, 0}; }
 
 Value MsaRowAttentionOp::emitWhole(KernBuilder &builder, ValueRange values, KernelVariant variant) {
-  Value bias = builder.transpose(projectBias(builder, *this, values[1]), {2, 0, 1});
-  return emitSlice(builder, {values[0], {}, values[2]}, bias, Axis::None, variant);
+  SmallVector<Value> sides = {builder.transpose(projectBias(builder, *this, values[1]), {2, 0, 1})};
+  if (Value dropout = Dropout::of(*this).mask(builder, values[0]))
+    sides.push_back(dropout);
+  return emitSlice(builder, {values[0], {}, values[2]}, sides, Axis::None, variant);
 }
 
 SmallVector<SideInput> MsaRowAttentionOp::emitSides(KernBuilder &builder, ValueRange values, Axis,
@@ -133,7 +140,9 @@ SmallVector<SideInput> MsaRowAttentionOp::emitSides(KernBuilder &builder, ValueR
                         0, [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
                           return {projectBias(builder, *this, sliced[0])};
                         })[0];
-  return {{builder.transpose(bias, {2, 0, 1}), -1}};
+  SmallVector<SideInput> sides = {{builder.transpose(bias, {2, 0, 1}), -1}};
+  Dropout::of(*this).addSide(builder, m, 0, sides);
+  return sides;
 }
 
 Value MsaRowAttentionOp::emitSlice(KernBuilder &builder, ArrayRef<Value> values,
@@ -143,7 +152,8 @@ Value MsaRowAttentionOp::emitSlice(KernBuilder &builder, ArrayRef<Value> values,
                            static_cast<int64_t>(getHeadDim()), getInf().convertToDouble(), variant};
   Value normed =
       builder.layerNorm(values[0], prefix + ".layer_norm_m", getNormEps().convertToDouble());
-  return attention.emit(builder, normed, sides[0], values[2], values[0]);
+  return attention.emit(builder, normed, sides[0], values[2], values[0],
+                        sides.size() > 1 ? sides[1] : Value());
 }
 
 //===----------------------------------------------------------------------===//
@@ -260,7 +270,8 @@ Value MsaColumnGlobalAttentionOp::emitSlice(KernBuilder &builder, ArrayRef<Value
 
 LogicalResult TriangleAttentionOp::verifyOwn() {
   return failure(failed(verifyPair(*this, getZ(), getMask())) ||
-                 failed(verifyHeads(*this, getHeads(), getHeadDim(), getInf())));
+                 failed(verifyHeads(*this, getHeads(), getHeadDim(), getInf())) ||
+                 failed(Dropout::of(*this).verify(*this)));
 }
 
 SmallVector<StringRef> TriangleAttentionOp::getTensorNames() { return {"z", "pair_mask"}; }
@@ -280,9 +291,9 @@ SmallVector<SliceAxis> TriangleAttentionOp::getLegalAxes() {
   return {{axis, shapeOf(getZ())[0], "pair bias", "z"}};
 }
 
-/// z and its mask, or back: transposed for the ending node.
+/// z, its mask and that of dropout, or back: transposed for the ending node.
 static Value orient(KernBuilder &builder, TriangleAttentionOp op, Value value) {
-  if (op.getNode() == TriangleNode::Starting)
+  if (!value || op.getNode() == TriangleNode::Starting)
     return value;
   if (shapeOf(value).size() == 2)
     return builder.transpose(value, {1, 0});
@@ -317,7 +328,9 @@ Value TriangleAttentionOp::emitWhole(KernBuilder &builder, ValueRange values,
   // Without slices the normalised z serves bias and projections alike.
   Value x = normalise(builder, *this, z);
   Value bias = builder.transpose(projectBias(builder, *this, x), {2, 0, 1});
-  return orient(builder, *this, attentionOf(*this, variant).emit(builder, x, bias, mask, z));
+  Value dropout = orient(builder, *this, Dropout::of(*this).mask(builder, values[0]));
+  return orient(builder, *this,
+                attentionOf(*this, variant).emit(builder, x, bias, mask, z, dropout));
 }
 
 SmallVector<SideInput> TriangleAttentionOp::emitSides(KernBuilder &builder, ValueRange values,
@@ -328,7 +341,9 @@ SmallVector<SideInput> TriangleAttentionOp::emitSides(KernBuilder &builder, Valu
       [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
         return {projectBias(builder, *this, normalise(builder, *this, sliced[0]))};
       })[0];
-  return {{builder.transpose(bias, {2, 0, 1}), -1}};
+  SmallVector<SideInput> sides = {{builder.transpose(bias, {2, 0, 1}), -1}};
+  Dropout::of(*this).addSide(builder, values[0], getSliceDims(axis)[0], sides);
+  return sides;
 }
 
 Value TriangleAttentionOp::emitSlice(KernBuilder &builder, ArrayRef<Value> values,
@@ -336,7 +351,9 @@ Value TriangleAttentionOp::emitSlice(KernBuilder &builder, ArrayRef<Value> value
   Value z = orient(builder, *this, values[0]);
   Value mask = orient(builder, *this, values[1]);
   Value x = normalise(builder, *this, z);
-  return orient(builder, *this, attentionOf(*this, variant).emit(builder, x, sides[0], mask, z));
+  Value dropout = orient(builder, *this, sides.size() > 1 ? sides[1] : Value());
+  return orient(builder, *this,
+                attentionOf(*this, variant).emit(builder, x, sides[0], mask, z, dropout));
 }
 
 } // namespace evo::ir

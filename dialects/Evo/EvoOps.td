@@ -6,9 +6,13 @@
 // `blocks.{i}.` (OpenFold's); `norm_eps` > 0 (default 1e-5), the epsilon of its layer norms; `choice`, how it is lowered (absent
 // before a policy has chosen). `heads` and `head_dim` are those of an attention, `hidden` the width of a projection, `factor`
 // the hidden width of a transition in channels, `inf` the fill of masked keys, `eps` and `mean_eps` what denominators gain. Constraints are labelled (C1), ... in descriptions and verifiers alike.
+// `dropout` in [0, 1) (default 0: none) is how likely training drops an element of the module's update; one mask serves all
+// indices of the stream's axis `dropout_shared` (default 0: row-wise; 1: column-wise), in the stream's own orientation;
+// `position` (default 0) is the module's place in its block, which the random counter of the mask has in it.
 // Those of every module: (C2) extents are known and at least 1; (C3) the result has the type of the stream
 // that it updates; (C4) all tensors have one element type; (C5) norm_eps > 0; (C6) the choice is legal: a
-// variant that the module has, an axis along which its slices are independent.
+// variant that the module has, an axis along which its slices are independent; (C7) where it has dropout: dropout in [0, 1),
+// dropout_shared 0 or 1, position in [0, 2^32).
 //===----------------------------------------------------------------------===//
 #ifndef EVO_EVO_OPS
 #define EVO_EVO_OPS
@@ -85,6 +89,9 @@ class Evo_Module<string mnemonic, list<Trait> traits = []>
     : Evo_Op<mnemonic, !listconcat([Pure, DeclareOpInterfaceMethods<ModuleOpInterface>], traits)> {
   dag commonAttributes = (ins StrAttr:$prefix, DefaultValuedAttr<F64Attr, "1e-5">:$norm_eps,
                               OptionalAttr<Evo_ChoiceAttr>:$choice);
+  dag dropoutAttributes = (ins DefaultValuedAttr<F64Attr, "0.0">:$dropout,
+                               DefaultValuedAttr<I64Attr, "0">:$dropout_shared,
+                               DefaultValuedAttr<I64Attr, "0">:$position);
   let results = (outs Evo_Tensor:$result);
   let hasVerifier = 1;
   let extraClassDefinition = [{
@@ -105,7 +112,7 @@ def Evo_MsaRowAttentionOp : Evo_Module<"msa_row_attention"> {
   let summary = "gated self-attention along the residues of each MSA row, biased by the pair representation";
   let description = [{
     MSARowAttentionWithPairBias (supplement, algorithm 7). x = LN(m); b = Linear(LN(z)) as [h, r, r];
-    logits = c^-1/2 q k^T + b + inf (mask - rowmax(mask)); m + Linear_o(sigma(g) * softmax(logits) v). Slices
+    logits = c^-1/2 q k^T + b + inf (mask - rowmax(mask)); m + dropout(Linear_o(sigma(g) * softmax(logits) v)). Slices
     along s are independent once the bias is whole.
 
     (C1) m is [s, r, c_m], z [r, r, c_z], mask [s, r]; heads and head_dim at least 1; inf > 0.
@@ -113,7 +120,7 @@ def Evo_MsaRowAttentionOp : Evo_Module<"msa_row_attention"> {
     Example: `%1 = evo.msa_row_attention %m, %z, %mask {prefix = "msa_att_row", heads = 8 : i64, head_dim = 32 : i64, inf = 1.0e9 : f64} : tensor<4x5x8xf32>, tensor<5x5x8xf32>, tensor<4x5xf32> -> tensor<4x5x8xf32>`
   }];
   let arguments = !con((ins Evo_Tensor:$m, Evo_Tensor:$z, Evo_Tensor:$mask, I64Attr:$heads,
-                            I64Attr:$head_dim, F64Attr:$inf), commonAttributes);
+                            I64Attr:$head_dim, F64Attr:$inf), dropoutAttributes, commonAttributes);
   let assemblyFormat = "$m `,` $z `,` $mask attr-dict `:` type($m) `,` type($z) `,` type($mask) `->` type($result)";
 }
 
@@ -184,7 +191,7 @@ def Evo_TriangleMultiplicationOp : Evo_Module<"triangle_multiplication"> {
   let description = [{
     TriangleMultiplicationOutgoing and Incoming (algorithms 11 and 12): x = LN(z); a, b = mask * sigma(Linear_g(x)) *
     Linear_p(x), width `hidden`; p[i,j] = sum_k a[i,k] b[j,k] (outgoing) or a[k,i] b[k,j] (incoming);
-    z + sigma(Linear_g(x)) * Linear_z(LN(p)). Slices along r_i (outgoing) or r_j (incoming) are independent once
+    z + dropout(sigma(Linear_g(x)) * Linear_z(LN(p))). Slices along r_i (outgoing) or r_j (incoming) are independent once
     the other operand is whole.
 
     (C1) z is [r, r, c_z], mask [r, r]; hidden at least 1.
@@ -192,7 +199,7 @@ def Evo_TriangleMultiplicationOp : Evo_Module<"triangle_multiplication"> {
     Example: `%1 = evo.triangle_multiplication outgoing %z, %mask {prefix = "pair_stack.tri_mul_out", hidden = 128 : i64} : tensor<5x5x8xf32>, tensor<5x5xf32> -> tensor<5x5x8xf32>`
   }];
   let arguments = !con((ins Evo_TriangleDirection:$direction, Evo_Tensor:$z, Evo_Tensor:$mask, I64Attr:$hidden),
-                       commonAttributes);
+                       dropoutAttributes, commonAttributes);
   let assemblyFormat = "$direction $z `,` $mask attr-dict `:` type($z) `,` type($mask) `->` type($result)";
 }
 
@@ -201,14 +208,14 @@ def Evo_TriangleAttentionOp : Evo_Module<"triangle_attention"> {
   let description = [{
     TriangleAttentionStartingNode and EndingNode (algorithms 13 and 14): x = LN(z); for each i, queries (i,j) attend to
     keys (i,k) with bias b[j,k] = Linear(x) and key mask[i,k]; the ending node does the same on the transposed z and
-    mask. Slices along r_i (starting) or r_j (ending) are independent once the bias is whole.
+    mask; dropout of what is added to z. Slices along r_i (starting) or r_j (ending) are independent once the bias is whole.
 
     (C1) z is [r, r, c_z], mask [r, r]; heads and head_dim at least 1; inf > 0.
 
     Example: `%1 = evo.triangle_attention starting %z, %mask {prefix = "pair_stack.tri_att_start", heads = 4 : i64, head_dim = 32 : i64, inf = 1.0e9 : f64} : tensor<5x5x8xf32>, tensor<5x5xf32> -> tensor<5x5x8xf32>`
   }];
   let arguments = !con((ins Evo_TriangleNode:$node, Evo_Tensor:$z, Evo_Tensor:$mask, I64Attr:$heads,
-                            I64Attr:$head_dim, F64Attr:$inf), commonAttributes);
+                            I64Attr:$head_dim, F64Attr:$inf), dropoutAttributes, commonAttributes);
   let assemblyFormat = "$node $z `,` $mask attr-dict `:` type($z) `,` type($mask) `->` type($result)";
 }
 

@@ -20,6 +20,28 @@ inline int64_t sideSliceSize(int64_t size, int64_t mainExtent, int64_t extent) {
   return (extent + slices - 1) / slices;
 }
 
+/// The dropout of a module, by its attributes.
+struct Dropout {
+  double rate;
+  int64_t shared; ///< the axis of the stream whose indices have one mask
+  int64_t position;
+
+  template <class Op> static Dropout of(Op op) {
+    return {op.getDropout().convertToDouble(), static_cast<int64_t>(op.getDropoutShared()),
+            static_cast<int64_t>(op.getPosition())};
+  }
+
+  /// (C7)
+  mlir::LogicalResult verify(mlir::Operation *op) const;
+
+  /// The mask of a stream [a, b, c], in its own orientation; null where nothing is dropped.
+  mlir::Value mask(kern::KernBuilder &builder, mlir::Value stream) const;
+
+  /// Adds the mask to what slices along `axis` of the stream share.
+  void addSide(kern::KernBuilder &builder, mlir::Value stream, int64_t axis,
+               llvm::SmallVectorImpl<SideInput> &sides) const;
+};
+
 inline double count(std::initializer_list<int64_t> factors) {
   double product = 1;
   for (int64_t factor : factors)

@@ -59,14 +59,15 @@ struct Parameters {
     return builder.linear(x, builder.slice(weight, 0, 4 * hidden, channels), options);
   }
 
-  /// residual + sigma(gate) * Linear_z(LN(p)), p [hidden, x, y].
-  Value output(Value p, Value x, Value residual, double eps) const {
+  /// residual + dropout * sigma(gate) * Linear_z(LN(p)), p [hidden, x, y].
+  Value output(Value p, Value x, Value residual, Value dropout, double eps) const {
     Value normed =
         builder.layerNorm(builder.transpose(p, {1, 2, 0}), prefix + ".layer_norm_out", eps);
     LinearOptions options;
     options.bias = builder.vector(prefix + ".linear_z.bias", channels);
     options.gate = gate(x);
     options.residual = residual;
+    options.dropout = dropout;
     return builder.linear(normed, builder.weight(prefix + ".linear_z.weight", channels, hidden),
                           options);
   }
@@ -76,7 +77,8 @@ struct Parameters {
 
 LogicalResult TriangleMultiplicationOp::verifyOwn() {
   return failure(failed(verifyPair(*this, getZ(), getMask())) ||
-                 failed(verifyPositive(*this, "hidden", static_cast<int64_t>(getHidden()))));
+                 failed(verifyPositive(*this, "hidden", static_cast<int64_t>(getHidden()))) ||
+                 failed(Dropout::of(*this).verify(*this)));
 }
 
 SmallVector<StringRef> TriangleMultiplicationOp::getTensorNames() { return {"z", "pair_mask"}; }
@@ -107,9 +109,9 @@ static Parameters parametersOf(KernBuilder &builder, TriangleMultiplicationOp op
           shapeOf(op.getZ()).back()};
 }
 
-/// z' and its mask, or back: the other orientation for incoming edges.
+/// z', its mask and that of dropout, or back: the other orientation for incoming edges.
 static Value orient(KernBuilder &builder, TriangleMultiplicationOp op, Value value) {
-  if (op.getDirection() == TriangleDirection::Outgoing)
+  if (!value || op.getDirection() == TriangleDirection::Outgoing)
     return value;
   if (shapeOf(value).size() == 2)
     return builder.transpose(value, {1, 0});
@@ -136,7 +138,9 @@ Value TriangleMultiplicationOp::emitWhole(KernBuilder &builder, ValueRange value
   Value u = builder.slice(both, 0, 0, hidden);
   Value w = builder.slice(both, 0, hidden, hidden);
   Value product = builder.batchMatmul(u, w);
-  return orient(builder, *this, parameters.output(product, x, z, getNormEps().convertToDouble()));
+  Value dropout = orient(builder, *this, Dropout::of(*this).mask(builder, values[0]));
+  return orient(builder, *this,
+                parameters.output(product, x, z, dropout, getNormEps().convertToDouble()));
 }
 
 SmallVector<SideInput> TriangleMultiplicationOp::emitSides(KernBuilder &builder, ValueRange values,
@@ -149,7 +153,9 @@ SmallVector<SideInput> TriangleMultiplicationOp::emitSides(KernBuilder &builder,
       [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
         return {parameters.operands(normIn(parameters, *this, sliced[0]), sliced[1], 1, 1)};
       })[0];
-  return {{builder.transpose(other, {2, 0, 1}), -1}};
+  SmallVector<SideInput> sides = {{builder.transpose(other, {2, 0, 1}), -1}};
+  Dropout::of(*this).addSide(builder, values[0], getSliceDims(axis)[0], sides);
+  return sides;
 }
 
 Value TriangleMultiplicationOp::emitSlice(KernBuilder &builder, ArrayRef<Value> values,
@@ -160,7 +166,9 @@ Value TriangleMultiplicationOp::emitSlice(KernBuilder &builder, ArrayRef<Value> 
   Value x = normIn(parameters, *this, z);
   Value own = builder.transpose(parameters.operands(x, mask, 0, 1), {2, 0, 1});
   Value product = builder.batchMatmul(own, sides[0]);
-  return orient(builder, *this, parameters.output(product, x, z, getNormEps().convertToDouble()));
+  Value dropout = orient(builder, *this, sides.size() > 1 ? sides[1] : Value());
+  return orient(builder, *this,
+                parameters.output(product, x, z, dropout, getNormEps().convertToDouble()));
 }
 
 } // namespace evo::ir

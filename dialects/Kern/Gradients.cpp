@@ -151,10 +151,10 @@ void GradientBuilder::addLinear(Value du, Value x, Value weight, Value bias) {
                                          DenseI64ArrayAttr()));
 }
 
-Value GradientBuilder::linearGrad(Value dy, Value h, Value rowScale, Value gate,
+Value GradientBuilder::linearGrad(Value dy, Value h, Value rowScale, Value gate, Value dropout,
                                   plan::Activation activation, Value *dgate) {
   auto op = builder.create<LinearGradOp>(
-      location, dy.getType(), dgate ? dy.getType() : Type(), dy, h, rowScale, gate,
+      location, dy.getType(), dgate ? dy.getType() : Type(), dy, h, rowScale, gate, dropout,
       builder.getStringAttr(plan::activationName(activation)), DenseI64ArrayAttr());
   if (dgate)
     *dgate = op.getDgate();

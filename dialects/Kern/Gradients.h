@@ -49,7 +49,7 @@ public:
   /// y = x weight^T + bias from du = dy: contributes to x, weight and bias.
   void addLinear(mlir::Value du, mlir::Value x, mlir::Value weight, mlir::Value bias);
   mlir::Value linearGrad(mlir::Value dy, mlir::Value h, mlir::Value rowScale, mlir::Value gate,
-                         plan::Activation activation, mlir::Value *dgate);
+                         mlir::Value dropout, plan::Activation activation, mlir::Value *dgate);
   /// The value in the storage type.
   mlir::Value toStorage(mlir::Value value);
 

@@ -26,9 +26,9 @@ LogicalResult LinearOp::emitBackward(GradientBuilder &gradients) {
   plan::Activation activation = getKernelAttributes().activation;
   bool relu = activation == plan::Activation::Relu;
   Value du = dy, dgate;
-  if (relu || getRowScale() || getGate()) {
+  if (relu || getRowScale() || getGate() || getDropout()) {
     Value h;
-    if (relu && !getRowScale() && !getGate() && !getResidual()) {
+    if (relu && !getRowScale() && !getGate() && !getDropout() && !getResidual()) {
       h = getY();
     } else if (relu || getGate()) {
       LinearOptions again;
@@ -36,7 +36,7 @@ LogicalResult LinearOp::emitBackward(GradientBuilder &gradients) {
       again.activation = activation;
       h = gradients.kernelBuilder().linear(getX(), getWeight(), again);
     }
-    du = gradients.linearGrad(dy, h, getRowScale(), getGate(), activation,
+    du = gradients.linearGrad(dy, h, getRowScale(), getGate(), getDropout(), activation,
                               getGate() ? &dgate : nullptr);
   }
   if (dgate)
@@ -160,7 +160,7 @@ LogicalResult OuterProductMeanOp::emitBackward(GradientBuilder &gradients) {
   if (getResidual())
     gradients.add(getResidual(), dy);
   Value o = gradients.kernelBuilder().outerProduct(getA(), getB());
-  Value du = gradients.linearGrad(dy, {}, getRowScale(), {}, plan::Activation::None, nullptr);
+  Value du = gradients.linearGrad(dy, {}, getRowScale(), {}, {}, plan::Activation::None, nullptr);
   // The product is a value of this sweep alone: its gradient goes straight to a and b.
   gradients.setActive(o);
   gradients.addLinear(du, o, getWeight(), getBias());
@@ -174,6 +174,10 @@ LogicalResult ZeroOp::emitBackward(GradientBuilder &) {
 
 LogicalResult OuterProductNormOp::emitBackward(GradientBuilder &) {
   return emitOpError("is of masks alone and has no backward");
+}
+
+LogicalResult DropoutMaskOp::emitBackward(GradientBuilder &) {
+  return emitOpError("depends on no value and has no backward");
 }
 
 /// Contributes a b^T to the gradient of `operand`; where slices share it, in the type that they are

@@ -87,10 +87,10 @@ Value KernBuilder::layerNorm(Value x, const std::string &prefix, double eps) {
 }
 
 Value KernBuilder::linear(Value x, Value weight, const LinearOptions &options) {
-  return builder.create<LinearOp>(location, withChannels(x, shapeOf(weight)[0]), x, weight,
-                                  options.bias, options.rowScale, options.gate, options.residual,
-                                  builder.getStringAttr(plan::activationName(options.activation)),
-                                  layoutAttr(options.layout));
+  return builder.create<LinearOp>(
+      location, withChannels(x, shapeOf(weight)[0]), x, weight, options.bias, options.rowScale,
+      options.gate, options.dropout, options.residual,
+      builder.getStringAttr(plan::activationName(options.activation)), layoutAttr(options.layout));
 }
 
 Value KernBuilder::gatedLinear(Value x, Value weight, Value bias, Value gateWeight, Value gateBias,
@@ -156,6 +156,12 @@ Value KernBuilder::outerProductNorm(Value maskI, Value maskJ, double eps) {
 Value KernBuilder::batchMatmul(Value a, Value b) {
   RankedTensorType type = tensor({shapeOf(a)[0], shapeOf(a)[1], shapeOf(b)[1]}, storageType);
   return builder.create<BatchMatmulOp>(location, type, a, b, DenseI64ArrayAttr());
+}
+
+Value KernBuilder::dropoutMask(ArrayRef<int64_t> shape, double rate, int64_t module) {
+  return builder.create<DropoutMaskOp>(location, tensor(shape, statisticType),
+                                       builder.getF64FloatAttr(rate),
+                                       builder.getI64IntegerAttr(module), DenseI64ArrayAttr());
 }
 
 //===----------------------------------------------------------------------===//

@@ -21,7 +21,7 @@ struct Part {
 
 /// Optional operands of `linear`.
 struct LinearOptions {
-  mlir::Value bias, rowScale, gate, residual;
+  mlir::Value bias, rowScale, gate, dropout, residual;
   plan::Activation activation = plan::Activation::None;
   llvm::ArrayRef<int64_t> layout = {};
 };
@@ -81,6 +81,7 @@ public:
                                mlir::Value rowScale, mlir::Value residual);
   mlir::Value outerProductNorm(mlir::Value maskI, mlir::Value maskJ, double eps);
   mlir::Value batchMatmul(mlir::Value a, mlir::Value b);
+  mlir::Value dropoutMask(llvm::ArrayRef<int64_t> shape, double rate, int64_t module);
 
   using Body = std::function<llvm::SmallVector<mlir::Value>(llvm::ArrayRef<mlir::Value> sliced,
                                                             llvm::ArrayRef<mlir::Value> whole)>;

@@ -38,6 +38,8 @@ EVO_KERNEL_WORK(OuterProductMeanOp, true, 2 * axes.product("sijx") + 2 * axes.pr
 EVO_KERNEL_WORK(OuterProductNormOp, true, 2 * axes.product("sij"), 0)
 EVO_KERNEL_WORK(BatchMatmulOp, true, 2 * axes.product("bmnk"), 0)
 EVO_KERNEL_WORK(CopyOp, false, 0, 0)
+// Ten rounds of two multiplications, four exclusive ors and two additions make four elements.
+EVO_KERNEL_WORK(DropoutMaskOp, false, 20 * axes.product("*"), 0)
 EVO_KERNEL_WORK(LayerNormGradOp, false, 16 * axes.product("*c"), 0)
 EVO_KERNEL_WORK(LinearGradOp, false, 4 * axes.product("*n"), getGate() ? axes.product("*n") : 0)
 EVO_KERNEL_WORK(WeightGradOp, true, 2 * axes.product("*nk"), 0)
@@ -154,6 +156,12 @@ plan::KernelAttributes readKernelAttributes(DictionaryAttr dictionary, plan::Ker
     case plan::KernelAttribute::Inf:
       values.inf = real(name);
       break;
+    case plan::KernelAttribute::Rate:
+      values.rate = real(name);
+      break;
+    case plan::KernelAttribute::Module:
+      values.module = dictionary.getAs<IntegerAttr>(name).getInt();
+      break;
     case plan::KernelAttribute::Heads:
       values.heads = dictionary.getAs<IntegerAttr>(name).getInt();
       break;
@@ -186,6 +194,12 @@ DictionaryAttr writeKernelAttributes(MLIRContext *context, plan::Kernel kernel,
       break;
     case plan::KernelAttribute::Inf:
       list.set(name, builder.getF64FloatAttr(values.inf));
+      break;
+    case plan::KernelAttribute::Rate:
+      list.set(name, builder.getF64FloatAttr(values.rate));
+      break;
+    case plan::KernelAttribute::Module:
+      list.set(name, builder.getI64IntegerAttr(values.module));
       break;
     case plan::KernelAttribute::Heads:
       list.set(name, builder.getI64IntegerAttr(values.heads));
@@ -301,6 +315,16 @@ LogicalResult verifyKernelAttributes(Operation *op, DictionaryAttr dictionary,
       if (!real || !real.getValue().isFinite() || real.getValueAsDouble() <= 0)
         return expected(" > 0");
       break;
+    case plan::KernelAttribute::Rate:
+      if (!real || !(real.getValueAsDouble() >= 0 && real.getValueAsDouble() < 1))
+        return expected(" in [0, 1)");
+      break;
+    case plan::KernelAttribute::Module: {
+      auto integer = dyn_cast_or_null<IntegerAttr>(value);
+      if (!integer || !integer.getType().isInteger(64) || !plan::isDropoutModule(integer.getInt()))
+        return expected(" in [0, 2^32)");
+      break;
+    }
     }
   }
   return success();
@@ -328,8 +352,15 @@ static LogicalResult verifyElementTypes(KernelOpInterface op, ArrayRef<Value> va
   for (auto [operand, value] : llvm::zip_equal(info.operands, values))
     if (value && !storage && operand.type == plan::OperandType::Storage)
       storage = element(value);
-  if (!storage)
+  // Where no operand says, a statistic may have any type that statistics have.
+  if (!storage) {
+    for (auto [operand, value] : llvm::zip_equal(info.operands, values))
+      if (value && operand.type == plan::OperandType::Statistic && !element(value).isF32() &&
+          !element(value).isF64())
+        return op->emitOpError("operand '")
+               << StringRef(operand.name) << "' expected f32 or f64, got " << element(value);
     return success();
+  }
   Type statistic = storage.isF64() ? storage : Float32Type::get(op->getContext());
   for (auto [operand, value] : llvm::zip_equal(info.operands, values)) {
     bool either = operand.type == plan::OperandType::Either;

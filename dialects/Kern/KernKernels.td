@@ -56,14 +56,15 @@ def Kern_LayerNormOp : Kern_Kernel<"layer_norm", "LayerNorm", [AttrSizedResultSe
 def Kern_LinearOp : Kern_Kernel<"linear", "Linear", [AttrSizedOperandSegments]> {
   let summary = "matrix product with bias, activation, row scale, gate and residual";
   let description = [{
-    `y = residual + row_scale * sigmoid(gate) * act(x weight^T + bias)`; optional terms drop out. The result
-    may take over the residual's memory.
+    `y = residual + dropout * row_scale * sigmoid(gate) * act(x weight^T + bias)`; optional terms drop out.
+    `dropout` is broadcast along the leading axes that it has 1 element of. The result may take over the
+    residual's memory.
 
     Example: `%y = kern.linear(x = %h, weight = %w, residual = %m) {activation = "none"} : (tensor<4x7x32xf32>, tensor<8x32xf32>, tensor<4x7x8xf32>) -> (tensor<4x7x8xf32>)`
   }];
   let arguments = (ins Kern_Tensor:$x, Kern_Tensor:$weight, Optional<Kern_Tensor>:$bias,
                        Optional<Kern_Tensor>:$row_scale, Optional<Kern_Tensor>:$gate,
-                       Optional<Kern_Tensor>:$residual, StrAttr:$activation,
+                       Optional<Kern_Tensor>:$dropout, Optional<Kern_Tensor>:$residual, StrAttr:$activation,
                        OptionalAttr<DenseI64ArrayAttr>:$layout);
   let results = (outs Kern_Tensor:$y);
 }
@@ -216,6 +217,19 @@ def Kern_CopyOp : Kern_Kernel<"copy", "Copy"> {
   let results = (outs Kern_Tensor:$y);
 }
 
+def Kern_DropoutMaskOp : Kern_Kernel<"dropout_mask", "DropoutMask"> {
+  let summary = "the mask of a dropout, computed from counters";
+  let description = [{
+    0, or `1 / (1 - rate)`, for each element: a function of the run's seed and step, the block, `module` (the module's
+    position in its block) and the element's index alone. So it is the same whenever it is computed again. Made whole, outside of
+    slice loops, in the statistic type.
+
+    Example: `%d = kern.dropout_mask() {module = 3 : i64, rate = 2.5e-1 : f64} : () -> (tensor<1x5x8xf32>)`
+  }];
+  let arguments = (ins F64Attr:$rate, I64Attr:$module, OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$y);
+}
+
 //===----------------------------------------------------------------------===//
 // Gradients
 //===----------------------------------------------------------------------===//
@@ -241,7 +255,8 @@ def Kern_LinearGradOp : Kern_Kernel<"linear_grad", "LinearGrad", [AttrSizedOpera
     Example: `%du = kern.linear_grad(dy = %dy, h = %h) {activation = "relu"} : (tensor<4x7x8xf32>, tensor<4x7x8xf32>) -> (tensor<4x7x8xf32>)`
   }];
   let arguments = (ins Kern_Tensor:$dy, Optional<Kern_Tensor>:$h, Optional<Kern_Tensor>:$row_scale,
-                       Optional<Kern_Tensor>:$gate, StrAttr:$activation, OptionalAttr<DenseI64ArrayAttr>:$layout);
+                       Optional<Kern_Tensor>:$gate, Optional<Kern_Tensor>:$dropout, StrAttr:$activation,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
   let results = (outs Kern_Tensor:$du, Optional<Kern_Tensor>:$dgate);
 }
 

@@ -39,6 +39,7 @@ struct KernelCall {
   plan::Precision precision; ///< tf32 and fp32 differ here only
   const plan::KernelAttributes *attributes;
   std::span<const TensorRef> operands; ///< in the order of Kernels.def
+  plan::DropoutKey dropout = {};       ///< `dropout_mask` alone reads it
 };
 
 class Backend {

@@ -255,7 +255,12 @@ Status Executor::Impl::launch(const LaunchPlan &launch, CallState &state) {
   operands.clear();
   for (const OperandPlan &operand : launch.operands)
     operands.push_back(resolve(operand, state.buffers, state.slices));
-  KernelCall call{launch.step->kernel, plan.precision, &launch.step->attributes, operands};
+  KernelCall call{
+      launch.step->kernel,
+      plan.precision,
+      &launch.step->attributes,
+      operands,
+      {state.hooks->dropoutSeed, state.hooks->step, static_cast<uint32_t>(state.block)}};
   Trace *trace = state.hooks->trace;
   if (!trace)
     return located(backend.launch(call), launch, state);

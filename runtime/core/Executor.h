@@ -25,6 +25,8 @@ struct RunHooks {
   /// Collects an event a kernel; the device is synchronized behind each.
   Trace *trace = nullptr;
   int rank = 0;
+  uint32_t dropoutSeed = 0; ///< of the masks of dropout
+  uint32_t step = 0;        ///< number of the optimizer's step: each has its own masks
 };
 
 class Executor {

@@ -4,7 +4,7 @@
 #include "runtime/core/RandomTensors.h"
 
 #include "runtime/core/Convert.h"
-#include "runtime/core/Philox.h"
+#include "runtime/plan/Philox.h"
 
 #include <algorithm>
 #include <cmath>
@@ -19,14 +19,14 @@ uint32_t highHalf(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
 
 /// Elements 4 group .. 4 group + 3.
 std::array<double, 4> normalGroup(uint64_t seed, uint64_t hash, uint64_t group) {
-  std::array<uint32_t, 4> bits =
-      philox4x32({lowHalf(group), highHalf(group), highHalf(seed), highHalf(hash)},
-                 {lowHalf(seed), lowHalf(hash)});
+  plan::PhiloxWords bits =
+      plan::philox4x32({{lowHalf(group), highHalf(group), highHalf(seed), highHalf(hash)}},
+                       lowHalf(seed), lowHalf(hash));
   constexpr double kUnit = 1.0 / 4294967296.0;
   std::array<double, 4> normals;
   for (size_t pair = 0; pair < 2; ++pair) {
-    double radius = std::sqrt(-2.0 * std::log((bits[2 * pair] + 1.0) * kUnit));
-    double angle = 2.0 * std::numbers::pi * (bits[2 * pair + 1] * kUnit);
+    double radius = std::sqrt(-2.0 * std::log((bits.word[2 * pair] + 1.0) * kUnit));
+    double angle = 2.0 * std::numbers::pi * (bits.word[2 * pair + 1] * kUnit);
     normals[2 * pair] = radius * std::cos(angle);
     normals[2 * pair + 1] = radius * std::sin(angle);
   }

@@ -92,6 +92,7 @@ std::string reportJson(const RunReport &report) {
   if (report.mode == plan::Mode::Train) {
     json["cotangents"] = pathOrNull(report.cotangents);
     json["gradients"] = pathOrNull(report.gradients);
+    json["dropout_seed"] = report.dropoutSeed;
   }
   json["random_seed"] = report.randomSeed;
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";

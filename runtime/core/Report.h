@@ -22,6 +22,7 @@ struct RunReport {
   int64_t threads = 0; ///< of the host
   int64_t warmup = 0;
   uint64_t randomSeed = 0;
+  uint32_t dropoutSeed = 0; ///< in training
   std::string weights, inputs, outputs; ///< paths; empty: random ones, none written
   std::string cotangents, gradients;    ///< in training, likewise
   std::string weightsPrefix;

@@ -264,6 +264,7 @@ Status Session::iterate() {
              : "iteration " + std::to_string(i - options.warmup + 1) + "/" +
                    std::to_string(options.iterations);
     RunHooks hooks;
+    hooks.dropoutSeed = options.dropoutSeed;
     if (options.onBlock)
       hooks.onBlock = [&](int64_t done, int64_t blocks) { options.onBlock(what, done, blocks); };
     if (i + 1 == total && traceFile)
@@ -288,6 +289,7 @@ void Session::fillReport() {
   report.threads = options.threads;
   report.warmup = options.warmup;
   report.randomSeed = options.randomSeed;
+  report.dropoutSeed = options.dropoutSeed;
   report.weights = options.weights;
   report.inputs = options.inputs;
   report.outputs = options.outputs;
@@ -300,7 +302,8 @@ void Session::fillReport() {
   report.measuredPeakBytes = {arena->bytes() + staticPart->bytes()};
 }
 
-/// What a program leaves in its output tensors, under their names without the first `dropped` letters.
+/// What a program leaves in its output tensors, under their names without the first `dropped`
+/// letters.
 Result<std::vector<TensorToWrite>> Session::outputTensors(const plan::Program &program,
                                                           size_t dropped) {
   std::vector<TensorToWrite> tensors;

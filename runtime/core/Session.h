@@ -19,6 +19,7 @@ struct RunOptions {
   std::string gradients;            ///< training: gradients by m, z and the parameters
   std::optional<std::string> weightsPrefix;
   uint64_t randomSeed = 0;
+  uint32_t dropoutSeed = 0; ///< training: of the masks of dropout
   int64_t iterations = 1;
   int64_t warmup = 1;
   int threads = 1; ///< of the host, for conversions; never changes a result

@@ -228,7 +228,7 @@ Status CpuBackend::launch(const KernelCall &call) {
   }
   EVO_TRY(checkHeadWidth(call, info));
   const cpu::KernelFunction *table = tableOf(kernels, plan::storageType(call.precision));
-  table[static_cast<size_t>(call.kernel)](cpu::Launch{operands, call.attributes, &pool});
+  table[static_cast<size_t>(call.kernel)](cpu::Launch{operands, call.attributes, &pool, call.dropout});
   return {};
 }
 

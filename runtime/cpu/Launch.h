@@ -29,6 +29,7 @@ struct Launch {
   const Operand *operands;
   const plan::KernelAttributes *attributes;
   ThreadPool *pool;
+  plan::DropoutKey dropout;
 };
 
 using KernelFunction = void (*)(const Launch &);

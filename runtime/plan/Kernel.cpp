@@ -43,12 +43,23 @@ std::string shapeText(std::span<const int64_t> shape) {
   return text + "]";
 }
 
+/// Whether each axis has the extent of `whole` or 1. An operand of `*` stands before every one of
+/// `~` in the list, so `whole` is known.
+bool broadcastsTo(std::span<const int64_t> leading, std::span<const int64_t> whole) {
+  if (leading.size() != whole.size())
+    return false;
+  for (size_t d = 0; d < leading.size(); ++d)
+    if (leading[d] != 1 && leading[d] != whole[d])
+      return false;
+  return true;
+}
+
 Status bindOperand(const KernelInfo &info, const OperandInfo &operand,
                    std::span<const int64_t> shape, AxisExtents &axes) {
   std::string who =
       "kernel '" + std::string(info.mnemonic) + "' operand '" + std::string(operand.name) + "'";
   std::string_view letters = operand.axes;
-  bool star = !letters.empty() && letters.front() == '*';
+  bool star = !letters.empty() && (letters.front() == '*' || letters.front() == '~');
   if (star)
     letters.remove_prefix(1);
   if (shape.size() < letters.size() || (!star && shape.size() != letters.size()) ||
@@ -59,7 +70,12 @@ Status bindOperand(const KernelInfo &info, const OperandInfo &operand,
   size_t leadingRank = shape.size() - letters.size();
   if (star) {
     std::vector<int64_t> leading(shape.begin(), shape.begin() + leadingRank);
-    if (!axes.hasLeading) {
+    if (operand.axes.front() == '~') {
+      if (!broadcastsTo(leading, axes.leading))
+        return Status::error(ErrorCode::InvalidPlan,
+                             who + ": expected leading axes " + shapeText(axes.leading) +
+                                 ", each whole or 1, got shape " + shapeText(shape));
+    } else if (!axes.hasLeading) {
       axes.leading = leading;
       axes.hasLeading = true;
     } else if (axes.leading != leading)
@@ -124,6 +140,10 @@ Status checkOwnRules(const KernelInfo &info, const KernelAttributes &attributes,
                 "axis 'x' to be c times d = " + std::to_string(axes['c']) + " times " +
                     std::to_string(axes['d']) + ", got " + std::to_string(axes['x']));
   }
+  case Kernel::DropoutMask:
+    return rule(axes.product("*") <= 0x1p34, info,
+                "at most 2^34 elements, whose groups of four 32 bits count, got " +
+                    shapeText(axes.leading));
   default:
     return {};
   }
@@ -146,8 +166,8 @@ Status checkPresence(const KernelInfo &info, const KernelAttributes &attributes,
 } // namespace
 
 std::string_view attributeName(KernelAttribute attribute) {
-  static constexpr std::array<std::string_view, 5> names = {"eps", "activation", "heads", "scale",
-                                                            "inf"};
+  static constexpr std::array<std::string_view, 7> names = {"eps", "activation", "heads", "scale",
+                                                            "inf", "rate",       "module"};
   return names[static_cast<size_t>(attribute)];
 }
 

@@ -26,7 +26,7 @@ enum class Kernel : uint8_t {
 };
 
 /// The attributes that a kernel can have; which ones it does have stands in Kernels.def.
-enum class KernelAttribute : uint8_t { Eps, Activation, Heads, Scale, Inf };
+enum class KernelAttribute : uint8_t { Eps, Activation, Heads, Scale, Inf, Rate, Module };
 enum class Activation : uint8_t { None, Relu };
 
 std::string_view attributeName(KernelAttribute attribute); ///< "eps", "activation", ...
@@ -40,8 +40,18 @@ struct KernelAttributes {
   int64_t heads = 1;                        ///< >= 1
   double scale = 1;                         ///< finite
   double inf = 0;                           ///< > 0: the mask fill
+  double rate = 0;                          ///< in [0, 1): how likely dropout drops an element
+  int64_t module = 0;                       ///< in [0, 2^32): the module's position in the block
   bool operator==(const KernelAttributes &) const = default;
 };
+
+/// What the masks of dropout are keyed by beside a step's attributes; differs from call to call.
+struct DropoutKey {
+  uint32_t seed = 0, step = 0, block = 0;
+};
+
+/// Whether `value` may be the module of a mask: one word of the counter.
+constexpr bool isDropoutModule(int64_t value) { return value >= 0 && value <= UINT32_MAX; }
 
 enum class OperandRole : uint8_t { In, OptIn, Out, OptOut };
 enum class OperandType : uint8_t { Storage, Statistic, Either };

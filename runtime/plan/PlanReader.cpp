@@ -171,6 +171,12 @@ KernelAttributes readAttributes(JsonObject &object, const KernelInfo &info) {
     case KernelAttribute::Inf:
       attributes.inf = value.number();
       break;
+    case KernelAttribute::Rate:
+      attributes.rate = value.number();
+      break;
+    case KernelAttribute::Module:
+      attributes.module = value.integer(0, UINT32_MAX);
+      break;
     }
   }
   return attributes;

@@ -156,6 +156,10 @@ Result<Json> attributeToJson(const KernelAttributes &attributes, KernelAttribute
     return finite(attributes.scale);
   case KernelAttribute::Inf:
     return finite(attributes.inf);
+  case KernelAttribute::Rate:
+    return finite(attributes.rate);
+  case KernelAttribute::Module:
+    return Json(attributes.module);
   }
   return unprintable("expected a known attribute, got another");
 }

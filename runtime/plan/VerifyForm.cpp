@@ -259,6 +259,21 @@ Verdict ProcedureForm::verifyLoop(const LoopStep &loop, const Path &path) {
   return {};
 }
 
+/// What an attribute may be, for messages.
+std::string expectedOf(KernelAttribute attribute, DType statistic) {
+  switch (attribute) {
+  case KernelAttribute::Heads:
+    return "at least 1";
+  case KernelAttribute::Rate:
+    return "a number in [0, 1)";
+  case KernelAttribute::Module:
+    return "an integer in [0, 2^32)";
+  default:
+    return makeText("a finite number", attribute == KernelAttribute::Scale ? "" : " above 0",
+                    " in ", dtypeName(statistic));
+  }
+}
+
 Verdict ProcedureForm::verifyAttributes(const KernelStep &step, const Path &path) {
   // Numbers are used in the type of statistics, where they must be neither 0 nor infinite.
   bool isDouble = statisticType(plan.precision) == DType::F64;
@@ -280,17 +295,18 @@ Verdict ProcedureForm::verifyAttributes(const KernelStep &step, const Path &path
     case KernelAttribute::Heads:
       legal = values.heads >= 1;
       break;
+    case KernelAttribute::Rate:
+      legal = values.rate >= 0 && values.rate < 1;
+      break;
+    case KernelAttribute::Module:
+      legal = isDropoutModule(values.module);
+      break;
     case KernelAttribute::Activation:
       break;
     }
     if (!legal)
       return violates(0, path.at(attributeName(attribute)),
-                      attribute == KernelAttribute::Heads
-                          ? "at least 1"
-                          : makeText("a finite number",
-                                     attribute == KernelAttribute::Scale ? "" : " above 0", " in ",
-                                     dtypeName(statisticType(plan.precision))),
-                      "another");
+                      expectedOf(attribute, statisticType(plan.precision)), "another");
   }
   return {};
 }

@@ -84,7 +84,8 @@ Row reluRow(Buffers &buffers, std::string name, int64_t rows, int64_t n) {
   plan::KernelAttributes relu;
   relu.activation = plan::Activation::Relu;
   TensorRef dy = buffers.dense({rows, n});
-  return {name, 1, Kernel::LinearGrad, relu, {dy, buffers.dense({rows, n}), {}, {}, dy, {}}, {}};
+  return {name, 1, Kernel::LinearGrad, relu, {dy, buffers.dense({rows, n}), {}, {}, {}, dy, {}},
+          {}};
 }
 
 void msaRows(Buffers &buffers, int64_t s, int64_t r, std::vector<Row> &rows) {
@@ -141,7 +142,7 @@ void pairRows(Buffers &buffers, int64_t r, std::vector<Row> &rows) {
        2,
        Kernel::LinearGrad,
        {},
-       {dy, buffers.dense({p, 128}), {}, buffers.dense({p, 128}), dy, buffers.dense({p, 128})},
+       {dy, buffers.dense({p, 128}), {}, buffers.dense({p, 128}), {}, dy, buffers.dense({p, 128})},
        {}});
   rows.push_back({"add z", 4, Kernel::Add, {}, {dy, buffers.dense({p, 128}), dy}, {}});
 }

@@ -65,6 +65,7 @@ Row linearRow(Buffers &buffers, std::string name, int64_t count, int64_t rows, i
            {},
            {},
            {},
+           {},
            buffers.dense({rows, n})},
           {{1, rows, n, k}}};
 }
@@ -97,14 +98,14 @@ void msaRows(Buffers &buffers, int64_t s, int64_t r, std::vector<Row> &rows) {
                   {buffers.dense({1, n, 256}), g, buffers.dense({256}), buffers.dense({1, n, 256})},
                   {}});
   Row out = linearRow(buffers, "output of m, residual", 2, n, 256, 256);
-  out.operands[5] = out.operands[6];
+  out.operands[6] = out.operands[7];
   rows.push_back(out);
   Row first = linearRow(buffers, "msa transition 1, relu", 1, n, 256, 1024);
   first.attributes.activation = plan::Activation::Relu;
   rows.push_back(first);
   Row second = linearRow(buffers, "msa transition 2, mask, residual", 1, n, 1024, 256);
   second.operands[3] = buffers.dense({n});
-  second.operands[5] = second.operands[6];
+  second.operands[6] = second.operands[7];
   rows.push_back(second);
   rows.push_back(linearRow(buffers, "outer product a|b", 1, n, 256, 64));
   TensorRef y = buffers.dense({r, r, 128});
@@ -125,7 +126,7 @@ void pairRows(Buffers &buffers, int64_t r, std::vector<Row> &rows) {
   for (int64_t heads : {8, 4}) {
     Row bias = linearRow(buffers, "pair bias, " + std::to_string(heads) + " heads",
                          heads == 8 ? 1 : 2, p, 128, heads);
-    bias.operands[6] = Buffers::permuted(buffers.dense({heads, p}), {1, 0});
+    bias.operands[7] = Buffers::permuted(buffers.dense({heads, p}), {1, 0});
     rows.push_back(bias);
   }
   TensorRef channelFirst = Buffers::permuted(buffers.dense({128, p}), {1, 0});
@@ -155,7 +156,7 @@ void pairRows(Buffers &buffers, int64_t r, std::vector<Row> &rows) {
   rows.push_back(linearRow(buffers, "triangle gate", 2, p, 128, 128));
   Row gated = linearRow(buffers, "triangle output, gate, residual", 2, p, 128, 128);
   gated.operands[4] = buffers.dense({p, 128});
-  gated.operands[5] = gated.operands[6];
+  gated.operands[6] = gated.operands[7];
   rows.push_back(gated);
   rows.push_back(linearRow(buffers, "q|k|v|g of z", 2, p, 128, 512));
   rows.push_back(attentionRow(buffers, "triangle attention", 2, r, r, 4, true, false));
@@ -168,11 +169,11 @@ void pairRows(Buffers &buffers, int64_t r, std::vector<Row> &rows) {
                   {buffers.dense({1, p, 128}), g, buffers.dense({128}), buffers.dense({1, p, 128})},
                   {}});
   Row out = linearRow(buffers, "output of z, residual", 1, p, 128, 128);
-  out.operands[5] = out.operands[6];
+  out.operands[6] = out.operands[7];
   rows.push_back(out);
   Row turned = linearRow(buffers, "output of z, residual transposed", 1, p, 128, 128);
   turned.operands[0] = buffers.dense({r, r, 128});
-  turned.operands[6] = turned.operands[5] =
+  turned.operands[7] = turned.operands[6] =
       Buffers::permuted(buffers.dense({r, r, 128}), {1, 0, 2});
   rows.push_back(turned);
   Row first = linearRow(buffers, "pair transition 1, relu", 1, p, 128, 512);
@@ -180,7 +181,7 @@ void pairRows(Buffers &buffers, int64_t r, std::vector<Row> &rows) {
   rows.push_back(first);
   Row second = linearRow(buffers, "pair transition 2, mask, residual", 1, p, 512, 128);
   second.operands[3] = buffers.dense({p});
-  second.operands[5] = second.operands[6];
+  second.operands[6] = second.operands[7];
   rows.push_back(second);
 }
 

@@ -18,13 +18,14 @@ Fill fillOf(std::string_view operand) {
   return operand == "weight" || operand == "gate_weight" ? Fill::Weight : Fill::Normal;
 }
 
-/// Differences of terms of the order of 1, and exponents whose rounding errors are those of a logit
-/// and a lse of a few units.
+/// Sums and differences of terms of the order of 1, which may cancel in outputs of few elements, and
+/// exponents whose rounding errors are those of a logit and a lse of a few units.
 void measureErrors(KernelCase &testCase) {
   switch (testCase.kernel) {
   case Kernel::AttentionGrad:
     testCase.conditioning = 4;
     [[fallthrough]];
+  case Kernel::Linear:
   case Kernel::LayerNormGrad:
   case Kernel::WeightGrad:
   case Kernel::BiasGrad:
@@ -95,10 +96,15 @@ KernelCase CaseBuilder::make(Kernel kernel, const KernelAttributes &attributes,
   for (const plan::OperandInfo &operand : plan::kernelInfo(kernel).operands) {
     OperandCase operandCase;
     std::string_view axes = operand.axes;
-    if (!axes.empty() && axes.front() == '*') {
+    bool broadcast = axes.front() == '~';
+    if (broadcast || axes.front() == '*') {
       operandCase.shape = sizes.leading;
       axes.remove_prefix(1);
     }
+    // The broadcast axis goes round with the cases; in the last of a round there is none.
+    if (size_t axis = cases.size() % (sizes.leading.size() + 1);
+        broadcast && axis < sizes.leading.size())
+      operandCase.shape[axis] = 1;
     for (char axis : axes)
       operandCase.shape.push_back(axis == 'h' ? attributes.heads : sizes.extent.at(axis));
     operandCase.fill = fillOf(operand.name);

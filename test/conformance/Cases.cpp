@@ -106,6 +106,25 @@ void linearKernels(CaseBuilder &builder) {
                  {{}, {{'b', 2}, {'u', 66}, {'q', 66}, {'x', 1025}}}});
 }
 
+/// The mask of one axis and of several, around the tasks and the groups of four, by each word of
+/// the key.
+void dropoutKernels(CaseBuilder &builder) {
+  for (double rate : {0.0, 0.15, 0.25, 0.9375, 1 - 0x1p-40})
+    for (const std::vector<int64_t> &shape :
+         std::vector<std::vector<int64_t>>{{1}, {7}, {1, 5, 3}, {33, 1, 129}, {4097}, {2, 3, 1366}})
+      for (int mixture = 0; mixture < 3; ++mixture) {
+        KernelAttributes attributes;
+        attributes.rate = rate;
+        attributes.module = mixture == 1 ? 0xfffffffe : 3;
+        KernelCase mask = builder.make(Kernel::DropoutMask, attributes, {shape, {}});
+        mask.dropout = mixture == 2 ? plan::DropoutKey{0xffffffff, 0xfffffffd, 0x7fffffff}
+                                    : plan::DropoutKey{11, 5, 47};
+        if (mixture)
+          builder.mixLayouts(mask);
+        builder.add(mask);
+      }
+}
+
 void matrixKernels(CaseBuilder &builder) {
   builder.sweep(Kernel::BatchMatmul, {},
                 {{{}, {{'b', 1}, {'m', 1}, {'n', 1}, {'k', 1}}},
@@ -200,6 +219,7 @@ const std::vector<KernelCase> &kernelCases() {
     rowKernels(builder);
     emptyCases(builder);
     linearKernels(builder);
+    dropoutKernels(builder);
     matrixKernels(builder);
     attentionKernels(builder);
     gradientKernels(builder);
@@ -215,6 +235,7 @@ namespace {
 std::vector<std::string_view> summedAxes(Kernel kernel) {
   switch (kernel) {
   case Kernel::Copy:
+  case Kernel::DropoutMask:
   case Kernel::Gate:
   case Kernel::Add:
   case Kernel::LinearGrad:
@@ -259,6 +280,8 @@ int64_t reductionLength(const KernelCase &testCase) {
   for (size_t i = 0; i < info.operands.size(); ++i) {
     std::string_view axes = info.operands[i].axes;
     const std::vector<int64_t> &shape = testCase.operands[i].shape;
+    if (axes.front() == '~')
+      continue;
     size_t leading = axes.front() == '*' ? shape.size() + 1 - axes.size() : 0;
     if (axes.front() == '*') {
       extent['*'] = 1;

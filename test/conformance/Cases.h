@@ -51,6 +51,7 @@ struct KernelCase {
   std::vector<OperandCase> operands;
   bool inPlace = false;      ///< outputs coincide with the inputs that they may alias
   bool hugeIfMasked = false; ///< attention: values of masked keys are 1e38 and must weigh exactly 0
+  plan::DropoutKey dropout;  ///< of the call
   double conditioning = 1;   ///< by how much the data enlarges rounding errors
   double magnitude = 0; ///< of terms that may cancel: what errors are measured by where it is more
                         ///< than the outputs' own

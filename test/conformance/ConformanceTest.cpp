@@ -76,7 +76,7 @@ TEST_P(Conformance, AgreesWithReference) {
       continue;
     Placement placement = place(testCase, precision);
     std::vector<DenseTensor> expected = placement.operands;
-    runReference(kernel, testCase.attributes, expected);
+    runReference(kernel, testCase.attributes, expected, testCase.dropout);
     for (auto &[name, backend] : backends) {
       auto after = runCase(*backend, testCase, placement, precision);
       ASSERT_TRUE(after.ok()) << name << ", " << testCase.name << ": " << after.status().message();

@@ -263,6 +263,7 @@ TEST(CpuBackendTest, StridesMayPassTwoToThe31) {
                          {},
                          {},
                          {},
+                         {},
                          tensor(y.data, {2, 2}, {1, kStride})}),
             "");
   EXPECT_EQ(y[0], 21);

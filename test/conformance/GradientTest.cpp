@@ -108,31 +108,42 @@ TEST(GradientTest, LayerNorm) {
   expectGradient(forward, "y", dy, "bias", difference(grad["dbias"], grad["bias_accumulator"]));
 }
 
-TEST(GradientTest, LinearByItsParts) {
+/// Parts of `linear` and the mask of its dropout, broadcast along one axis, both or none.
+void expectLinearGradients(plan::Activation activation, const std::vector<int64_t> &maskShape) {
   Sizes sizes{{2, 3}, {{'k', 5}, {'n', 4}}};
-  for (plan::Activation activation : {plan::Activation::None, plan::Activation::Relu}) {
-    KernelAttributes attributes;
-    attributes.activation = activation;
-    Call forward(Kernel::Linear, attributes, sizes), h = forward;
-    h.without({"row_scale", "gate", "residual"}).run();
-    Call grad(Kernel::LinearGrad, attributes, sizes);
-    grad.with({{"h", h["y"]}, {"row_scale", forward["row_scale"]}, {"gate", forward["gate"]}})
-        .run();
-    Call weight(Kernel::WeightGrad, {}, sizes), bias(Kernel::BiasGrad, {}, sizes);
-    weight.with({{"du", grad["du"]}, {"x", forward["x"]}}).run();
-    bias.with({{"du", grad["du"]}}).run();
-    Call input(Kernel::Linear, {}, {{2, 3}, {{'k', 4}, {'n', 5}}});
-    input.without({"bias", "row_scale", "gate", "residual"})
-        .with({{"x", grad["du"]}, {"weight", transposed(forward["weight"])}})
-        .run();
-    const DenseTensor dy = grad["dy"];
-    expectGradient(forward, "y", dy, "gate", grad["dgate"]);
-    expectGradient(forward, "y", dy, "weight",
-                   difference(weight["dweight"], weight["accumulator"]));
-    expectGradient(forward, "y", dy, "bias", difference(bias["dbias"], bias["accumulator"]));
-    expectGradient(forward, "y", dy, "x", input["y"]);
-    expectGradient(forward, "y", dy, "residual", dy);
-  }
+  KernelAttributes attributes;
+  attributes.activation = activation;
+  Call forward(Kernel::Linear, attributes, sizes);
+  Call mask(Kernel::Copy, {}, {maskShape, {}});
+  forward.with({{"dropout", mask["x"]}});
+  Call h = forward;
+  h.without({"row_scale", "gate", "dropout", "residual"}).run();
+  Call grad(Kernel::LinearGrad, attributes, sizes);
+  grad.with({{"h", h["y"]},
+             {"row_scale", forward["row_scale"]},
+             {"gate", forward["gate"]},
+             {"dropout", forward["dropout"]}})
+      .run();
+  Call weight(Kernel::WeightGrad, {}, sizes), bias(Kernel::BiasGrad, {}, sizes);
+  weight.with({{"du", grad["du"]}, {"x", forward["x"]}}).run();
+  bias.with({{"du", grad["du"]}}).run();
+  Call input(Kernel::Linear, {}, {{2, 3}, {{'k', 4}, {'n', 5}}});
+  input.without({"bias", "row_scale", "gate", "dropout", "residual"})
+      .with({{"x", grad["du"]}, {"weight", transposed(forward["weight"])}})
+      .run();
+  const DenseTensor dy = grad["dy"];
+  expectGradient(forward, "y", dy, "gate", grad["dgate"]);
+  expectGradient(forward, "y", dy, "weight", difference(weight["dweight"], weight["accumulator"]));
+  expectGradient(forward, "y", dy, "bias", difference(bias["dbias"], bias["accumulator"]));
+  expectGradient(forward, "y", dy, "x", input["y"]);
+  expectGradient(forward, "y", dy, "residual", dy);
+}
+
+TEST(GradientTest, LinearByItsParts) {
+  for (plan::Activation activation : {plan::Activation::None, plan::Activation::Relu})
+    for (const std::vector<int64_t> &maskShape :
+         std::vector<std::vector<int64_t>>{{1, 3, 4}, {2, 1, 4}, {1, 1, 4}, {2, 3, 4}})
+      expectLinearGradients(activation, maskShape);
 }
 
 TEST(GradientTest, GatedLinearByItsParts) {
@@ -140,7 +151,7 @@ TEST(GradientTest, GatedLinearByItsParts) {
   Call forward(Kernel::GatedLinear, {}, sizes);
   auto affine = [&](const char *weight, const char *bias) {
     Call part(Kernel::Linear, {}, sizes);
-    part.without({"row_scale", "gate", "residual"});
+    part.without({"row_scale", "gate", "dropout", "residual"});
     return part.with({{"x", forward["x"]}, {"weight", forward[weight]}, {"bias", forward[bias]}})
         .run()["y"];
   };

@@ -46,7 +46,40 @@ std::vector<double> logitsOf(const KernelAttributes &attributes, const DenseTens
   return logits;
 }
 
+int64_t broadcastIndex(const DenseTensor &tensor, const DenseTensor &whole, int64_t index) {
+  int64_t result = 0, step = 1;
+  for (size_t d = whole.shape.size(); d-- > 0;) {
+    if (tensor.shape[d] != 1)
+      result += index % whole.shape[d] * step;
+    index /= whole.shape[d];
+    step *= tensor.shape[d];
+  }
+  return result;
+}
+
+std::array<uint32_t, 4> referencePhilox(std::array<uint32_t, 4> counter,
+                                        std::array<uint32_t, 2> key) {
+  for (uint32_t round = 0; round < 10; ++round) {
+    std::array<uint64_t, 2> product = {uint64_t(counter[0]) * 3528531795u,
+                                       uint64_t(counter[2]) * 3449720151u};
+    std::array<uint32_t, 2> roundKey = {key[0] + round * 2654435769u, key[1] + round * 3144134277u};
+    counter = {uint32_t(product[1] / 4294967296u) ^ counter[1] ^ roundKey[0], uint32_t(product[1]),
+               uint32_t(product[0] / 4294967296u) ^ counter[3] ^ roundKey[1], uint32_t(product[0])};
+  }
+  return counter;
+}
+
 namespace {
+
+void dropoutMask(const KernelAttributes &attributes, Operands &o, const plan::DropoutKey &dropout) {
+  for (int64_t i = 0; i < o[0].count(); ++i) {
+    uint32_t word =
+        referencePhilox({uint32_t(i / 4), dropout.block, uint32_t(attributes.module), 0},
+                        {dropout.seed, dropout.step})[size_t(i % 4)];
+    bool kept = double(word) >= std::floor(attributes.rate * 4294967296.0);
+    o[0].data[size_t(i)] = kept ? 1 / (1 - attributes.rate) : 0;
+  }
+}
 
 void layerNorm(const KernelAttributes &attributes, Operands &o) {
   int64_t channels = o[0].shape.back();
@@ -78,8 +111,8 @@ double affine(const DenseTensor &x, int64_t r, const DenseTensor &weight, const 
 }
 
 void linear(const KernelAttributes &attributes, Operands &o) {
-  int64_t width = o[6].shape.back();
-  DenseTensor x = asRows(o[0], o[0].shape.back()), y = asRows(o[6], width);
+  int64_t width = o[7].shape.back();
+  DenseTensor x = asRows(o[0], o[0].shape.back()), y = asRows(o[7], width);
   for (int64_t r = 0; r < x.shape[0]; ++r)
     for (int64_t n = 0; n < width; ++n) {
       double value = affine(x, r, o[1], o[2], n);
@@ -90,10 +123,12 @@ void linear(const KernelAttributes &attributes, Operands &o) {
       if (o[3].present)
         value *= o[3].data[size_t(r)];
       if (o[5].present)
-        value += o[5].data[size_t(r * width + n)];
+        value *= o[5].data[size_t(broadcastIndex(o[5], o[7], r * width + n))];
+      if (o[6].present)
+        value += o[6].data[size_t(r * width + n)];
       y(r, n) = value;
     }
-  o[6].data = y.data;
+  o[7].data = y.data;
 }
 
 void gatedLinear(Operands &o) {
@@ -243,7 +278,8 @@ void batchMatmul(Operands &o) {
 
 } // namespace
 
-void runReference(plan::Kernel kernel, const KernelAttributes &attributes, Operands &operands) {
+void runReference(plan::Kernel kernel, const KernelAttributes &attributes, Operands &operands,
+                  const plan::DropoutKey &dropout) {
   switch (kernel) {
   case plan::Kernel::LayerNorm:
     return layerNorm(attributes, operands);
@@ -274,6 +310,8 @@ void runReference(plan::Kernel kernel, const KernelAttributes &attributes, Opera
   case plan::Kernel::Copy:
     operands[1].data = operands[0].data;
     return;
+  case plan::Kernel::DropoutMask:
+    return dropoutMask(attributes, operands, dropout);
   case plan::Kernel::LayerNormGrad:
   case plan::Kernel::LinearGrad:
   case plan::Kernel::WeightGrad:

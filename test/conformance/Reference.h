@@ -8,6 +8,7 @@
 
 #include "runtime/plan/Kernel.h"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -45,6 +46,10 @@ private:
 
 /// Fills the present outputs; `operands` are in the order of Kernels.def and have their shapes.
 void runReference(plan::Kernel kernel, const plan::KernelAttributes &attributes,
-                  std::vector<DenseTensor> &operands);
+                  std::vector<DenseTensor> &operands, const plan::DropoutKey &dropout = {});
+
+/// Four words of Philox4x32-10, for the test that holds them to the published ones.
+std::array<uint32_t, 4> referencePhilox(std::array<uint32_t, 4> counter,
+                                        std::array<uint32_t, 2> key);
 
 } // namespace evo::conformance

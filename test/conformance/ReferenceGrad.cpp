@@ -64,11 +64,13 @@ void linearGrad(const KernelAttributes &attributes, Operands &o) {
   int64_t width = o[0].shape.back();
   for (int64_t i = 0; i < o[0].count(); ++i) {
     double dy = o[0].data[size_t(i)] * valueOr(o[2], i / width, 1);
+    if (o[4].present)
+      dy *= o[4].data[size_t(broadcastIndex(o[4], o[0], i))];
     double open = o[3].present ? sigmoid(o[3].data[size_t(i)]) : 1;
     bool passes = attributes.activation != plan::Activation::Relu || o[1].data[size_t(i)] > 0;
-    o[4].data[size_t(i)] = passes ? open * dy : 0;
-    if (o[5].present)
-      o[5].data[size_t(i)] = o[1].data[size_t(i)] * sigmoidSlope(o[3].data[size_t(i)]) * dy;
+    o[5].data[size_t(i)] = passes ? open * dy : 0;
+    if (o[6].present)
+      o[6].data[size_t(i)] = o[1].data[size_t(i)] * sigmoidSlope(o[3].data[size_t(i)]) * dy;
   }
 }
 

@@ -12,6 +12,10 @@ double sigmoid(double x);
 /// The leading axes `*` as one: [rows, last].
 DenseTensor asRows(const DenseTensor &tensor, int64_t last);
 
+/// Where the element `index` of `whole` finds its value in `tensor`, which has as many axes, each
+/// whole or 1.
+int64_t broadcastIndex(const DenseTensor &tensor, const DenseTensor &whole, int64_t index);
+
 /// The logits of one (batch, head, query).
 std::vector<double> logitsOf(const plan::KernelAttributes &attributes, const DenseTensor &query,
                              const DenseTensor &key, const DenseTensor &bias,

@@ -59,7 +59,7 @@ Plan slicedPlan() {
   columns.body.push_back(
       kernel(Kernel::Linear,
              {part, view(2, {{0}, {0}}, {{3}, {3}}, {0, 1}), view(3, {{0}}, {{3}}, {0}),
-              std::nullopt, std::nullopt, target, target},
+              std::nullopt, std::nullopt, std::nullopt, target, target},
              "mixer: project"));
   rows.body.push_back({std::move(columns)});
   rows.body.push_back({FreeStep{1}});
@@ -126,7 +126,7 @@ TEST(Executor, RaggedSlicesGiveTheseOperands) {
   EXPECT_OK((*executor)->run(Phase::Forward));
   // Block 1, last row slice, last column slice: launch 12 + 2 * 4 + 3.
   const std::vector<TensorRef> &last = machine.backend.launches[23];
-  const TensorRef &x = last[0], &y = last[6];
+  const TensorRef &x = last[0], &y = last[7];
   // t starts at the frame, 1024, and 64 bytes; column 4 lies 4 * 12 floats behind.
   EXPECT_EQ(x.data - machine.arena.data(), 1024 + 64 + 4 * 12 * 4);
   EXPECT_EQ(std::vector<int64_t>(x.shape.data(), x.shape.data() + 3),
@@ -140,6 +140,24 @@ TEST(Executor, RaggedSlicesGiveTheseOperands) {
   EXPECT_FALSE(last[3]);
   // Block 2 has its frame elsewhere.
   EXPECT_EQ(machine.backend.launches[24][1].data - machine.arena.data(), 2048 + 64);
+}
+
+TEST(Executor, EveryLaunchHasTheKeyOfItsMasks) {
+  Plan plan = slicedPlan();
+  Machine machine;
+  machine.fill();
+  auto executor =
+      Executor::create(plan, machine.backend, machine.arena.data(), machine.weights.data());
+  RunHooks hooks;
+  hooks.dropoutSeed = 7;
+  hooks.step = 5;
+  EXPECT_OK((*executor)->run(Phase::Forward, hooks));
+  ASSERT_EQ(machine.backend.keys.size(), 36u); // 12 a block
+  for (size_t i = 0; i < 36; ++i) {
+    EXPECT_EQ(machine.backend.keys[i].seed, 7u);
+    EXPECT_EQ(machine.backend.keys[i].step, 5u);
+    EXPECT_EQ(machine.backend.keys[i].block, i / 12);
+  }
 }
 
 TEST(Executor, ReportsProgressAndTrace) {

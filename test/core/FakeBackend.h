@@ -51,6 +51,7 @@ public:
     if (launches.size() == failAt)
       return Status::error(ErrorCode::Internal, "the device is gone");
     launches.emplace_back(call.operands.begin(), call.operands.end());
+    keys.push_back(call.dropout);
     if (call.kernel == plan::Kernel::Copy)
       return copy(call.operands[0], call.operands[1]);
     if (call.kernel == plan::Kernel::Linear)
@@ -59,6 +60,7 @@ public:
   }
 
   std::vector<std::vector<TensorRef>> launches; ///< operands of every launch
+  std::vector<plan::DropoutKey> keys;           ///< of every launch
   size_t failAt = SIZE_MAX;                     ///< the launch that fails
   int64_t memoryBytes = int64_t{1} << 30;
 
@@ -90,7 +92,7 @@ private:
   }
   static Status linear(const KernelCall &call) {
     const TensorRef &x = call.operands[0], &weight = call.operands[1], &bias = call.operands[2],
-                    &residual = call.operands[5], &y = call.operands[6];
+                    &residual = call.operands[6], &y = call.operands[7];
     auto axis = static_cast<size_t>(x.rank - 1);
     forEach(y, y.rank, [&](const std::vector<int64_t> &index) {
       std::vector<int64_t> from = index;

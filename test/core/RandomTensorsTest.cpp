@@ -2,7 +2,7 @@
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //===----------------------------------------------------------------------===//
 #include "runtime/core/RandomTensors.h"
-#include "runtime/core/Philox.h"
+#include "runtime/plan/Philox.h"
 #include "test/core/CoreTest.h"
 
 #include <cmath>
@@ -10,17 +10,22 @@
 namespace evo {
 namespace {
 
-using Four = std::array<uint32_t, 4>;
+using Four = plan::PhiloxWords;
+
+constexpr bool operator==(const Four &a, const Four &b) {
+  return a.word[0] == b.word[0] && a.word[1] == b.word[1] && a.word[2] == b.word[2] &&
+         a.word[3] == b.word[3];
+}
 
 // The known answers that the authors of the generator publish.
-static_assert(philox4x32({0, 0, 0, 0}, {0, 0}) ==
-              Four{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
-static_assert(philox4x32({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
-                         {0xffffffff, 0xffffffff}) ==
-              Four{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
-static_assert(philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
-                         {0xa4093822, 0x299f31d0}) ==
-              Four{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
+static_assert(plan::philox4x32({{0, 0, 0, 0}}, 0, 0) ==
+              Four{{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}});
+static_assert(plan::philox4x32({{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}}, 0xffffffff,
+                               0xffffffff) ==
+              Four{{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}});
+static_assert(plan::philox4x32({{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}}, 0xa4093822,
+                               0x299f31d0) ==
+              Four{{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}});
 
 TEST(RandomTensors, NameHashIsFnv1a) {
   EXPECT_EQ(nameHash(""), 0xcbf29ce484222325u);
@@ -31,12 +36,12 @@ TEST(RandomTensors, NameHashIsFnv1a) {
 /// The definition, written out once more for one element at a time.
 double normalByDefinition(uint64_t seed, uint64_t hash, uint64_t index) {
   uint64_t group = index / 4;
-  Four x = philox4x32(
-      {uint32_t(group), uint32_t(group >> 32), uint32_t(seed >> 32), uint32_t(hash >> 32)},
-      {uint32_t(seed), uint32_t(hash)});
+  Four x = plan::philox4x32(
+      {{uint32_t(group), uint32_t(group >> 32), uint32_t(seed >> 32), uint32_t(hash >> 32)}},
+      uint32_t(seed), uint32_t(hash));
   size_t lane = index % 4 < 2 ? 0 : 2;
-  double radius = std::sqrt(-2 * std::log((double(x[lane]) + 1) / 4294967296.0));
-  double angle = 2 * M_PI * (double(x[lane + 1]) / 4294967296.0);
+  double radius = std::sqrt(-2 * std::log((double(x.word[lane]) + 1) / 4294967296.0));
+  double angle = 2 * M_PI * (double(x.word[lane + 1]) / 4294967296.0);
   return index % 2 == 0 ? radius * std::cos(angle) : radius * std::sin(angle);
 }
 

@@ -61,6 +61,11 @@ TEST(Report, JsonHasTheContractsKeys) {
   EXPECT_EQ(json["policy"], "direct");
   EXPECT_EQ(json["weights_ignored"], 12);
   EXPECT_TRUE(json["inputs"].is_null());
+  EXPECT_FALSE(json.contains("dropout_seed"));
+  RunReport training = example();
+  training.mode = plan::Mode::Train;
+  training.dropoutSeed = 4294967295;
+  EXPECT_EQ(nlohmann::json::parse(reportJson(training))["dropout_seed"], 4294967295u);
 }
 
 TEST(Report, TableSaysTheSame) {

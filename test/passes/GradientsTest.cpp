@@ -25,7 +25,9 @@ using plan::KernelInfo;
 namespace {
 
 /// Gradients flow to streams and weights, never to masks and what is made of them.
-bool isMask(std::string_view operand) { return operand == "mask" || operand == "row_scale"; }
+bool isMask(std::string_view operand) {
+  return operand == "mask" || operand == "row_scale" || operand == "dropout";
+}
 
 class Gradients : public ::testing::Test {
 protected:
@@ -72,7 +74,8 @@ protected:
 TEST_F(Gradients, OfEveryKernelAreLegalAndOfTheirInputsShapes) {
   size_t checked = 0;
   for (const KernelInfo &info : plan::kernelTable()) {
-    if (info.kernel >= plan::Kernel::LayerNormGrad || info.kernel == plan::Kernel::OuterProductNorm)
+    if (info.kernel >= plan::Kernel::LayerNormGrad ||
+        info.kernel == plan::Kernel::OuterProductNorm || info.kernel == plan::Kernel::DropoutMask)
       continue;
     unsigned optional = optionalOperands(info);
     for (unsigned absent = optional;; absent = (absent - 1) & optional) {
@@ -107,10 +110,10 @@ TEST_F(Gradients, OfEveryKernelAreLegalAndOfTheirInputsShapes) {
         break;
     }
   }
-  // layer_norm 3 (its results in order), linear 2^4, gated_linear 2, attention 2^3,
+  // layer_norm 3 (its results in order), linear 2^5, gated_linear 2, attention 2^3,
   // attention_logits 2^2, softmax, attention_values, gate 1 each, masked_mean 2, outer_product 1,
   // outer_product_mean 2, batch_matmul and copy 1 each.
-  EXPECT_EQ(checked, 3u + 16 + 2 + 8 + 4 + 3 + 2 + 1 + 2 + 2);
+  EXPECT_EQ(checked, 3u + 32 + 2 + 8 + 4 + 3 + 2 + 1 + 2 + 2);
 }
 
 TEST_F(Gradients, AreRefusedWithAReason) {
@@ -130,6 +133,8 @@ TEST_F(Gradients, AreRefusedWithAReason) {
     }
   EXPECT_EQ(refused(plan::Kernel::OuterProductNorm),
             "'kern.outer_product_norm' op is of masks alone and has no backward");
+  EXPECT_EQ(refused(plan::Kernel::DropoutMask),
+            "'kern.dropout_mask' op depends on no value and has no backward");
   EXPECT_EQ(
       refused(plan::Kernel::MaskedMean),
       "'kern.masked_mean' op expected another reader of x behind the mean, whose gradient its "

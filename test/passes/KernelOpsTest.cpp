@@ -147,6 +147,7 @@ TEST_F(KernelOps, WorkCountsTheFormulasOfTheList) {
       {Kernel::OuterProductNorm, true, 2 * 4 * 5 * 6, 0},
       {Kernel::BatchMatmul, true, 2 * 3 * 11 * 9 * 7, 0},
       {Kernel::Copy, false, 0, 0},
+      {Kernel::DropoutMask, false, 20 * 12, 0}, // 10 rounds of 8 operations make 4 elements
       {Kernel::LayerNormGrad, false, 16 * 12 * 2, 0},
       {Kernel::LinearGrad, false, 4 * 12 * 9, 12 * 9}, // sigmoid(gate)
       {Kernel::WeightGrad, true, 2 * 12 * 9 * 7, 0},   // [9,12] by [12,7]

@@ -31,7 +31,9 @@ int64_t extentOf(const KernelInfo &info, char letter) {
 std::string typeOf(const KernelInfo &info, const OperandInfo &operand) {
   std::string text = "tensor<";
   for (char letter : operand.axes)
-    text += letter == '*' ? "4x3x" : std::to_string(extentOf(info, letter)) + "x";
+    text += letter == '*'   ? "4x3x"
+            : letter == '~' ? "1x3x"
+                            : std::to_string(extentOf(info, letter)) + "x";
   return text + (operand.type == plan::OperandType::Statistic ? "f32>" : "bf16>");
 }
 
@@ -39,7 +41,7 @@ std::string attributeText(const KernelInfo &info) {
   std::string text;
   for (plan::KernelAttribute attribute : info.attributes) {
     std::string value = "0.25 : f64";
-    if (attribute == plan::KernelAttribute::Heads)
+    if (attribute == plan::KernelAttribute::Heads || attribute == plan::KernelAttribute::Module)
       value = "2 : i64";
     if (attribute == plan::KernelAttribute::Activation) {
       // The gradient of relu needs h.

@@ -41,6 +41,60 @@ TEST(KernelTest, LinearGradNeedsWhatItsOutputsReadFrom) {
               "none");
 }
 
+/// The error of a `linear` of x [4, 3, 2] and weight [5, 2] whose mask has this shape.
+std::string dropoutError(const std::vector<int64_t> &mask) {
+  const KernelInfo &info = kernelInfo(Kernel::Linear);
+  std::vector<std::optional<std::vector<int64_t>>> shapes(info.operands.size());
+  auto set = [&](std::string_view name, std::vector<int64_t> shape) {
+    shapes[size_t(info.operandIndex(name))] = std::move(shape);
+  };
+  set("x", {4, 3, 2});
+  set("weight", {5, 2});
+  set("y", {4, 3, 5});
+  set("dropout", mask);
+  Status status = checkKernelShapes(Kernel::Linear, {}, shapes);
+  return status.ok() ? "" : status.message();
+}
+
+TEST(KernelTest, AMaskIsWholeOrBroadcastOnEachLeadingAxis) {
+  EXPECT_EQ(dropoutError({4, 3, 5}), "");
+  EXPECT_EQ(dropoutError({1, 3, 5}), "");
+  EXPECT_EQ(dropoutError({4, 1, 5}), "");
+  EXPECT_EQ(dropoutError({1, 1, 5}), "");
+  std::string who = "kernel 'linear' operand 'dropout': expected ";
+  EXPECT_EQ(dropoutError({2, 3, 5}),
+            who + "leading axes [4, 3], each whole or 1, got shape [2, 3, 5]");
+  EXPECT_EQ(dropoutError({3, 4, 5}),
+            who + "leading axes [4, 3], each whole or 1, got shape [3, 4, 5]");
+  EXPECT_EQ(dropoutError({3, 5}), who + "leading axes [4, 3], each whole or 1, got shape [3, 5]");
+  EXPECT_EQ(dropoutError({1, 4, 3, 5}),
+            who + "leading axes [4, 3], each whole or 1, got shape [1, 4, 3, 5]");
+  EXPECT_EQ(dropoutError({1, 3, 1}), who + "extent 5 on axis 'n', got shape [1, 3, 1]");
+  EXPECT_EQ(dropoutError({}), who + "axes \"~n\", got shape []");
+}
+
+TEST(KernelTest, BroadcastAxesFollowAnOperandOfWholeOnes) {
+  for (const KernelInfo &info : kernelTable()) {
+    bool whole = false;
+    for (const OperandInfo &operand : info.operands) {
+      EXPECT_TRUE(operand.axes.front() != '~' || whole) << info.mnemonic;
+      whole |= operand.axes.front() == '*' && operand.role == OperandRole::In;
+    }
+  }
+}
+
+TEST(KernelTest, AMaskHasNoMoreElementsThanItsCounterCounts) {
+  auto error = [](std::vector<int64_t> shape) {
+    std::optional<std::vector<int64_t>> shapes[] = {std::move(shape)};
+    Status status = checkKernelShapes(Kernel::DropoutMask, {}, shapes);
+    return status.ok() ? "" : status.message();
+  };
+  EXPECT_EQ(error({int64_t{1} << 20, int64_t{1} << 14}), "");
+  EXPECT_EQ(error({int64_t{1} << 20, (int64_t{1} << 14) + 1}),
+            "kernel 'dropout_mask': expected at most 2^34 elements, whose groups of four 32 bits "
+            "count, got [1048576, 16385]");
+}
+
 } // namespace
 
 } // namespace evo::plan

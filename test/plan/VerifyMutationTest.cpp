@@ -395,7 +395,7 @@ const Mutation kData[] = {
     {"OutputOverAnotherInput", 4, "procedures[1].steps[0].body[5].operands.y",
      [](Plan &p) { // y may be the residual, not the gate
        KernelStep &step = kernelStep(transition(p), 2);
-       std::swap(step.operands[4], step.operands[5]);
+       std::swap(step.operands[4], step.operands[6]);
      }},
     {"OutputOverAnInputThatItMayNotAlias", 4, "procedures[2].steps[1].operands.y",
      [](Plan &p) {

@@ -2,10 +2,12 @@
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //===----------------------------------------------------------------------===//
 #include "runtime/plan/Verify.h"
+#include "runtime/plan/PlanJson.h"
 #include "runtime/plan/Strides.h"
 #include "test/plan/PlanFixture.h"
 
 #include <chrono>
+#include <cmath>
 #include <gtest/gtest.h>
 
 using namespace evo;
@@ -115,6 +117,57 @@ TEST(Verify, SegmentsOfTheSchedule) {
   ScheduleNode outer{"segment", "", "", 0, 4, {inner}};
   plan.schedule.children.push_back(outer);
   expectLegal(plan);
+}
+
+/// One mask, written to a tensor.
+Plan maskPlan(double rate, int64_t module) {
+  Plan plan;
+  plan.model = {"mask", "evoformer", 1, {{"r", 3}}, {}};
+  plan.mode = Mode::Train;
+  plan.profile = "none";
+  plan.backend = "cpu";
+  plan.precision = Precision::Bf16; // a mask has the type of statistics
+  plan.tensors = {{"mask", DType::F32, {1, 3, 5}, 0, 60}};
+  Procedure procedure;
+  procedure.name = procedure.module = "dropout";
+  procedure.buffers = {{"mask", Base::Tensor, 0, DType::F32, {1, 3, 5}, {15, 5, 1}, 0, 60}};
+  KernelStep step;
+  step.kernel = Kernel::DropoutMask;
+  step.attributes.rate = rate;
+  step.attributes.module = module;
+  step.operands = {wholeView(procedure.buffers[0], 0, 1)};
+  procedure.steps.push_back({step});
+  plan.procedures = {procedure};
+  plan.programs = {{Phase::Forward, {}, {"mask"}, {{0, 1, {{0, 0, 0, 0}}}}}};
+  plan.schedule = {"stack", "", "", 0, 1, {}};
+  plan.arenaBytes = plan.summary.arenaBytes = plan.summary.predictedPeakBytes = 512;
+  plan.summary.budgetBytes = 512;
+  return plan;
+}
+
+TEST(Verify, MasksOfDropout) {
+  for (double rate : {0.0, 0.25, 1 - 0x1p-53})
+    for (int64_t module : {int64_t{0}, int64_t{1} << 31, (int64_t{1} << 32) - 1}) {
+      Plan plan = maskPlan(rate, module);
+      expectLegal(plan);
+      Result<std::string> text = printPlan(plan);
+      ASSERT_TRUE(text.ok()) << text.status().message();
+      Result<Plan> again = parsePlan(*text, "mask.json");
+      ASSERT_TRUE(again.ok()) << again.status().message();
+      EXPECT_EQ(kernelStep(again->procedures[0], 0).attributes,
+                kernelStep(plan.procedures[0], 0).attributes);
+    }
+  auto refused = [](double rate, int64_t module, const std::string &message) {
+    auto violation = verifyPlan(maskPlan(rate, module));
+    ASSERT_TRUE(violation.has_value()) << rate << " " << module;
+    EXPECT_EQ(violation->path + violation->message,
+              "procedures[0].steps[0]." + message + ", got another");
+  };
+  for (double rate : {-0.25, 1.0, std::nan("")})
+    refused(rate, 0, "rateinvariant 0 (a plan is well formed): expected a number in [0, 1)");
+  for (int64_t module : {int64_t{-1}, int64_t{1} << 32})
+    refused(0.25, module,
+            "moduleinvariant 0 (a plan is well formed): expected an integer in [0, 2^32)");
 }
 
 /// A copy of m by slices of `size` along s in a plan of its own, so that sizes can be anything.

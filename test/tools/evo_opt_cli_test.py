@@ -72,7 +72,7 @@ REFUSED = {
     "the sweep": (["tiny.json", "--sweep"], 2, ["--sweep is not in this version", "come with the schedule search"]),
     "the sweep with a count": (["tiny.json", "--sweep=5"], 2, ["--sweep is not in this version"]),
     "packing": (["--pack", "b.csv", "--capacity", "1000"], 2, ["--pack is not in this version", "come with the schedule search"]),
-    "training with an optimizer": (["optimizer.json", "--mode=train"], 1, ["expected a specification without dropout and optimizer", "--mode=infer"]),
+    "training with an optimizer": (["optimizer.json", "--mode=train"], 1, ["expected a specification without an optimizer", "--mode=infer"]),
     "one file for two outputs": (["tiny.json", "-o", "a", "--json=a"], 2, ["expected different files to write, got 'a' twice"]),
     "a report to standard output": (["tiny.json", "--json=-"], 2, ["--json: expected a file, got '-'"]),
     "small in inference": (["tiny.json", "--policy=small"], 2, ["evoformer for inference on 1 device: expected auto, direct or chunk, got 'small'"]),

@@ -26,6 +26,14 @@ def case(name):
     return add
 
 
+def steps_of(steps):
+    """The kernel steps, loops' bodies included."""
+    for step in steps:
+        if "kernel" in step:
+            yield step
+        yield from steps_of(step.get("body", ()))
+
+
 class Train(Run):
     """evo-run in a folder with a plan for training, and cotangents beside weights and inputs."""
 
@@ -154,6 +162,81 @@ def trace(folder):
     expect("blocks of the backward program", sorted(blocks, reverse=True), blocks)
 
 
+@case("dropout: a seed has its masks, another other ones, and none drops nothing")
+def dropout(folder):
+    rates = {"tiny": ("--set=dropout.msa=0.15", "--set=dropout.pair=0.25"), "tiny-extra-msa": ("--set=dropout.pair=0.25",),
+             "tiny-template-pair": ("--set=dropout.pair=0.25",)}
+    for spec, flags in rates.items():
+        plain, run = Train(folder, spec), Train(folder, spec, flags=flags)
+        masks = [step for procedure in run.content["procedures"] for step in steps_of(procedure["steps"]) if step["kernel"] == "dropout_mask"]
+        # Forward and backward of four modules of the pair stack, and of row attention.
+        expect("masks in the plan", 10 if spec == "tiny" else 8, len(masks))
+        found = {}
+        for seed in (0, 1, 4294967295):
+            found[seed] = run.gradients(f"--dropout-seed={seed}", "--json=r.json")
+            expect("the report", seed, json.loads((folder / "r.json").read_text())["dropout_seed"])
+            expect("a second run by other threads", found[seed], run.gradients(f"--dropout-seed={seed}", "--threads=3", "--iterations=2"))
+        expect("gradients by three seeds", 3, len(set(found.values())))
+        expect("without a seed it is 0", found[0], run.gradients())
+        run.write(content=plain.content)
+        undropped = run.gradients("--dropout-seed=1")
+        expect("without dropout no seed counts", undropped, run.gradients("--dropout-seed=2"))
+        if undropped in found.values():
+            raise Failed(f"{spec}: expected dropout to change the gradients, got the same")
+        # A rate of 0 is no dropout.
+        zero = plan(spec, "small", "fp32", ("--mode=train", *(flag.split("=")[0] + "=" + flag.split("=")[1] + "=0" for flag in flags)))
+        expect("a rate of 0", plain.content, zero)
+
+
+def philox(counter, key):
+    """Philox4x32-10 by its definition."""
+    for turn in range(10):
+        first, second = 0xD2511F53 * counter[0], 0xCD9E8D57 * counter[2]
+        key_now = [(k + turn * step) % 2 ** 32 for k, step in zip(key, (0x9E3779B9, 0xBB67AE85))]
+        counter = [second >> 32 ^ counter[1] ^ key_now[0], second % 2 ** 32, first >> 32 ^ counter[3] ^ key_now[1], first % 2 ** 32]
+    return counter
+
+
+def factors(count, rate, seed, block, module):
+    """The mask of README.md in its own order: 0 or 1 / (1 - rate)."""
+    words = [w for group in range((count + 3) // 4) for w in philox([group, block, module, 0], [seed, 0])]
+    return [1 / (1 - rate) if w >= int(rate * 2 ** 32) else 0 for w in words[:count]]
+
+
+# Specification, module, its last projection, stream, position in the block, axis that shares a mask, rate.
+DROPPED = [("tiny", "msa_att_row", "mha.linear_o", "m", 0, 0, 0.15), ("tiny-template-pair", "tri_att_start", "mha.linear_o", "z", 0, 0, 0.25),
+           ("tiny-template-pair", "tri_att_end", "mha.linear_o", "z", 1, 1, 0.25), ("tiny-template-pair", "tri_mul_out", "linear_z", "z", 2, 0, 0.25),
+           ("tiny-template-pair", "tri_mul_in", "linear_z", "z", 3, 0, 0.25)]
+LAST = ("mha.linear_o", "linear_2", "linear_out", "tri_mul_out.linear_z", "tri_mul_in.linear_z")
+
+
+@case("dropout drops what the counters say, in the stream's own orientation, and scales the rest")
+def counters(folder):
+    seed, block = 77, 1
+    expect("the published words of counter and key 0", [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8], philox([0] * 4, [0] * 2))
+    for spec, module, last, stream, position, shared, rate in DROPPED:
+        flags = [f"--set=dropout.{'msa' if stream == 'm' else 'pair'}={rate}"]
+        run = Train(folder, spec, "fp64", flags)
+        kept = f"blocks.{block}.{module}.{last}."
+        # Every other module adds nothing.
+        weights = {name: (dtype, shape, raw if name.startswith(kept) or not any(f".{end}." in name for end in LAST) else bytes(len(raw)))
+                   for name, (dtype, shape, raw) in run.weights.items()}
+        run.write(weights=weights)
+        run.outputs(f"--dropout-seed={seed}")
+        got = golden.values(golden.load(folder / "o.safetensors")[0][stream])
+        run.write(weights=weights, content=Train(folder, spec, "fp64").content)
+        run.outputs()
+        undropped = golden.values(golden.load(folder / "o.safetensors")[0][stream])
+        _, (a, b, c), raw = run.inputs[stream]
+        mask = factors((1 if shared == 0 else a) * (b if shared == 0 else 1) * c, rate, seed, block, position)
+        for i, old in enumerate(golden.values(("F32", None, raw))):
+            row, column, channel = i // (b * c), i // c % b, i % c
+            factor = mask[(column if shared == 0 else row) * c + channel]
+            update, whole = got[i] - old, undropped[i] - old
+            if whole == 0 or (update == 0) != (factor == 0) or abs(update - factor * whole) > 1e-13 * (1 + abs(old) + abs(whole)):
+                raise Failed(f"{module}: expected {whole} times {factor} at [{row}, {column}, {channel}], got {update}")
+
+
 @case("names a cotangent that is missing, unknown or misshapen")
 def wrong_cotangents(folder):
     run = Train(folder)
@@ -175,7 +258,7 @@ def usage(folder):
     run = Train(folder)
     run.refused(["expected --cotangents or --targets with --gradients, got neither"], status=2, files=FILES[:2])
     run.refuses(2, ["expected different files to write, got 'g.npz' twice"], "plan.json", *FILES, "--outputs=g.npz", "--gradients=g.npz")
-    for flag in ("--targets=t.npz", "--loss=mse", "--steps=3", "--load-state=s", "--save-state=s", "--dropout-seed=1"):
+    for flag in ("--targets=t.npz", "--loss=mse", "--steps=3", "--load-state=s", "--save-state=s"):
         run.refused([f"{flag.split('=')[0]} is not in this version", "--cotangents"], flag, status=2)
     run.write(content=plan())
     for flag in ("--cotangents=c.safetensors", "--gradients=g.safetensors"):

@@ -27,12 +27,13 @@ def doubles(tensor):
 
 
 class Model(Run):
-    """A plan for training in float64 with random tensors, and the loss as a function of them."""
+    """A plan for training in float64 with random tensors, and the loss as a function of them. Masks of dropout are always those
+    of one seed, so that the loss is a function."""
 
-    def __init__(self, folder, spec, s, r, kernels):
+    def __init__(self, folder, spec, s, r, kernels, dropout=()):
         # With 1e-3 a pair without a common row of the MSA is scaled by 1000, too steep for differences.
         sizes = ([f"--set=s={s}", "--set=opm_eps=0.1"] if s else []) + [f"--set=r={r}", "--set=blocks=2"]
-        super().__init__(folder, plan(spec, "small", "fp64", ("--mode=train", f"--kernels={kernels}", *sizes)))
+        super().__init__(folder, plan(spec, "small", "fp64", ("--mode=train", f"--kernels={kernels}", *sizes, *(f"--set={d}" for d in dropout))))
         rnd = random.Random(s * 100 + r)
         self.weights = {name: ("F64", t[1], doubles(t)) for name, t in self.weights.items()}
         self.inputs = {name: ("F64", t[1], doubles(t)) for name, t in self.inputs.items()}
@@ -60,14 +61,14 @@ class Model(Run):
                            for name, (d, s, raw) in tensors.items()})
         golden.save(self.folder / "w.safetensors", at(self.weights))
         golden.save(self.folder / "i.safetensors", at(self.inputs))
-        self.outputs("--threads=1")
+        self.outputs("--threads=1", "--dropout-seed=9")
         outputs = golden.load(self.folder / "o.safetensors")[0]
         return sum(dot(doubles(outputs[name]), cotangent[2]) for name, cotangent in self.cotangents.items())
 
     def gradients(self):
         golden.save(self.folder / "w.safetensors", packed(self.weights))
         golden.save(self.folder / "i.safetensors", packed(self.inputs))
-        self.outputs("--cotangents=c.safetensors", "--gradients=g.safetensors")
+        self.outputs("--cotangents=c.safetensors", "--gradients=g.safetensors", "--dropout-seed=9")
         return {name: doubles(t) for name, t in golden.load(self.folder / "g.safetensors")[0].items()}
 
 
@@ -79,8 +80,8 @@ def dot(a, b):
     return sum(x * y for x, y in zip(a, b))
 
 
-def check(folder, spec, s, r, kernels):
-    model = Model(folder, spec, s, r, kernels)
+def check(folder, spec, s, r, kernels, dropout=()):
+    model = Model(folder, spec, s, r, kernels, dropout)
     gradients = model.gradients()
     rnd = random.Random(7)
     for group, names in model.groups().items():
@@ -96,6 +97,8 @@ for spec, sizes in SIZES.items():
     for s, r in sizes:
         for kernels in ("all", "plain"):
             CASES.append((f"{spec}, s = {s}, r = {r}, {kernels} kernels", lambda folder, a=(spec, s, r, kernels): check(folder, *a)))
+    rates = ("dropout.pair=0.25",) + (("dropout.msa=0.15",) if s else ())
+    CASES.append((f"{spec} with dropout", lambda folder, a=(spec, *sizes[0], "all", rates): check(folder, *a)))
 
 
 if __name__ == "__main__":

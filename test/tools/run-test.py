@@ -371,6 +371,9 @@ class Usage(Case):
                      "--save-state=s", "--dropout-seed=1"):
             self.fails(2, f"expected {flag.split('=')[0]} with a plan in train mode, got one in infer mode (compile it with --mode=train)",
                        "plan.json", flag)
+        self.fails(2, "--dropout-seed: expected a whole number in [0, 4294967295], got '4294967296'", "plan.json",
+                   "--dropout-seed=4294967296")
+        self.fails(2, "--dropout-seed: expected a whole number in [0, 4294967295], got '-1'", "plan.json", "--dropout-seed=-1")
         self.fails(2, "--loss: expected mse, got 'mae'", "plan.json", "--loss=mae")
         rc, _, err = self.evo_run("--calibrate", "-o", "d.json")
         self.assertEqual(rc, 2)

@@ -55,7 +55,7 @@ constexpr Flag kFlags[] = {
     {"--load-state", kValue, "FILE",
      "training (not in this version): weights and optimizer state to begin with"},
     {"--save-state", kValue, "FILE", "training (not in this version): where to keep them"},
-    {"--dropout-seed", kValue, "K", "training (not in this version): seed of the dropout masks"},
+    {"--dropout-seed", kValue, "K", "training: seed of the dropout masks (default 0)"},
     {"--calibrate", FlagValue::None, "", "measure a device profile (not in this version)"},
     {"-o", kValue, "FILE", "where --calibrate writes"},
     {"--help", FlagValue::None, "", "print this"},
@@ -67,8 +67,8 @@ constexpr std::string_view kTrainingFlags[] = {"--cotangents", "--gradients",   
                                                "--save-state", "--dropout-seed"};
 
 /// Of these, what there is no program for yet.
-constexpr std::string_view kOptimizerFlags[] = {"--targets",    "--loss",       "--steps",
-                                                "--load-state", "--save-state", "--dropout-seed"};
+constexpr std::string_view kOptimizerFlags[] = {"--targets", "--loss", "--steps", "--load-state",
+                                                "--save-state"};
 
 Status usage(const std::string &message) { return Status::error(ErrorCode::Usage, message); }
 
@@ -132,7 +132,8 @@ Result<Settings> readSettings(const CommandLine &line, const std::string &path) 
   EVO_ASSIGN(run.warmup, line.integer("--warmup", 0, kMostRuns, 1));
   EVO_ASSIGN(run.randomSeed, line.seed("--random-seed", 0));
   EVO_TRY(line.integer("--steps", 1, kMostRuns, 1).status());
-  EVO_TRY(line.seed("--dropout-seed", 0).status());
+  EVO_ASSIGN(int64_t dropoutSeed, line.integer("--dropout-seed", 0, UINT32_MAX, 0));
+  run.dropoutSeed = static_cast<uint32_t>(dropoutSeed);
   EVO_TRY(line.choice("--loss", kLosses).status());
   if (line.has("-o"))
     return usage("expected -o with --calibrate only (--outputs writes tensors)");

@@ -7,20 +7,25 @@
 
 namespace evo::cpu::EVO_CPU_ISA {
 
-/// y[i,j] = residual[i,j] + rowScale[i] * sigmoid(gate[i,j]) * act(product[i,j] + bias[j]); what is
-/// absent drops out. A vector over columns has a row stride of 0, one over rows a column stride of
-/// 0.
+/// y[i,j] = residual[i,j] + dropout[i,j] * rowScale[i] * sigmoid(gate[i,j]) * act(product[i,j] +
+/// bias[j]); what is absent drops out. A vector over columns has a row stride of 0, one over rows a
+/// column stride of 0.
 template <class S> struct Epilogue {
   Matrix<const S> bias;
   EitherMatrix<S> gate, rowScale;
   Matrix<const S> residual;
   bool relu = false;
+  EitherMatrix<S> dropout = {};
 
-  bool addsOnlyResidual() const { return !gate && !rowScale && !relu; }
+  bool addsOnlyResidual() const { return !gate && !rowScale && !dropout && !relu; }
 
   Epilogue block(int64_t row, int64_t col) const {
-    return {bias.block(row, col), gate.block(row, col), rowScale.block(row, col),
-            residual.block(row, col), relu};
+    return {bias.block(row, col),
+            gate.block(row, col),
+            rowScale.block(row, col),
+            residual.block(row, col),
+            relu,
+            dropout.block(row, col)};
   }
 
   /// `product` has a unit stride and is overwritten; it may be y itself unless y is the residual.
@@ -30,7 +35,7 @@ template <class S> struct Epilogue {
       applyByRows(product, y, rows, cols);
     else
       Epilogue{bias.transposed(), gate.transposed(), rowScale.transposed(), residual.transposed(),
-               relu}
+               relu, dropout.transposed()}
           .applyByRows(product.transposed(), y.transposed(), cols, rows);
   }
 
@@ -48,6 +53,8 @@ private:
         gateLine(values, gate.line(row), cols);
       if (rowScale)
         multiplyLine(values, rowScale.line(row), cols);
+      if (dropout)
+        multiplyLine(values, dropout.line(row), cols);
       if (residual)
         addLine(values, residual.at(row, 0), residual.colStride, cols);
       if (!inPlace)

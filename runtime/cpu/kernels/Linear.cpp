@@ -1,8 +1,8 @@
 //===- Linear.cpp ---------------------------------------------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// y[*,n] = residual[*,n] + row_scale[*] * sigmoid(gate[*,n]) * act(sum_k x[*,k] weight[n,k] +
-// bias[n]); y may be the residual.
+// y[*,n] = residual[*,n] + dropout[~,n] * row_scale[*] * sigmoid(gate[*,n]) * act(sum_k x[*,k]
+// weight[n,k] + bias[n]); y may be the residual.
 //
 // A tile's product goes to y directly where y has a unit stride (rows or columns: a transposed
 // store is the transposed product), else to scratch; the rest is applied while the tile is in
@@ -46,13 +46,14 @@ void linearTile(int64_t rows, int64_t cols, int64_t k, Matrix<const S> x, Matrix
 template <class S> void launchLinear(const Launch &launch) {
   const Operand &x = launch.operands[0], &weight = launch.operands[1], &bias = launch.operands[2];
   const Operand &rowScale = launch.operands[3], &gate = launch.operands[4];
-  const Operand &residual = launch.operands[5], &y = launch.operands[6];
+  const Operand &residual = launch.operands[6], &y = launch.operands[7];
   static_assert(kTileRows * kTileCols * sizeof(Compute<S>) <= kKernelScratchBytes);
   int leading = x.rank - 1;
+  Operand dropout = broadcast(launch.operands[5], leading);
   int64_t k = x.shape[leading], n = y.shape[leading];
   RowSpace space(x, leading);
   int xs = space.add(x), scales = space.add(rowScale), gates = space.add(gate);
-  int residuals = space.add(residual), ys = space.add(y);
+  int dropouts = space.add(dropout), residuals = space.add(residual), ys = space.add(y);
   space.merge();
   Matrix<const S> weightT{elements<S>(weight), weight.strides[1], weight.strides[0]};
   forEachTile(
@@ -62,7 +63,8 @@ template <class S> void launchLinear(const Launch &launch) {
             {space.matrix<S>(gate, gates, tile.outer, gate.strides[leading]), {}},
             space.either<S>(rowScale, scales, tile.outer, 0),
             space.matrix<S>(residual, residuals, tile.outer, residual.strides[leading]).asConst(),
-            launch.attributes->activation == plan::Activation::Relu};
+            launch.attributes->activation == plan::Activation::Relu,
+            space.either<S>(dropout, dropouts, tile.outer, dropout.strides[leading])};
         linearTile(
             tile.rows, tile.cols, k,
             space.matrix<S>(x, xs, tile.outer, x.strides[leading]).asConst().block(tile.row, 0),

@@ -31,6 +31,14 @@ template <class Body> void forEachTask(const Launch &launch, int64_t count, cons
       &body);
 }
 
+/// An operand of the axes `~` as one of `*`: its leading axes of extent 1 serve all indices.
+inline Operand broadcast(Operand operand, int leading) {
+  for (int d = 0; d < leading; ++d)
+    if (operand.shape[d] == 1)
+      operand.strides[d] = 0;
+  return operand;
+}
+
 class RowSpace {
 public:
   /// The first `leadingRank` axes of `first` and of every operand that is added.
@@ -101,7 +109,7 @@ public:
   }
 
 private:
-  static constexpr int kMaxOperands = 6;
+  static constexpr int kMaxOperands = 7;
   bool mergeable(int outerAxis, int d) const {
     for (int o = 0; o < operands; ++o)
       if (stride[o][outerAxis] != stride[o][d] * extent[d])

@@ -27,6 +27,16 @@
   %2 = evo.msa_row_attention %m, %z, %mask {prefix = "p", choice = #evo.choice<variant = plain, axis = s, size = 3>, norm_eps = 1.0e-3 : f64, heads = 8 : i64, head_dim = 32 : i64, inf = 1.0e9 : f64} : tensor<4x5x8xf32>, tensor<5x5x8xf32>, tensor<4x5xf32> -> tensor<4x5x8xf32>
 }) : () -> ()
 
+// CHECK-LABEL: "test.dropout"
+"test.dropout"() ({
+^bb0(%m: tensor<4x5x8xf32>, %z: tensor<5x5x8xf32>, %mask: tensor<4x5xf32>):
+  // Row-wise and the first of its block by default.
+  // CHECK: evo.msa_row_attention {{.*}} {dropout = 2.500000e-01 : f64, head_dim = 32 : i64, heads = 8 : i64, inf = 1.000000e+09 : f64, prefix = "p"}
+  %1 = evo.msa_row_attention %m, %z, %mask {prefix = "p", dropout = 0.25 : f64, dropout_shared = 0 : i64, position = 0 : i64, heads = 8 : i64, head_dim = 32 : i64, inf = 1.0e9 : f64} : tensor<4x5x8xf32>, tensor<5x5x8xf32>, tensor<4x5xf32> -> tensor<4x5x8xf32>
+  // CHECK-NEXT: evo.msa_row_attention {{.*}} {dropout = 1.500000e-01 : f64, dropout_shared = 1 : i64, {{.*}}, position = 4294967295 : i64, prefix = "p"}
+  %2 = evo.msa_row_attention %m, %z, %mask {prefix = "p", dropout = 0.15 : f64, dropout_shared = 1 : i64, position = 4294967295 : i64, heads = 8 : i64, head_dim = 32 : i64, inf = 1.0e9 : f64} : tensor<4x5x8xf32>, tensor<5x5x8xf32>, tensor<4x5xf32> -> tensor<4x5x8xf32>
+}) : () -> ()
+
 // CHECK-LABEL: "test.column"
 "test.column"() ({
 ^bb0(%m: tensor<4x5x8xf32>, %mask: tensor<4x5xf32>):

@@ -88,3 +88,15 @@
   // CHECK-NEXT: kern.copy(x = %[[X]]) : (tensor<4x7xf32>) -> tensor<4x7xf32>
   %y = kern.copy(x = %x) : (tensor<4x7xf32>) -> (tensor<4x7xf32>)
 }) : () -> ()
+
+// CHECK-LABEL: "test.dropout"
+"test.dropout"() ({
+^bb0(%h: tensor<4x5x32xf32>, %w: tensor<8x32xf32>, %m: tensor<4x5x8xf32>):
+  // CHECK: ^bb0(%[[H:.*]]: tensor<4x5x32xf32>, %[[W:.*]]: tensor<8x32xf32>, %[[M:.*]]: tensor<4x5x8xf32>):
+  // CHECK-NEXT: %[[D:.*]] = kern.dropout_mask() {module = 3 : i64, rate = 2.500000e-01 : f64} : () -> tensor<1x5x8xf32>
+  %d = kern.dropout_mask() {module = 3 : i64, rate = 2.5e-1 : f64} : () -> (tensor<1x5x8xf32>)
+  // CHECK-NEXT: kern.linear(x = %[[H]], weight = %[[W]], dropout = %[[D]], residual = %[[M]]) {activation = "none"}
+  %y = kern.linear(x = %h, weight = %w, dropout = %d, residual = %m) {activation = "none"} : (tensor<4x5x32xf32>, tensor<8x32xf32>, tensor<1x5x8xf32>, tensor<4x5x8xf32>) -> (tensor<4x5x8xf32>)
+  // CHECK-NEXT: kern.linear_grad(dy = %[[M]], dropout = %[[D]]) {activation = "none"}
+  %du = kern.linear_grad(dy = %m, dropout = %d) {activation = "none"} : (tensor<4x5x8xf32>, tensor<1x5x8xf32>) -> (tensor<4x5x8xf32>)
+}) : () -> ()

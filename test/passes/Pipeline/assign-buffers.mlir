@@ -12,7 +12,7 @@
 // CHECK-NEXT: %[[WV:.*]] = kern.view %[[W]] start [0, 0] {{.*}} version 0
 // CHECK-NEXT: %[[OLD:.*]] = kern.view %[[Z]] {{.*}} version 0
 // CHECK-NEXT: %[[NEW:.*]] = kern.view %[[Z]] {{.*}} version 1
-// CHECK-NEXT: kern.launch "linear"(%[[HV]], %[[WV]], %[[OLD]], %[[NEW]]) present [true, true, false, false, false, true, true] {settings = {activation = "none"}}
+// CHECK-NEXT: kern.launch "linear"(%[[HV]], %[[WV]], %[[OLD]], %[[NEW]]) present [true, true, false, false, false, false, true, true] {settings = {activation = "none"}}
 // CHECK-NEXT: kern.return []
 kern.procedure @residual module "" phase "forward" choice "" tensors [@z] {
 ^bb0(%z: tensor<3x5x4xf32>):

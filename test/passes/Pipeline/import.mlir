@@ -2,6 +2,7 @@
 // RUN: evo-opt %s --evo-import=spec=%inputs/opm-first.json | FileCheck %s --check-prefix=FIRST
 // RUN: evo-opt %s --evo-import=spec=%inputs/extra-msa.json | FileCheck %s --check-prefix=EXTRA
 // RUN: evo-opt %s --evo-import=spec=%inputs/template-pair.json | FileCheck %s --check-prefix=PAIR
+// RUN: evo-opt %s --evo-import=spec=%inputs/dropout.json | FileCheck %s --check-prefix=DROPOUT
 // RUN: not evo-opt %s --evo-import 2>&1 | FileCheck %s --check-prefix=NOSPEC
 // RUN: not evo-opt %s --evo-import=spec=%inputs/none.json 2>&1 | FileCheck %s --check-prefix=NOFILE
 // RUN: not evo-opt %s "--pass-pipeline=builtin.module(evo-import{spec=%inputs/evoformer.json},evo-import{spec=%inputs/evoformer.json})" 2>&1 | FileCheck %s --check-prefix=TWICE
@@ -54,6 +55,17 @@
 // PAIR-NEXT:     %[[Z4:.*]] = evo.triangle_multiplication incoming %[[Z3]], %[[PM]] {hidden = 10 : i64, prefix = "tri_mul_in"}
 // PAIR-NEXT:     %[[Z5:.*]] = evo.transition z %[[Z4]] mask %[[PM]] {factor = 2 : i64, prefix = "pair_transition"}
 // PAIR-NEXT:     evo.yield %[[Z5]]
+
+// In training: the rates by stream, one mask a row or, for the ending node, a column, and where the module stands in its block.
+// DROPOUT:      evo.outer_product_mean %{{[^{]*}} {eps = 1.000000e-03 : f64, hidden = 3 : i64, prefix = "outer_product_mean"}
+// DROPOUT-NEXT: evo.msa_row_attention {{.*}} {dropout = 1.500000e-01 : f64, head_dim = 4 : i64, {{.*}}, position = 1 : i64, prefix = "msa_att_row"}
+// DROPOUT-NEXT: evo.msa_column_attention %{{[^{]*}} {head_dim = 4 : i64, heads = 2 : i64, inf = 1.000000e+09 : f64, prefix = "msa_att_col._msa_att"}
+// DROPOUT-NEXT: evo.transition m %{{[^{]*}} {factor = 4 : i64, prefix = "msa_transition"}
+// DROPOUT-NEXT: evo.triangle_multiplication outgoing {{.*}} {dropout = 2.500000e-01 : f64, hidden = 10 : i64, position = 4 : i64,
+// DROPOUT-NEXT: evo.triangle_multiplication incoming {{.*}} {dropout = 2.500000e-01 : f64, hidden = 10 : i64, position = 5 : i64,
+// DROPOUT-NEXT: evo.triangle_attention starting {{.*}} {dropout = 2.500000e-01 : f64, head_dim = 5 : i64, {{.*}} position = 6 : i64,
+// DROPOUT-NEXT: evo.triangle_attention ending {{.*}} {dropout = 2.500000e-01 : f64, dropout_shared = 1 : i64, {{.*}} position = 7 : i64,
+// DROPOUT-NEXT: evo.transition z %{{[^{]*}} {factor = 4 : i64, prefix = "pair_stack.pair_transition"}
 
 // NOSPEC: error: expected an empty module and spec=FILE.json
 // NOFILE: error: {{.*}}none.json: No such file or directory
