@@ -17,9 +17,11 @@ template <class T> void zeroElements(const Launch &launch) {
   sortAxes(operands, 0);
   int rank = operands[0].rank;
   forEachLine<T, 1>(launch, {&operands[0]}, 0, rank ? rank - 1 : 0,
-                    [](const Line<T> *lines, int64_t n, const Workspace &) {
+                    [](const Line<T> *lines, int64_t n, const Workspace &workspace) {
+                      Compute<T> *zeros = ScratchSpace(workspace).take<Compute<T>>(kLineLength);
                       for (int64_t i = 0; i < n; ++i)
-                        lines[0].data[i * lines[0].stride] = T{};
+                        zeros[i] = 0;
+                      lines[0].store(zeros, n);
                     });
 }
 
