@@ -43,8 +43,10 @@ Verdict verifyPlace(const Path &path, const std::vector<int64_t> &shape, DType d
 template <class Entry>
 Verdict verifyDisjoint(const Path &root, std::string_view table, std::string_view field,
                        const std::vector<Entry> &entries) {
-  std::vector<size_t> order(entries.size());
-  std::iota(order.begin(), order.end(), size_t{0});
+  std::vector<size_t> order;
+  for (size_t i = 0; i < entries.size(); ++i)
+    if (entries[i].bytes > 0)
+      order.push_back(i);
   std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
     return std::pair(entries[a].offset, a) < std::pair(entries[b].offset, b);
   });
@@ -79,10 +81,9 @@ Verdict verifyTensors(const Plan &plan, const Path &root) {
                  std::any_of(slots.begin(), slots.end(), [&](const Tensor &slot) {
                    return slot.offset == tensor.offset && slot.bytes == tensor.bytes;
                  });
-    // In the place of one that shares its slot nothing can overlap: it has no bytes of its own.
     slots.push_back(tensor);
     if (known)
-      slots.back().bytes = 0, slots.back().offset = tensor.offset + tensor.bytes;
+      slots.back().bytes = 0; // none of its own
   }
   return verifyDisjoint(root, "tensors", "offset", slots);
 }
