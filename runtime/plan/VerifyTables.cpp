@@ -5,7 +5,6 @@
 #include "runtime/plan/VerifyParts.h"
 
 #include <algorithm>
-#include <numeric>
 #include <set>
 
 namespace evo::plan {
