@@ -268,6 +268,19 @@ LogicalResult Assigner::assign(Operation *op) {
   } else if (auto store = dyn_cast<kern::StoreGradientOp>(op)) {
     sink(store.getValue(), getGradientBuffer(store.getWeight(), store.getValue().getType()),
          op->getLoc());
+  } else if (auto gradient = dyn_cast<kern::GradientOp>(op)) {
+    places[gradient.getResult()] =
+        wholePlace(getGradientBuffer(gradient.getWeight(), gradient.getType()));
+  } else if (auto state = dyn_cast<kern::StateOp>(op)) {
+    places[state.getResult()] =
+        wholePlace(getStateBuffer(state.getKindAttr(), state.getWeightAttr(), state.getType()));
+  } else if (auto newState = dyn_cast<kern::StoreStateOp>(op)) {
+    Value value = newState.getValue();
+    sink(value, getStateBuffer(newState.getKindAttr(), newState.getWeightAttr(), value.getType()),
+         op->getLoc());
+  } else if (auto newWeight = dyn_cast<kern::StoreWeightOp>(op)) {
+    sink(newWeight.getValue(),
+         getWeightBuffer(newWeight.getWeight().getDefiningOp<kern::WeightOp>()), op->getLoc());
   } else if (auto end = dyn_cast<kern::ReturnOp>(op)) {
     assignReturn(end);
   } else {

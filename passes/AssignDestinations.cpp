@@ -21,7 +21,8 @@ static bool isSum(Value value) {
 }
 
 /// Settles where values go whose reader wants them in a certain place: kept tensors, gradients of
-/// weights and parts of a concat. Their kernels write them there. A sum takes two versions.
+/// weights, new weights and states, and parts of a concat. Their kernels write them there. A sum takes
+/// two versions.
 void Assigner::planDestinations(Block &block) {
   for (auto op : block.getOps<kern::ConcatOp>()) {
     int64_t start = 0;
@@ -47,6 +48,11 @@ void Assigner::planDestinations(Block &block) {
       want(save.getValue(), getSavedBuffer(save.getSlot(), save.getValue().getType()));
     else if (auto store = dyn_cast<kern::StoreGradientOp>(op))
       want(store.getValue(), getGradientBuffer(store.getWeight(), store.getValue().getType()));
+    else if (auto state = dyn_cast<kern::StoreStateOp>(op))
+      want(state.getValue(),
+           getStateBuffer(state.getKindAttr(), state.getWeightAttr(), state.getValue().getType()));
+    else if (auto weight = dyn_cast<kern::StoreWeightOp>(op))
+      want(weight.getValue(), getWeightBuffer(weight.getWeight().getDefiningOp<kern::WeightOp>()));
   }
 }
 

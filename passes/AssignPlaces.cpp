@@ -55,6 +55,13 @@ Value Assigner::getGradientBuffer(StringRef weight, Type type) {
   });
 }
 
+Value Assigner::getStateBuffer(StringAttr kind, StringAttr weight, Type type) {
+  std::string name = kind.str() + "." + weight.str();
+  return makeBuffer(stateBuffers[name], type, [&](kern::BufferType buffer) {
+    return builder.create<kern::StateBufferOp>(procedure.getLoc(), buffer, kind, weight);
+  });
+}
+
 Value Assigner::getWeightBuffer(kern::WeightOp op) {
   return makeBuffer(weightBuffers[op.getName()], op.getType(), [&](kern::BufferType buffer) {
     return builder.create<kern::WeightBufferOp>(op.getLoc(), buffer, op.getNameAttr(),

@@ -53,6 +53,7 @@ private:
   mlir::Value getTensorBuffer(mlir::FlatSymbolRefAttr tensor, mlir::Type type);
   mlir::Value getSavedBuffer(llvm::StringRef slot, mlir::Type type);
   mlir::Value getGradientBuffer(llvm::StringRef weight, mlir::Type type);
+  mlir::Value getStateBuffer(mlir::StringAttr kind, mlir::StringAttr weight, mlir::Type type);
   mlir::Value makeBuffer(mlir::Value &buffer, mlir::Type type,
                          llvm::function_ref<mlir::Value(kern::BufferType)> create);
   mlir::Value getWeightBuffer(kern::WeightOp op);
@@ -108,7 +109,8 @@ private:
   llvm::DenseMap<mlir::Value, Place> wholes;        ///< of loops' results with places of their own
   llvm::DenseMap<mlir::Value, unsigned> ties;       ///< of the others: the operand taken over
   llvm::DenseSet<mlir::Value> writable; ///< block arguments whose memory may be taken over
-  llvm::StringMap<mlir::Value> tensorBuffers, weightBuffers, savedBuffers, gradientBuffers;
+  llvm::StringMap<mlir::Value> tensorBuffers, weightBuffers, savedBuffers, gradientBuffers,
+      stateBuffers;
   int32_t loops = 0, names = 0;
   int32_t currentLoop = -1;
   int64_t currentSlice = 0;

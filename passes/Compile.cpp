@@ -60,11 +60,6 @@ static std::vector<ModuleReport> collectReports(ModuleOp module) {
 
 Result<Compilation> compile(const spec::ModelSpec &spec, const CompileOptions &options,
                             MLIRContext &context) {
-  if (spec.mode == plan::Mode::Train && spec.optimizer)
-    return Status::error(ErrorCode::Unsupported,
-                         "expected a specification without an optimizer in train mode, got one "
-                         "with: this version plans the programs forward and backward "
-                         "(--mode=infer plans inference)");
   OwningOpRef<ModuleOp> module = importSpecification(spec, &context);
   EVO_ASSIGN([[maybe_unused]] Policy policy, choosePolicy(*module, options.policy, options.target));
   Compilation result;

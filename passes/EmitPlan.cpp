@@ -68,7 +68,7 @@ struct Emitter {
   ModuleOp module;
   plan::Plan plan;
   llvm::StringMap<int32_t> tensorIndex, procedureIndex;
-  llvm::StringMap<int64_t> weightOffset, gradientOffset;
+  llvm::StringMap<int64_t> weightOffset, gradientOffset, stateOffset;
 
   Status emitTensors();
   Status emitWeights();
@@ -101,7 +101,14 @@ Status Emitter::emitTensors() {
 
 Status Emitter::emitWeights() {
   SmallVector<kern::ProcedureOp> procedures(module.getOps<kern::ProcedureOp>());
-  EVO_ASSIGN(WeightTable table, collectWeights(procedures, plan::statisticType(plan.precision)));
+  auto model = module->getAttrOfType<DictionaryAttr>(kModelAttr);
+  EVO_ASSIGN(WeightTable table,
+             collectWeights(procedures, plan::statisticType(plan.precision), stateKinds(model)));
+  plan.stateBlockBytes = table.stateBytes;
+  for (const plan::Weight &weight : table.weights)
+    for (const plan::WeightState &state : weight.states)
+      stateOffset[(StringRef(plan::stateName(state.kind)) + "." + weight.name).str()] =
+          state.offset;
   plan.weights = std::move(table.weights);
   plan.weightBlockBytes = table.blockBytes;
   if (plan.mode == plan::Mode::Train)
@@ -151,6 +158,10 @@ struct ProcedureEmitter {
       buffer.name = std::string(plan::kGradientPrefix) + gradient.getWeight().str();
       buffer.base = plan::Base::Gradient;
       buffer.offset = emitter.gradientOffset.lookup(gradient.getWeight());
+    } else if (auto state = dyn_cast<kern::StateBufferOp>(op)) {
+      buffer.name = (state.getKind() + "." + state.getWeight()).str();
+      buffer.base = plan::Base::State;
+      buffer.offset = emitter.stateOffset.lookup(buffer.name);
     } else {
       auto alloc = cast<kern::AllocOp>(op);
       buffer.name = alloc.getName().str();
@@ -194,7 +205,7 @@ struct ProcedureEmitter {
     std::vector<plan::Step> steps;
     for (Operation &op : block) {
       if (isa<kern::TensorBufferOp, kern::WeightBufferOp, kern::SavedBufferOp,
-              kern::GradientBufferOp>(op)) {
+              kern::GradientBufferOp, kern::StateBufferOp>(op)) {
         addBuffer(&op);
       } else if (isa<kern::AllocOp>(op)) {
         addBuffer(&op);
@@ -317,6 +328,7 @@ Status Emitter::emitSummary() {
   summary.arenaBytes = plan.arenaBytes;
   int64_t blockBytes = plan.weightBlockBytes;
   if (__builtin_add_overflow(blockBytes, plan.gradientBlockBytes, &blockBytes) ||
+      __builtin_add_overflow(blockBytes, plan.stateBlockBytes, &blockBytes) ||
       __builtin_mul_overflow(blockBytes, plan.model.blocks, &summary.staticBytes) ||
       __builtin_add_overflow(plan.arenaBytes, summary.staticBytes, &summary.predictedPeakBytes) ||
       __builtin_add_overflow(summary.predictedPeakBytes, summary.libraryBytes,
@@ -366,6 +378,7 @@ Status emitModel(ModuleOp module, plan::Plan &plan) {
   EVO_TRY(readTable(model, "channels", plan.model.channels));
   plan.precision = getPrecision(model);
   plan.mode = getMode(model);
+  plan.optimizer = optimizerInfo(model);
   plan::RankExtents rank;
   for (const auto &[axis, size] : plan.model.sizes)
     rank.extents[axis] = {0, size};

@@ -18,6 +18,33 @@ namespace {
 using spec::ModelSpec;
 using spec::StackKind;
 
+/// Attributes of its kernels by their names, what is kept beside the weights, and the loss scale.
+DictionaryAttr optimizerAttr(const ModelSpec &spec, Builder &builder) {
+  // A dynamic loss scale begins and grows as usual with fp16.
+  constexpr double kFirstScale = 65536;
+  constexpr int64_t kGrowthInterval = 2000;
+  NamedAttrList list;
+  auto real = [&](StringRef name, double value) { list.set(name, builder.getF64FloatAttr(value)); };
+  if (const auto *sgd = std::get_if<spec::Sgd>(&*spec.optimizer)) {
+    list.set("kind", builder.getStringAttr("sgd"));
+    real("learning_rate", sgd->lr);
+    real("momentum", sgd->momentum);
+  } else {
+    const auto &adamW = std::get<spec::AdamW>(*spec.optimizer);
+    list.set("kind", builder.getStringAttr("adamw"));
+    real("learning_rate", adamW.lr);
+    real("beta1", adamW.beta1);
+    real("beta2", adamW.beta2);
+    real("eps", adamW.eps);
+    real("weight_decay", adamW.weightDecay);
+  }
+  if (spec.masterWeights)
+    list.set("master_weights", builder.getUnitAttr());
+  real("loss_scale", spec.lossScale.value_or(kFirstScale));
+  list.set("growth_interval", builder.getI64IntegerAttr(spec.lossScale ? 0 : kGrowthInterval));
+  return list.getDictionary(builder.getContext());
+}
+
 DictionaryAttr modelAttr(const ModelSpec &spec, Builder &builder) {
   auto table = [&](const std::vector<std::pair<std::string, int64_t>> &entries) {
     NamedAttrList list;
@@ -33,6 +60,8 @@ DictionaryAttr modelAttr(const ModelSpec &spec, Builder &builder) {
   model.set("channels", table(spec.channelTable()));
   model.set("precision", builder.getStringAttr(plan::precisionName(spec.precision)));
   model.set("mode", builder.getStringAttr(plan::modeName(spec.mode)));
+  if (spec.optimizer && spec.mode == plan::Mode::Train)
+    model.set("optimizer", optimizerAttr(spec, builder));
   return model.getDictionary(builder.getContext());
 }
 

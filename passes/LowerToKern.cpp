@@ -106,6 +106,10 @@ static LogicalResult lowerStack(ir::StackOp stack) {
   addProgram(plan::Phase::Forward, scheduler.blocks);
   if (train)
     addProgram(plan::Phase::Backward, llvm::reverse(scheduler.blocks));
+  auto module = stack->getParentOfType<ModuleOp>();
+  SmallVector<kern::ProcedureOp> procedures(module.getOps<kern::ProcedureOp>());
+  if (failed(emitStatus(stack, lowerOptimizer(builder, stack.getModel(), procedures))))
+    return failure();
   stack.erase();
   return success();
 }

@@ -66,7 +66,9 @@ def EvoLowerToKern : Pass<"evo-lower-to-kern", "::mlir::ModuleOp"> {
     One `kern.procedure` for each different (module or run, choice, what it keeps); `kern.tensor` for each boundary tensor; in each
     `kern.program` a `kern.blocks` a segment, or two in training, where the first block of a segment keeps something else
     than the others: the first call that needs a version of a stream keeps it, whoever needs it behind that reads it there. The
-    procedures are at the value level.
+    procedures are at the value level. With an optimizer in the model a program `optimizer` follows: where gradients may
+    overflow it counts those that are not finite in all blocks, then updates all weights, then advances the scalars in
+    `kern.tensor @optimizer` once.
   }];
   let dependentDialects = ["::evo::kern::KernDialect"];
 }

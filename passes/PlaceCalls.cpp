@@ -24,6 +24,10 @@ static bool isForward(StringRef phase) {
   return phase == StringRef(plan::phaseName(plan::Phase::Forward));
 }
 
+static bool isOptimizer(StringRef phase) {
+  return phase == StringRef(plan::phaseName(plan::Phase::Optimizer));
+}
+
 /// By name, so that equal sets lie alike whatever made them.
 static SmallVector<kern::SavedBufferOp> sortedSavedBuffers(kern::ProcedureOp procedure) {
   SmallVector<kern::SavedBufferOp> buffers(
@@ -70,6 +74,7 @@ struct CallPlacer {
   LogicalResult collect();
   Status placeForward(kern::BlocksOp blocks);
   LogicalResult placeBackward(kern::BlocksOp blocks);
+  void placeOptimizer(kern::BlocksOp blocks);
   LogicalResult bind(kern::CallOp call);
   FailureOr<kern::BindingAttr> resolve(kern::CallOp call, kern::ShareAttr share);
   kern::BlocksOp blocksOf(kern::CallOp call) { return cast<kern::BlocksOp>(call->getParentOp()); }
@@ -235,6 +240,13 @@ LogicalResult CallPlacer::placeBackward(kern::BlocksOp blocks) {
   return success();
 }
 
+/// Its calls need no frame; where one does, it lies on all that is kept.
+void CallPlacer::placeOptimizer(kern::BlocksOp blocks) {
+  Builder builder(module.getContext());
+  for (auto call : blocks.getBody().getOps<kern::CallOp>())
+    call.setFrameOffsetAttr(builder.getI64IntegerAttr(end));
+}
+
 LogicalResult CallPlacer::run() {
   if (failed(placeTensors()) || failed(collect()))
     return failure();
@@ -242,7 +254,10 @@ LogicalResult CallPlacer::run() {
     for (auto program : module.getOps<kern::ProgramOp>())
       if (isForward(program.getPhase()) == forward)
         for (auto blocks : program.getBody().getOps<kern::BlocksOp>())
-          if (failed(forward ? emitStatus(blocks, placeForward(blocks)) : placeBackward(blocks)))
+          if (isOptimizer(program.getPhase()))
+            placeOptimizer(blocks);
+          else if (failed(forward ? emitStatus(blocks, placeForward(blocks))
+                                  : placeBackward(blocks)))
             return failure();
   WalkResult bound = module.walk([&](kern::CallOp call) { return WalkResult(bind(call)); });
   return failure(bound.wasInterrupted());

@@ -58,9 +58,23 @@ struct WeightTable {
   /// order.
   int64_t gradientBytes = 0;
   std::vector<int64_t> gradientOffsets;
+  int64_t stateBytes = 0; ///< of one block, likewise
 };
+/// `states` are kept of each weight.
 Result<WeightTable> collectWeights(llvm::ArrayRef<kern::ProcedureOp> procedures,
-                                   plan::DType gradientType);
+                                   plan::DType gradientType,
+                                   llvm::ArrayRef<plan::StateKind> states = {});
+
+/// The optimizer of a model; nothing where it has none.
+std::optional<plan::OptimizerInfo> optimizerInfo(mlir::DictionaryAttr model);
+/// What its optimizer keeps of each weight, in the order of a plan; nothing where it has none.
+llvm::SmallVector<plan::StateKind> stateKinds(mlir::DictionaryAttr model);
+/// The type of the boundary tensor with its scalars.
+mlir::RankedTensorType scalarsType(mlir::MLIRContext *context, plan::Precision precision);
+/// Adds the optimizer's boundary tensor, procedures and program behind the others of the module,
+/// where the model has an optimizer.
+Status lowerOptimizer(mlir::OpBuilder &builder, mlir::DictionaryAttr model,
+                      llvm::ArrayRef<kern::ProcedureOp> procedures);
 
 /// What one module costs under one choice.
 struct Candidate {

@@ -101,9 +101,12 @@ std::vector<LedgerLine> ledgerOf(const ReportData &data, const plan::Plan &plan)
     lines.push_back({"kept for backward", summary.keptBytes, ""});
   lines.push_back({"arena", summary.arenaBytes, unitText(data, plan)});
   int64_t gradients = plan.model.blocks * plan.gradientBlockBytes;
-  lines.push_back({"weights (static)", summary.staticBytes - gradients, ""});
+  int64_t state = plan.model.blocks * plan.stateBlockBytes;
+  lines.push_back({"weights (static)", summary.staticBytes - gradients - state, ""});
   if (gradients > 0)
     lines.push_back({"gradients (static)", gradients, "of weights"});
+  if (state > 0)
+    lines.push_back({"optimizer (static)", state, "state of weights"});
   lines.push_back({"libraries", summary.libraryBytes, "the profile's bound"});
   lines.push_back({"predicted peak", summary.predictedPeakBytes, "arena + static + libraries"});
   lines.push_back({"budget", summary.budgetBytes,

@@ -71,7 +71,8 @@ LogicalResult verifyBuffers(kern::ProcedureOp procedure) {
       return WalkResult::advance();
     }
     if (isa<kern::FreeOp, kern::LaunchOp, kern::YieldOp, kern::ReturnOp, kern::TensorBufferOp,
-            kern::WeightBufferOp, kern::SavedBufferOp, kern::GradientBufferOp>(op))
+            kern::WeightBufferOp, kern::SavedBufferOp, kern::GradientBufferOp, kern::StateBufferOp>(
+            op))
       return WalkResult::advance();
     return op->emitOpError("is not of the buffer level");
   });

@@ -59,7 +59,7 @@ struct PlacedVerifier {
   llvm::StringMap<kern::WeightBufferOp> weights = {}; ///< by name
 
   LogicalResult verifySaved(kern::ProcedureOp procedure);
-  LogicalResult verifyGradient(kern::GradientBufferOp op);
+  template <class Op> LogicalResult verifyOfWeight(Op op);
   LogicalResult verifyKept(kern::CallOp call);
   LogicalResult verifyBindings(kern::CallOp call);
   LogicalResult verifyStack(kern::BlocksOp blocks, int64_t &end);
@@ -137,7 +137,9 @@ struct PlacedVerifier {
       if (auto buffer = dyn_cast<kern::TensorBufferOp>(op))
         return verifyUse(buffer);
       if (auto gradient = dyn_cast<kern::GradientBufferOp>(op))
-        return verifyGradient(gradient);
+        return verifyOfWeight(gradient);
+      if (auto state = dyn_cast<kern::StateBufferOp>(op))
+        return verifyOfWeight(state);
       if (auto program = dyn_cast<kern::ProgramOp>(op))
         return verifyNames(program);
       return WalkResult::advance();
@@ -170,8 +172,8 @@ LogicalResult PlacedVerifier::verifySaved(kern::ProcedureOp procedure) {
   return success();
 }
 
-/// The gradient of a weight that some procedure reads, of its shape.
-LogicalResult PlacedVerifier::verifyGradient(kern::GradientBufferOp op) {
+/// The gradient or state of a weight that some procedure reads, of its shape.
+template <class Op> LogicalResult PlacedVerifier::verifyOfWeight(Op op) {
   kern::WeightBufferOp weight = weights.lookup(op.getWeight());
   if (!weight)
     return op.emitOpError("expected the name of a weight that a procedure reads, got ")

@@ -57,8 +57,8 @@ bool sameParts(const plan::Weight &a, const plan::Weight &b) {
 
 } // namespace
 
-Result<WeightTable> collectWeights(ArrayRef<kern::ProcedureOp> procedures,
-                                   plan::DType gradientType) {
+Result<WeightTable> collectWeights(ArrayRef<kern::ProcedureOp> procedures, plan::DType gradientType,
+                                   ArrayRef<plan::StateKind> states) {
   WeightTable table;
   llvm::StringMap<size_t> known;
   Status status;
@@ -89,6 +89,12 @@ Result<WeightTable> collectWeights(ArrayRef<kern::ProcedureOp> procedures,
         return;
       }
       weight.bytes = *bytes;
+      for (plan::StateKind kind : states) {
+        weight.states.push_back({kind, table.stateBytes});
+        if (__builtin_add_overflow(table.stateBytes, plan::alignTo(*gradient), &table.stateBytes))
+          status = Status::error(ErrorCode::InvalidInput,
+                                 "the optimizer's state has more than 2^63 bytes");
+      }
       table.weights.push_back(std::move(weight));
     });
   if (!status.ok())

@@ -226,4 +226,14 @@ EVO_NO_SECOND_DERIVATIVE(AddOp)
 EVO_NO_SECOND_DERIVATIVE(BatchMatmulGradOp)
 #undef EVO_NO_SECOND_DERIVATIVE
 
+#define EVO_NO_DERIVATIVE(Op)                                                                      \
+  LogicalResult Op::emitBackward(GradientBuilder &) {                                              \
+    return emitOpError("is of the optimizer and has no backward");                                 \
+  }
+EVO_NO_DERIVATIVE(CountNonfiniteOp)
+EVO_NO_DERIVATIVE(SgdStepOp)
+EVO_NO_DERIVATIVE(AdamwStepOp)
+EVO_NO_DERIVATIVE(AdvanceOptimizerOp)
+#undef EVO_NO_DERIVATIVE
+
 } // namespace evo::kern

@@ -55,6 +55,10 @@ EVO_KERNEL_WORK(MaskedMeanGradOp, false, 2 * axes.product("bqx"), 0)
 EVO_KERNEL_WORK(OuterProductGradOp, true, 4 * axes.product("sijx"), 0)
 EVO_KERNEL_WORK(AddOp, false, axes.product("*"), 0)
 EVO_KERNEL_WORK(ZeroOp, false, 0, 0)
+EVO_KERNEL_WORK(CountNonfiniteOp, false, axes.product("*"), 0)
+EVO_KERNEL_WORK(SgdStepOp, false, 5 * axes.product("*"), 0)
+EVO_KERNEL_WORK(AdamwStepOp, false, 16 * axes.product("*"), 0)
+EVO_KERNEL_WORK(AdvanceOptimizerOp, false, axes.product("e"), 0)
 #undef EVO_KERNEL_WORK
 
 //===----------------------------------------------------------------------===//
@@ -143,33 +147,16 @@ Value tiedOperand(KernelOpInterface op, unsigned outputIndex) {
 
 plan::KernelAttributes readKernelAttributes(DictionaryAttr dictionary, plan::Kernel kernel) {
   plan::KernelAttributes values;
-  auto real = [&](StringRef name) { return dictionary.getAs<FloatAttr>(name).getValueAsDouble(); };
   for (plan::KernelAttribute attribute : plan::kernelInfo(kernel).attributes) {
-    StringRef name = plan::attributeName(attribute);
-    switch (attribute) {
-    case plan::KernelAttribute::Eps:
-      values.eps = real(name);
-      break;
-    case plan::KernelAttribute::Scale:
-      values.scale = real(name);
-      break;
-    case plan::KernelAttribute::Inf:
-      values.inf = real(name);
-      break;
-    case plan::KernelAttribute::Rate:
-      values.rate = real(name);
-      break;
-    case plan::KernelAttribute::Module:
-      values.module = dictionary.getAs<IntegerAttr>(name).getInt();
-      break;
-    case plan::KernelAttribute::Heads:
-      values.heads = dictionary.getAs<IntegerAttr>(name).getInt();
-      break;
-    case plan::KernelAttribute::Activation:
+    const plan::AttributeInfo &entry = plan::attributeInfo(attribute);
+    StringRef name = entry.name;
+    if (entry.real)
+      values.*entry.real = dictionary.getAs<FloatAttr>(name).getValueAsDouble();
+    else if (entry.integer)
+      values.*entry.integer = dictionary.getAs<IntegerAttr>(name).getInt();
+    else
       values.activation = plan::parseActivation(dictionary.getAs<StringAttr>(name).getValue())
                               .value_or(plan::Activation::None);
-      break;
-    }
   }
   return values;
 }
@@ -184,30 +171,14 @@ DictionaryAttr writeKernelAttributes(MLIRContext *context, plan::Kernel kernel,
   Builder builder(context);
   NamedAttrList list;
   for (plan::KernelAttribute attribute : plan::kernelInfo(kernel).attributes) {
-    StringRef name = plan::attributeName(attribute);
-    switch (attribute) {
-    case plan::KernelAttribute::Eps:
-      list.set(name, builder.getF64FloatAttr(values.eps));
-      break;
-    case plan::KernelAttribute::Scale:
-      list.set(name, builder.getF64FloatAttr(values.scale));
-      break;
-    case plan::KernelAttribute::Inf:
-      list.set(name, builder.getF64FloatAttr(values.inf));
-      break;
-    case plan::KernelAttribute::Rate:
-      list.set(name, builder.getF64FloatAttr(values.rate));
-      break;
-    case plan::KernelAttribute::Module:
-      list.set(name, builder.getI64IntegerAttr(values.module));
-      break;
-    case plan::KernelAttribute::Heads:
-      list.set(name, builder.getI64IntegerAttr(values.heads));
-      break;
-    case plan::KernelAttribute::Activation:
-      list.set(name, builder.getStringAttr(plan::activationName(values.activation)));
-      break;
-    }
+    const plan::AttributeInfo &entry = plan::attributeInfo(attribute);
+    if (entry.real)
+      list.set(StringRef(entry.name), builder.getF64FloatAttr(values.*entry.real));
+    else if (entry.integer)
+      list.set(StringRef(entry.name), builder.getI64IntegerAttr(values.*entry.integer));
+    else
+      list.set(StringRef(entry.name),
+               builder.getStringAttr(plan::activationName(values.activation)));
   }
   return list.getDictionary(context);
 }
@@ -257,10 +228,14 @@ ParseResult parseKernel(OpAsmParser &parser, OperationState &state, plan::Kernel
     state.addAttribute("operandSegmentSizes",
                        builder.getDenseI32ArrayAttr(ArrayRef(present).take_front(inputs)));
   if (count(plan::OperandRole::OptOut) > 1) {
-    // Optional results are given in order: all of the first ones that the type lists.
+    // Optional results come with the input that they may alias; the others are given in order: all
+    // of the first ones that the type lists.
     SmallVector<int32_t> results(info.operands.size() - inputs, 0);
     for (size_t i = 0; i < std::min<size_t>(results.size(), type.getNumResults()); ++i)
       results[i] = 1;
+    for (size_t i = 0; i < results.size(); ++i)
+      if (int tied = info.operandIndex(info.operands[inputs + i].mayAlias); tied >= 0)
+        results[i] = present[tied];
     state.addAttribute("resultSegmentSizes", builder.getDenseI32ArrayAttr(results));
   }
   return success();
@@ -283,48 +258,46 @@ void printKernel(OpAsmPrinter &printer, KernelOpInterface op) {
           << FunctionType::get(op->getContext(), op->getOperandTypes(), op->getResultTypes());
 }
 
+static StringRef rangeText(plan::AttributeRange range) {
+  switch (range) {
+  case plan::AttributeRange::Any:
+    return " to be finite";
+  case plan::AttributeRange::Positive:
+    return " > 0";
+  case plan::AttributeRange::NonNegative:
+    return " of at least 0";
+  case plan::AttributeRange::Fraction:
+    return " in [0, 1)";
+  case plan::AttributeRange::Word:
+    return " in [0, 2^32)";
+  }
+  return "";
+}
+
 LogicalResult verifyKernelAttributes(Operation *op, DictionaryAttr dictionary,
                                      plan::Kernel kernel) {
   for (plan::KernelAttribute attribute : plan::kernelInfo(kernel).attributes) {
-    StringRef name = plan::attributeName(attribute);
+    const plan::AttributeInfo &entry = plan::attributeInfo(attribute);
+    StringRef name = entry.name;
     Attribute value = dictionary.get(name);
     auto expected = [&](StringRef what) -> LogicalResult {
       InFlightDiagnostic error = op->emitOpError("expected ") << name << what << ", got ";
       return value ? error << value : error << "none";
     };
-    auto real = dyn_cast_or_null<FloatAttr>(value);
-    switch (attribute) {
-    case plan::KernelAttribute::Activation: {
+    if (entry.real) {
+      auto real = dyn_cast_or_null<FloatAttr>(value);
+      if (!real || !plan::isInRange(entry.range, real.getValueAsDouble()))
+        return expected(rangeText(entry.range));
+    } else if (entry.integer) {
+      auto integer = dyn_cast_or_null<IntegerAttr>(value);
+      bool positive = entry.range == plan::AttributeRange::Positive;
+      if (!integer || !integer.getType().isInteger(64) ||
+          !plan::isInRange(entry.range, integer.getInt()))
+        return expected(positive ? " of at least 1" : rangeText(entry.range));
+    } else {
       auto text = dyn_cast_or_null<StringAttr>(value);
       if (!text || !plan::parseActivation(text.getValue()))
         return expected(" none or relu");
-      break;
-    }
-    case plan::KernelAttribute::Heads: {
-      auto integer = dyn_cast_or_null<IntegerAttr>(value);
-      if (!integer || !integer.getType().isInteger(64) || integer.getInt() < 1)
-        return expected(" of at least 1");
-      break;
-    }
-    case plan::KernelAttribute::Scale:
-      if (!real || !real.getValue().isFinite())
-        return expected(" to be finite");
-      break;
-    case plan::KernelAttribute::Eps:
-    case plan::KernelAttribute::Inf:
-      if (!real || !real.getValue().isFinite() || real.getValueAsDouble() <= 0)
-        return expected(" > 0");
-      break;
-    case plan::KernelAttribute::Rate:
-      if (!real || !(real.getValueAsDouble() >= 0 && real.getValueAsDouble() < 1))
-        return expected(" in [0, 1)");
-      break;
-    case plan::KernelAttribute::Module: {
-      auto integer = dyn_cast_or_null<IntegerAttr>(value);
-      if (!integer || !integer.getType().isInteger(64) || !plan::isDropoutModule(integer.getInt()))
-        return expected(" in [0, 2^32)");
-      break;
-    }
     }
   }
   return success();

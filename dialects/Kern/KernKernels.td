@@ -397,4 +397,53 @@ def Kern_AddOp : Kern_Kernel<"add", "Add"> {
   let results = (outs Kern_Tensor:$y);
 }
 
+//===----------------------------------------------------------------------===//
+// The optimizer
+//===----------------------------------------------------------------------===//
+
+def Kern_CountNonfiniteOp : Kern_Kernel<"count_nonfinite", "CountNonfinite"> {
+  let summary = "counts the gradient elements that are not finite";
+  let description = [{
+    Example: `%s1 = kern.count_nonfinite(x = %g, scalars = %s) : (tensor<8x4xf32>, tensor<4xf32>) -> (tensor<4xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$x, Kern_Tensor:$scalars, OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$y);
+}
+
+def Kern_SgdStepOp : Kern_Kernel<"sgd_step", "SgdStep", [AttrSizedOperandSegments, AttrSizedResultSegments]> {
+  let summary = "a step of gradient descent with momentum";
+  let description = [{
+    Without a velocity the momentum is 0. With a master, which is of the statistic type, it is updated and the
+    weight is its rounding.
+
+    Example: `%w1, %v1 = kern.sgd_step(gradient = %g, scalars = %s, velocity = %v, weight = %w) {learning_rate = 1.0e-2 : f64, momentum = 9.0e-1 : f64} : (tensor<8xf32>, tensor<4xf32>, tensor<8xf32>, tensor<8xf32>) -> (tensor<8xf32>, tensor<8xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$gradient, Kern_Tensor:$scalars, Optional<Kern_Tensor>:$velocity,
+                       Optional<Kern_Tensor>:$master, Kern_Tensor:$weight, F64Attr:$learning_rate, F64Attr:$momentum,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$new_weight, Optional<Kern_Tensor>:$new_velocity, Optional<Kern_Tensor>:$new_master);
+}
+
+def Kern_AdamwStepOp : Kern_Kernel<"adamw_step", "AdamwStep"> {
+  let summary = "a step of Adam with decoupled weight decay";
+  let description = [{
+    Example: `%w1, %m1, %v1 = kern.adamw_step(gradient = %g, scalars = %s, first_moment = %m, second_moment = %v, weight = %w) {learning_rate = 1.0e-3 : f64, beta1 = 9.0e-1 : f64, beta2 = 9.99e-1 : f64, eps = 1.0e-8 : f64, weight_decay = 1.0e-2 : f64} : (tensor<8xf32>, tensor<4xf32>, tensor<8xf32>, tensor<8xf32>, tensor<8xf32>) -> (tensor<8xf32>, tensor<8xf32>, tensor<8xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$gradient, Kern_Tensor:$scalars, Kern_Tensor:$first_moment,
+                       Kern_Tensor:$second_moment, Optional<Kern_Tensor>:$master, Kern_Tensor:$weight,
+                       F64Attr:$learning_rate, F64Attr:$beta1, F64Attr:$beta2, F64Attr:$eps, F64Attr:$weight_decay,
+                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$new_weight, Kern_Tensor:$new_first_moment, Kern_Tensor:$new_second_moment,
+                      Optional<Kern_Tensor>:$new_master);
+}
+
+def Kern_AdvanceOptimizerOp : Kern_Kernel<"advance_optimizer", "AdvanceOptimizer"> {
+  let summary = "the scalars of the next step";
+  let description = [{
+    Example: `%s1 = kern.advance_optimizer(scalars = %s) {growth_interval = 2000 : i64} : (tensor<4xf32>) -> (tensor<4xf32>)`
+  }];
+  let arguments = (ins Kern_Tensor:$scalars, I64Attr:$growth_interval, OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let results = (outs Kern_Tensor:$y);
+}
+
 #endif

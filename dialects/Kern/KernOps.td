@@ -88,6 +88,53 @@ def Kern_StoreGradientOp : Kern_Op<"store_gradient", [HasParent<"ProcedureOp">]>
   let assemblyFormat = "$value $weight attr-dict `:` type($value)";
 }
 
+def Kern_GradientOp : Kern_Op<"gradient", [Pure]> {
+  let summary = "the gradient of a weight, as the backward program left it";
+  let description = [{
+    In procedures of the optimizer. `weight` is the name of a `kern.weight` of the same shape.
+
+    Example: `%g = kern.gradient "layer_norm.weight" : tensor<8xf32>`
+  }];
+  let arguments = (ins StrAttr:$weight);
+  let results = (outs Kern_Tensor:$result);
+  let assemblyFormat = "$weight attr-dict `:` type($result)";
+}
+
+def Kern_StateOp : Kern_Op<"state", [Pure]> {
+  let summary = "what the optimizer keeps of a weight from step to step";
+  let description = [{
+    In procedures of the optimizer. `kind` is `first_moment`, `master`, `momentum` or `second_moment`.
+
+    Example: `%v = kern.state "momentum" "layer_norm.weight" : tensor<8xf32>`
+  }];
+  let arguments = (ins StrAttr:$kind, StrAttr:$weight);
+  let results = (outs Kern_Tensor:$result);
+  let assemblyFormat = "$kind $weight attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Kern_StoreStateOp : Kern_Op<"store_state", [HasParent<"ProcedureOp">]> {
+  let summary = "the new value of a state, to its place in the static part";
+  let description = [{
+    Example: `kern.store_state %v1 "momentum" "layer_norm.weight" : tensor<8xf32>`
+  }];
+  let arguments = (ins Kern_Tensor:$value, StrAttr:$kind, StrAttr:$weight);
+  let assemblyFormat = "$value $kind $weight attr-dict `:` type($value)";
+  let hasVerifier = 1;
+}
+
+def Kern_StoreWeightOp : Kern_Op<"store_weight", [HasParent<"ProcedureOp">, SameTypeOperands]> {
+  let summary = "the new value of a weight, to its place in the static part";
+  let description = [{
+    `weight` is the value of a `kern.weight`.
+
+    Example: `kern.store_weight %w1 to %w : tensor<8xf32>`
+  }];
+  let arguments = (ins Kern_Tensor:$value, Kern_Tensor:$weight);
+  let assemblyFormat = "$value `to` $weight attr-dict `:` type($value)";
+  let hasVerifier = 1;
+}
+
 def Kern_SliceLoopOp : Kern_Op<"slice_loop",
     [IsolatedFromAbove, AttrSizedOperandSegments, SingleBlockImplicitTerminator<"YieldOp">, RecursiveMemoryEffects]> {
   let summary = "the body, once for each slice of an axis";
@@ -178,6 +225,19 @@ def Kern_GradientBufferOp : Kern_Op<"gradient_buffer", [Pure]> {
   let arguments = (ins StrAttr:$weight);
   let results = (outs Kern_BufferType:$result);
   let assemblyFormat = "$weight attr-dict `:` qualified(type($result))";
+  let hasVerifier = 1;
+}
+
+def Kern_StateBufferOp : Kern_Op<"state_buffer", [Pure]> {
+  let summary = "the memory of the optimizer's state of a weight of the block";
+  let description = [{
+    `kind` as in `kern.state`.
+
+    Example: `%b = kern.state_buffer "momentum" "layer_norm.weight" : !kern.buffer<8xf32, 8>`
+  }];
+  let arguments = (ins StrAttr:$kind, StrAttr:$weight);
+  let results = (outs Kern_BufferType:$result);
+  let assemblyFormat = "$kind $weight attr-dict `:` qualified(type($result))";
   let hasVerifier = 1;
 }
 

@@ -222,6 +222,27 @@ LogicalResult SavedBufferOp::verify() { return verifyDense(*this); }
 
 LogicalResult GradientBufferOp::verify() { return verifyDense(*this); }
 
+template <class Op> static LogicalResult verifyStateKind(Op op) {
+  if (plan::parseStateKind({op.getKind().data(), op.getKind().size()}))
+    return success();
+  return op.emitOpError("expected first_moment, master, momentum or second_moment, got ")
+         << op.getKindAttr();
+}
+
+LogicalResult StateOp::verify() { return verifyStateKind(*this); }
+
+LogicalResult StoreStateOp::verify() { return verifyStateKind(*this); }
+
+LogicalResult StateBufferOp::verify() {
+  return failure(failed(verifyStateKind(*this)) || failed(verifyDense(*this)));
+}
+
+LogicalResult StoreWeightOp::verify() {
+  if (!getWeight().getDefiningOp<WeightOp>())
+    return emitOpError("expected the value of a kern.weight to store to");
+  return success();
+}
+
 LogicalResult WeightBufferOp::verify() {
   int64_t total = 0;
   for (int64_t rows : getRows()) {
@@ -297,6 +318,10 @@ static LogicalResult verifyKeptAndStored(ProcedureOp procedure, plan::Phase phas
   llvm::StringMap<WeightOp> weights;
   llvm::StringSet<> slots, stored;
   for (Operation &op : procedure.getBody().front()) {
+    bool optimizes = isa<GradientOp, StateOp, StoreStateOp, StoreWeightOp, StateBufferOp>(op);
+    if (optimizes && phase != plan::Phase::Optimizer)
+      return op.emitOpError("expected to be in phase optimizer, got ")
+             << StringRef(plan::phaseName(phase));
     if (auto weight = dyn_cast<WeightOp>(op)) {
       weights.try_emplace(weight.getName(), weight);
     } else if (auto save = dyn_cast<SaveOp>(op)) {

@@ -133,8 +133,10 @@ Result<WeightBinding> bindWeights(std::span<const WeightSlot> slots,
     return bindUnder(dotted, slots, index, tensors, fileName);
   }
   std::map<std::string, int64_t> candidates;
+  // A state file holds weights, and beside them what an optimizer keeps of each.
   for (const HostTensor &tensor : tensors)
-    if (std::optional<std::string> own = prefixOf(tensor.name))
+    if (std::optional<std::string> own = prefixOf(tensor.name);
+        own && !own->starts_with("optimizer."))
       ++candidates[*own];
   if (candidates.empty())
     return invalid(fileName, "expected weights named 'blocks.{i}.…' with or without a prefix, got "

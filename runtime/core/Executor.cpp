@@ -125,6 +125,9 @@ private:
                      " axes, got " + std::to_string(view.order.size()));
     if (buffer.base == plan::Base::Gradient && procedure.phase == plan::Phase::Forward)
       return invalid("buffer '" + buffer.name + "': expected no gradient in a forward procedure");
+    if (buffer.base == plan::Base::State && procedure.phase != plan::Phase::Optimizer)
+      return invalid("buffer '" + buffer.name +
+                     "': expected no state but in the optimizer's procedures");
     out.present = true;
     out.buffer = view.buffer;
     if (buffer.base == plan::Base::Tensor &&
@@ -325,6 +328,10 @@ Status Executor::Impl::locate(const plan::Call &call, CallState &state) const {
     case plan::Base::Gradient:
       base = staticPart + plan.model.blocks * plan.weightBlockBytes +
              state.block * plan.gradientBlockBytes;
+      break;
+    case plan::Base::State:
+      base = staticPart + plan.model.blocks * (plan.weightBlockBytes + plan.gradientBlockBytes) +
+             state.block * plan.stateBlockBytes;
       break;
     }
     state.buffers.push_back(base + buffer.offset);

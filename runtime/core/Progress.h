@@ -15,7 +15,8 @@ namespace evo {
 class Progress {
 public:
   Progress(std::function<void(std::string_view)> sink, bool terminal);
-  /// `what` is "warm-up 1/1" or "iteration 2/5"; `nowNs` is any steady clock.
+  /// `what` is "warm-up 1/1", "iteration 2/5" or "step 7/100, loss 0.123, 4.5 steps/s"; `nowNs` is
+  /// any steady clock.
   void report(std::string_view what, int64_t block, int64_t blocks, int64_t nowNs);
   /// Clears the terminal's line.
   void finish();

@@ -53,6 +53,38 @@ std::string bytesText(int64_t bytes) {
   return text;
 }
 
+/// What a loss and an optimizer did, where there were some. Numbers that are not finite are null.
+static void addTraining(const RunReport &report, nlohmann::ordered_json &json) {
+  if (!report.loss)
+    return;
+  json["targets"] = report.targets;
+  json["loss"] = *report.loss;
+  json["loss_ms"] = report.lossMs;
+  if (report.optimizer.empty())
+    return;
+  std::vector<int64_t> numbers;
+  std::vector<double> losses, scales;
+  std::vector<bool> skipped;
+  for (const StepReport &step : report.steps) {
+    numbers.push_back(step.step);
+    losses.push_back(step.loss);
+    scales.push_back(step.lossScale);
+    skipped.push_back(step.skipped);
+  }
+  json["optimizer"] = report.optimizer;
+  json["step_numbers"] = numbers;
+  json["losses"] = losses;
+  json["loss_scales"] = scales;
+  json["skipped"] = skipped;
+  json["skipped_steps"] = std::count(skipped.begin(), skipped.end(), true);
+  json["loss_scale"] = report.lossScale;
+  auto orNull = [](const std::string &path) {
+    return path.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(path);
+  };
+  json["load_state"] = orNull(report.loadState);
+  json["save_state"] = orNull(report.saveState);
+}
+
 std::string reportJson(const RunReport &report) {
   nlohmann::ordered_json json;
   json["model"] = {{"name", report.model.name},
@@ -73,7 +105,7 @@ std::string reportJson(const RunReport &report) {
   json["iterations_ms"] = report.iterationsMs;
   json["median_ms"] = medianMs(report.iterationsMs);
   json["setup_ms"] = report.setupMs;
-  json["predicted_ms"] = report.summary.predictedMs;
+  json["predicted_ms"] = report.predictedMs;
   json["predicted_peak_bytes"] = report.summary.predictedPeakBytes;
   json["arena_bytes"] = report.arenaBytes;
   json["static_bytes"] = report.staticBytes;
@@ -93,6 +125,7 @@ std::string reportJson(const RunReport &report) {
     json["cotangents"] = pathOrNull(report.cotangents);
     json["gradients"] = pathOrNull(report.gradients);
     json["dropout_seed"] = report.dropoutSeed;
+    addTraining(report, json);
   }
   json["random_seed"] = report.randomSeed;
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
@@ -102,18 +135,47 @@ using Rows = std::vector<std::pair<std::string, std::string>>;
 
 /// Where tensors came from and went to.
 static void addFiles(const RunReport &report, Rows &rows) {
-  std::string weights = sourceText(report.weights, report.randomSeed);
+  std::string weights =
+      report.loadState.empty() ? sourceText(report.weights, report.randomSeed) : report.loadState;
   if (report.weightsIgnored > 0)
     weights += ", " + std::to_string(report.weightsIgnored) + " tensors outside '" +
                report.weightsPrefix + "blocks.' ignored";
   rows.emplace_back("weights", weights);
   rows.emplace_back("inputs", sourceText(report.inputs, report.randomSeed));
-  if (report.mode == plan::Mode::Train)
+  if (!report.targets.empty())
+    rows.emplace_back("targets", report.targets);
+  else if (report.mode == plan::Mode::Train)
     rows.emplace_back("cotangents", sourceText(report.cotangents, report.randomSeed));
   if (!report.outputs.empty())
     rows.emplace_back("outputs", report.outputs);
   if (!report.gradients.empty())
     rows.emplace_back("gradients", report.gradients);
+  if (!report.saveState.empty())
+    rows.emplace_back("state", report.saveState);
+  if (!report.lossCurve.empty())
+    rows.emplace_back("loss curve", report.lossCurve);
+}
+
+/// The loss, and how the steps went.
+static void addSteps(const RunReport &report, Rows &rows) {
+  auto text = [](double value) {
+    char digits[64];
+    std::snprintf(digits, sizeof digits, "%.6g", value);
+    return std::string(digits);
+  };
+  if (report.loss && report.steps.empty())
+    rows.emplace_back("loss", text(*report.loss));
+  if (report.steps.empty())
+    return;
+  const StepReport &first = report.steps.front(), &last = report.steps.back();
+  auto skipped = std::count_if(report.steps.begin(), report.steps.end(),
+                               [](const StepReport &step) { return step.skipped; });
+  rows.emplace_back("optimizer", report.optimizer + ", steps " + std::to_string(first.step) +
+                                     " to " + std::to_string(last.step) + ", " +
+                                     std::to_string(skipped) + " skipped");
+  rows.emplace_back("loss", text(first.loss) + " to " + text(last.loss));
+  if (report.lossScale != 1 || first.lossScale != 1)
+    rows.emplace_back("loss scale", text(first.lossScale) + " to " + text(report.lossScale));
 }
 
 std::string reportTable(const RunReport &report) {
@@ -124,9 +186,12 @@ std::string reportTable(const RunReport &report) {
                                 ", priced for " + report.profile);
   rows.emplace_back("device", report.description);
   addFiles(report, rows);
+  addSteps(report, rows);
   rows.emplace_back("time, median of " + std::to_string(report.iterationsMs.size()),
                     milliseconds(medianMs(report.iterationsMs)));
-  rows.emplace_back("time, predicted", milliseconds(report.summary.predictedMs));
+  if (report.loss)
+    rows.emplace_back("time, losses on the host", milliseconds(report.lossMs));
+  rows.emplace_back("time, predicted", milliseconds(report.predictedMs));
   rows.emplace_back("arena", bytesText(report.arenaBytes));
   rows.emplace_back("static", bytesText(report.staticBytes));
   rows.emplace_back("peak, predicted", bytesText(report.summary.predictedPeakBytes));

@@ -5,14 +5,25 @@
 
 #include "runtime/plan/Plan.h"
 
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 namespace evo {
 
+/// One step of training.
+struct StepReport {
+  int64_t step = 0;     ///< its number, from 1; a step that is skipped is tried again under its own
+  double loss = 0;      ///< before the step
+  double lossScale = 1; ///< that its gradients were computed with
+  bool skipped = false; ///< gradients were not finite, and the weights stayed
+};
+
 struct RunReport {
   plan::ModelInfo model;
-  plan::Summary summary; ///< the plan's predictions
+  plan::Summary summary;  ///< the plan's predictions
+  double predictedMs = 0; ///< of the programs that ran
   plan::Precision precision = plan::Precision::Fp32;
   plan::Mode mode = plan::Mode::Infer;
   std::string planPath, profile;
@@ -23,8 +34,14 @@ struct RunReport {
   int64_t warmup = 0;
   uint64_t randomSeed = 0;
   uint32_t dropoutSeed = 0; ///< in training
-  std::string weights, inputs, outputs; ///< paths; empty: random ones, none written
-  std::string cotangents, gradients;    ///< in training, likewise
+  std::string weights, inputs, outputs;                 ///< paths; empty: random ones, none written
+  std::string cotangents, gradients;                    ///< in training, likewise
+  std::string targets, loadState, saveState, lossCurve; ///< likewise
+  std::string optimizer;                                ///< "sgd", "adamw"; empty: none ran
+  std::optional<double> loss;                           ///< the last one
+  std::vector<StepReport> steps;
+  double lossScale = 1; ///< of the next step
+  double lossMs = 0;    ///< of the host: losses and cotangents, no part of iterationsMs
   std::string weightsPrefix;
   int64_t weightsIgnored = 0;              ///< tensors of the weight file outside the stack
   std::vector<double> iterationsMs;        ///< without the warm-up

@@ -164,7 +164,8 @@ Result<uint64_t> headerLength(std::span<const std::byte> content, std::string_vi
 
 Result<std::vector<HostTensor>> parseSafetensors(std::span<const std::byte> content,
                                                  std::string_view fileName,
-                                                 const std::shared_ptr<const void> &owner) {
+                                                 const std::shared_ptr<const void> &owner,
+                                                 SafetensorsMetadata *metadata) {
   EVO_ASSIGN(uint64_t length, headerLength(content, fileName));
   std::string_view text(reinterpret_cast<const char *>(content.data()) + kLengthBytes, length);
   if (text.empty() || text.front() != '{')
@@ -175,6 +176,8 @@ Result<std::vector<HostTensor>> parseSafetensors(std::span<const std::byte> cont
   for (const auto &item : header.items()) {
     if (item.key() == "__metadata__") {
       EVO_TRY(checkMetadata(item.value(), fileName));
+      if (metadata)
+        *metadata = item.value().get<SafetensorsMetadata>();
       continue;
     }
     EVO_ASSIGN(Entry entry, parseEntry(item.key(), item.value(), fileName));
@@ -195,8 +198,11 @@ Result<std::vector<HostTensor>> parseSafetensors(std::span<const std::byte> cont
   return tensors;
 }
 
-Status writeSafetensors(OutputFile &file, std::span<const TensorToWrite> tensors) {
+Status writeSafetensors(OutputFile &file, std::span<const TensorToWrite> tensors,
+                        const SafetensorsMetadata &metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  for (const auto &[key, value] : metadata)
+    header["__metadata__"][key] = value;
   int64_t position = 0;
   for (const TensorToWrite &tensor : tensors) {
     std::optional<int64_t> bytes = hostByteSize(tensor.shape, tensor.dtype);

@@ -9,13 +9,20 @@
 #include "runtime/core/FileIo.h"
 #include "runtime/core/HostTensor.h"
 
+#include <map>
+
 namespace evo {
+
+/// Texts by name, in the header's "__metadata__".
+using SafetensorsMetadata = std::map<std::string, std::string, std::less<>>;
 
 /// `content` is the whole file and lives as long as `owner`; tensors come in the order of their
 /// bytes.
 Result<std::vector<HostTensor>> parseSafetensors(std::span<const std::byte> content,
                                                  std::string_view fileName,
-                                                 const std::shared_ptr<const void> &owner);
-Status writeSafetensors(OutputFile &file, std::span<const TensorToWrite> tensors);
+                                                 const std::shared_ptr<const void> &owner,
+                                                 SafetensorsMetadata *metadata = nullptr);
+Status writeSafetensors(OutputFile &file, std::span<const TensorToWrite> tensors,
+                        const SafetensorsMetadata &metadata = {});
 
 } // namespace evo

@@ -4,15 +4,18 @@
 #include "runtime/core/Session.h"
 
 #include "runtime/core/Binding.h"
+#include "runtime/core/Convert.h"
 #include "runtime/core/Executor.h"
+#include "runtime/core/LossCurve.h"
 #include "runtime/core/RandomTensors.h"
 #include "runtime/core/TensorFile.h"
+#include "runtime/core/Training.h"
 #include "runtime/core/Transfer.h"
 #include "runtime/plan/Verify.h"
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
+#include <cstdio>
 
 namespace evo {
 
@@ -59,10 +62,11 @@ public:
     EVO_TRY(bind());
     EVO_TRY(openFiles());
     EVO_TRY(allocate());
-    EVO_TRY(uploadWeights());
+    EVO_TRY(training->attach(plan, backend, arena->data(), staticPart->data()));
+    EVO_TRY(options.loadState.empty() ? uploadWeights() : training->load());
     EVO_ASSIGN(executor, Executor::create(plan, backend, arena->data(), staticPart->data()));
     report.setupMs = nowMs() - start;
-    EVO_TRY(iterate());
+    EVO_TRY(options.steps > 0 ? train() : iterate());
     EVO_TRY(writeFiles());
     return report;
   }
@@ -77,10 +81,14 @@ private:
   Status poisonArena();
   Status uploadWeights();
   Status restore(const std::vector<BoundInput> &bound, const std::string &file);
-  Status runPrograms(const RunHooks &hooks);
+  Status runProgram(plan::Phase phase, const RunHooks &hooks);
+  Status runPrograms(const RunHooks &hooks, bool last);
+  Status keepOutputs();
   Result<std::vector<TensorToWrite>> outputTensors(const plan::Program &program, size_t dropped);
   Result<std::vector<TensorToWrite>> gradientTensors();
+  RunHooks hooksFor(const std::string &what, bool last);
   Status iterate();
+  Status train();
   Status writeFiles();
   void fillReport();
 
@@ -93,11 +101,13 @@ private:
   std::vector<WeightSlot> slots;
   WeightBinding weights;
   std::vector<BoundInput> inputs, cotangents;
-  std::optional<OutputFile> outputFile, gradientFile, jsonFile, traceFile;
+  std::optional<OutputFile> outputFile, gradientFile, stateFile, curveFile, jsonFile, traceFile;
   TensorFormat outputFormat = TensorFormat::Safetensors;
   TensorFormat gradientFormat = TensorFormat::Safetensors;
   std::unique_ptr<DeviceMemory> arena, staticPart;
   std::unique_ptr<Executor> executor;
+  std::optional<Training> training;
+  std::vector<TensorToWrite> keptOutputs; ///< on the host, where a program behind may write there
   Trace trace;
   RunReport report;
   double elapsedMs = 0; ///< of the last iteration
@@ -119,6 +129,10 @@ Status Session::bind() {
     EVO_ASSIGN(weights, bindWeights(slots, weightTensors, options.weightsPrefix, options.weights));
   }
   EVO_ASSIGN(inputs, bindProgram(*forward, options.inputs, "", inputTensors));
+  Result<Training> made = Training::create(plan, options);
+  if (!made)
+    return made.status();
+  training.emplace(*std::move(made));
   if (!backward)
     return {};
   EVO_ASSIGN(cotangents, bindProgram(*backward, options.cotangents, "d", cotangentTensors));
@@ -171,6 +185,12 @@ Status Session::openFiles() {
   if (!options.gradients.empty()) {
     EVO_ASSIGN(gradientFormat, tensorFormatOf(options.gradients));
   }
+  if (!options.saveState.empty() && !options.saveState.ends_with(".safetensors"))
+    return Status::error(ErrorCode::InvalidInput,
+                         "expected a state file whose name ends with .safetensors, got '" +
+                             options.saveState + "'");
+  EVO_TRY(open(options.saveState, stateFile));
+  EVO_TRY(open(options.lossCurve, curveFile));
   EVO_TRY(open(options.outputs, outputFile));
   EVO_TRY(open(options.gradients, gradientFile));
   EVO_TRY(open(options.json, jsonFile));
@@ -212,12 +232,16 @@ Status Session::uploadWeights() {
   for (size_t i = 0; i < slots.size(); ++i) {
     const WeightSlot &slot = slots[i];
     const HostTensor *source = weights.sources.empty() ? nullptr : weights.sources[i];
-    ElementReader read =
-        source ? convertingReader(*source, slot.dtype)
-               : randomReader(options.randomSeed, slot.name,
-                              parameterDistribution(slot.parameter, slot.shape), slot.dtype);
-    Status status = uploadElements(backend, staticPart->data() + slot.offset, slot.dtype,
-                                   slot.shape, source ? source->name : slot.name, read, upload);
+    auto readerOf = [&](plan::DType type) {
+      return source ? convertingReader(*source, type)
+                    : randomReader(options.randomSeed, slot.name,
+                                   parameterDistribution(slot.parameter, slot.shape), type);
+    };
+    Status status =
+        uploadElements(backend, staticPart->data() + slot.offset, slot.dtype, slot.shape,
+                       source ? source->name : slot.name, readerOf(slot.dtype), upload);
+    if (status.ok())
+      status = training->setMaster(i, readerOf(plan::statisticType(plan.precision)));
     EVO_TRY(source ? status.withContext(options.weights) : status);
   }
   // The files' pages are not needed again.
@@ -240,45 +264,115 @@ Status Session::restore(const std::vector<BoundInput> &bound, const std::string 
   return backend.synchronize();
 }
 
-/// Forward, and in training backward from the cotangents. Only the programs are timed.
-Status Session::runPrograms(const RunHooks &hooks) {
-  EVO_TRY(restore(inputs, options.inputs));
+/// Adds to the time of the iteration; what is done between programs is not timed.
+Status Session::runProgram(plan::Phase phase, const RunHooks &hooks) {
   double start = nowMs();
-  EVO_TRY(executor->run(plan::Phase::Forward, hooks));
-  elapsedMs = nowMs() - start;
-  if (!backward)
-    return {};
-  EVO_TRY(restore(cotangents, options.cotangents));
-  start = nowMs();
-  EVO_TRY(executor->run(plan::Phase::Backward, hooks));
+  EVO_TRY(executor->run(phase, hooks));
   elapsedMs += nowMs() - start;
   return {};
+}
+
+/// Forward, and in training backward from the cotangents.
+Status Session::runPrograms(const RunHooks &hooks, bool last) {
+  elapsedMs = 0;
+  EVO_TRY(restore(inputs, options.inputs));
+  EVO_TRY(runProgram(plan::Phase::Forward, hooks));
+  if (!backward)
+    return {};
+  if (last && outputFile)
+    EVO_TRY(keepOutputs());
+  EVO_TRY(training->hasLoss() ? training->computeCotangents(backend, arena->data())
+                              : restore(cotangents, options.cotangents));
+  return runProgram(plan::Phase::Backward, hooks);
+}
+
+/// Copies the outputs before anything is written to where they may lie.
+Status Session::keepOutputs() {
+  EVO_ASSIGN(std::vector<TensorToWrite> tensors, outputTensors(*forward, 0));
+  for (const TensorToWrite &tensor : tensors) {
+    HostTensor copy{tensor.name, tensor.dtype, tensor.shape, {}, {}};
+    int64_t count = elementCount(tensor.shape).value_or(0);
+    auto bytes = std::make_shared<std::vector<std::byte>>(
+        static_cast<size_t>(count * hostTypeBytes(tensor.dtype)));
+    EVO_TRY(tensor.read(0, count, bytes->data()));
+    copy.bytes = *bytes;
+    copy.owner = bytes;
+    keptOutputs.push_back(tensorToWrite(std::move(copy)));
+  }
+  return {};
+}
+
+RunHooks Session::hooksFor(const std::string &what, bool last) {
+  RunHooks hooks;
+  hooks.dropoutSeed = training->dropoutSeed();
+  hooks.step = training->stepIndex();
+  if (options.onBlock)
+    hooks.onBlock = [this, what](int64_t done, int64_t blocks) {
+      options.onBlock(what, done, blocks);
+    };
+  if (last && traceFile)
+    hooks.trace = &trace;
+  return hooks;
 }
 
 Status Session::iterate() {
   int64_t total = options.warmup + options.iterations;
   for (int64_t i = 0; i < total; ++i) {
-    bool warm = i < options.warmup;
+    bool warm = i < options.warmup, last = i + 1 == total;
     std::string what =
         warm ? "warm-up " + std::to_string(i + 1) + "/" + std::to_string(options.warmup)
              : "iteration " + std::to_string(i - options.warmup + 1) + "/" +
                    std::to_string(options.iterations);
-    RunHooks hooks;
-    hooks.dropoutSeed = options.dropoutSeed;
-    if (options.onBlock)
-      hooks.onBlock = [&](int64_t done, int64_t blocks) { options.onBlock(what, done, blocks); };
-    if (i + 1 == total && traceFile)
-      hooks.trace = &trace;
-    EVO_TRY(runPrograms(hooks));
+    EVO_TRY(runPrograms(hooksFor(what, last), last));
     if (!warm)
       report.iterationsMs.push_back(elapsedMs);
   }
   return {};
 }
 
+/// Every step is timed; a warm-up leaves the weights as they are.
+Status Session::train() {
+  for (int64_t i = 0; i < options.warmup; ++i)
+    EVO_TRY(runPrograms(
+        hooksFor("warm-up " + std::to_string(i + 1) + "/" + std::to_string(options.warmup), false),
+        false));
+  double start = nowMs();
+  for (int64_t i = 0; i < options.steps; ++i) {
+    bool last = i + 1 == options.steps;
+    std::string what = "step " + std::to_string(i + 1) + "/" + std::to_string(options.steps);
+    if (i > 0) {
+      char text[96];
+      std::snprintf(text, sizeof text, ", loss %.6g, %.3g steps/s", training->steps().back().loss,
+                    1000 * static_cast<double>(i) / std::max(nowMs() - start, 1e-6));
+      what += text;
+    }
+    RunHooks hooks = hooksFor(what, last);
+    EVO_TRY(runPrograms(hooks, last));
+    EVO_TRY(runProgram(plan::Phase::Optimizer, hooks));
+    EVO_TRY(training->finishStep());
+    report.iterationsMs.push_back(elapsedMs);
+  }
+  return {};
+}
+
+/// Of the programs that an iteration or a step runs.
+static double predictedMs(const plan::Plan &plan, bool optimizer) {
+  if (optimizer || !plan.optimizer)
+    return plan.summary.predictedMs;
+  double ns = 0;
+  for (const plan::Program &program : plan.programs)
+    for (const plan::BlockRun &run : program.runs)
+      for (const plan::Call &call : run.calls)
+        if (program.phase != plan::Phase::Optimizer)
+          ns += static_cast<double>(run.blockCount) *
+                static_cast<double>(plan.procedures[static_cast<size_t>(call.procedure)].costNs);
+  return ns / 1e6;
+}
+
 void Session::fillReport() {
   report.model = plan.model;
   report.summary = plan.summary;
+  report.predictedMs = predictedMs(plan, options.steps > 0);
   report.precision = plan.precision;
   report.mode = plan.mode;
   report.planPath = options.planPath;
@@ -289,7 +383,7 @@ void Session::fillReport() {
   report.threads = options.threads;
   report.warmup = options.warmup;
   report.randomSeed = options.randomSeed;
-  report.dropoutSeed = options.dropoutSeed;
+  report.dropoutSeed = training->dropoutSeed();
   report.weights = options.weights;
   report.inputs = options.inputs;
   report.outputs = options.outputs;
@@ -300,6 +394,7 @@ void Session::fillReport() {
   report.arenaBytes = arena->bytes();
   report.staticBytes = staticPart->bytes();
   report.measuredPeakBytes = {arena->bytes() + staticPart->bytes()};
+  training->fillReport(report);
 }
 
 /// What a program leaves in its output tensors, under their names without the first `dropped`
@@ -319,7 +414,25 @@ Result<std::vector<TensorToWrite>> Session::outputTensors(const plan::Program &p
   return tensors;
 }
 
-/// Gradients by the streams, named as they are, and by each parameter.
+/// A tensor of F32 or F64 with its elements divided by `scale`.
+static TensorToWrite dividedTensor(TensorToWrite tensor, double scale) {
+  plan::DType type = tensor.dtype == HostType::F64 ? plan::DType::F64 : plan::DType::F32;
+  tensor.read = [read = std::move(tensor.read), type, scale](int64_t first, int64_t count,
+                                                             std::byte *out) -> Status {
+    EVO_TRY(read(first, count, out));
+    std::vector<double> values(static_cast<size_t>(count));
+    convertElements(hostTypeOf(type), out, plan::DType::F64,
+                    reinterpret_cast<std::byte *>(values.data()), count);
+    for (double &value : values)
+      value /= scale;
+    storeDoubles(values, type, out);
+    return {};
+  };
+  return tensor;
+}
+
+/// Gradients by the streams, named as they are, and by each parameter; of the loss itself, where
+/// the run scaled it.
 Result<std::vector<TensorToWrite>> Session::gradientTensors() {
   if (!backward)
     return std::vector<TensorToWrite>();
@@ -338,6 +451,9 @@ Result<std::vector<TensorToWrite>> Session::gradientTensors() {
                 part.firstRow * rowBytes,
             dtype, shape, "blocks." + std::to_string(block) + "." + part.parameter));
       }
+  if (double scale = training->gradientScale(); scale != 1)
+    for (TensorToWrite &tensor : tensors)
+      tensor = dividedTensor(std::move(tensor), scale);
   return tensors;
 }
 
@@ -345,19 +461,27 @@ Status Session::writeFiles() {
   fillReport();
   EVO_ASSIGN(std::vector<TensorToWrite> tensors, outputTensors(*forward, 0));
   if (outputFile)
-    EVO_TRY(writeTensors(*outputFile, outputFormat, tensors));
+    EVO_TRY(writeTensors(*outputFile, outputFormat, backward ? keptOutputs : tensors));
   if (gradientFile) {
     EVO_ASSIGN(std::vector<TensorToWrite> gradients, gradientTensors());
     EVO_TRY(writeTensors(*gradientFile, gradientFormat, gradients));
   }
+  if (stateFile)
+    EVO_TRY(training->save(*stateFile));
+  if (curveFile)
+    EVO_TRY(curveFile->write(lossCurveSvg(
+        report.steps, (plan.model.name.empty() ? plan.model.stack : plan.model.name) +
+                          ": loss of " + std::to_string(report.steps.size()) + " steps")));
   if (jsonFile)
     EVO_TRY(jsonFile->write(reportJson(report)));
   if (traceFile)
     EVO_TRY(writeTrace(*traceFile, plan, trace));
-  for (std::optional<OutputFile> *file : {&outputFile, &gradientFile, &traceFile, &jsonFile})
+  std::optional<OutputFile> *const files[] = {&outputFile, &gradientFile, &curveFile,
+                                              &traceFile,  &jsonFile,     &stateFile};
+  for (std::optional<OutputFile> *file : files)
     if (*file)
       EVO_TRY((*file)->flush());
-  for (std::optional<OutputFile> *file : {&outputFile, &gradientFile, &traceFile, &jsonFile})
+  for (std::optional<OutputFile> *file : files)
     if (*file)
       EVO_TRY((*file)->commit());
   return {};

@@ -4,6 +4,7 @@
 #include "runtime/plan/Kernel.h"
 
 #include <array>
+#include <cmath>
 
 namespace evo::plan {
 
@@ -144,14 +145,38 @@ Status checkOwnRules(const KernelInfo &info, const KernelAttributes &attributes,
     return rule(axes.product("*") <= 0x1p34, info,
                 "at most 2^34 elements, whose groups of four 32 bits count, got " +
                     shapeText(axes.leading));
+  case Kernel::CountNonfinite:
+  case Kernel::SgdStep:
+  case Kernel::AdamwStep:
+  case Kernel::AdvanceOptimizer:
+    return rule(axes['e'] == 4, info,
+                "axis 'e' to be the 4 scalars of the optimizer, got " + std::to_string(axes['e']));
   default:
     return {};
   }
 }
 
+/// A step of the optimizer writes the state that it reads.
+Status checkStepPresence(const KernelInfo &info, const KernelAttributes &attributes,
+                         std::span<const std::optional<std::vector<int64_t>>> shapes) {
+  auto has = [&](std::string_view name) {
+    int index = info.operandIndex(name);
+    return index >= 0 && shapes[static_cast<size_t>(index)].has_value();
+  };
+  for (const OperandInfo &operand : info.operands)
+    if (operand.isOutput())
+      EVO_TRY(rule(has(operand.mayAlias) == has(operand.name), info,
+                   "operands '" + std::string(operand.mayAlias) + "' and '" +
+                       std::string(operand.name) + "' together, got one of them"));
+  return rule(attributes.momentum == 0 || has("velocity"), info,
+              "operand 'velocity' where the momentum is above 0, got none");
+}
+
 /// Optional operands that others need.
 Status checkPresence(const KernelInfo &info, const KernelAttributes &attributes,
                      std::span<const std::optional<std::vector<int64_t>>> shapes) {
+  if (info.kernel == Kernel::SgdStep || info.kernel == Kernel::AdamwStep)
+    return checkStepPresence(info, attributes, shapes);
   if (info.kernel != Kernel::LinearGrad)
     return {};
   auto has = [&](std::string_view name) {
@@ -165,11 +190,57 @@ Status checkPresence(const KernelInfo &info, const KernelAttributes &attributes,
 
 } // namespace
 
-std::string_view attributeName(KernelAttribute attribute) {
-  static constexpr std::array<std::string_view, 7> names = {"eps", "activation", "heads", "scale",
-                                                            "inf", "rate",       "module"};
-  return names[static_cast<size_t>(attribute)];
+const AttributeInfo &attributeInfo(KernelAttribute attribute) {
+  using enum AttributeRange;
+  using Values = KernelAttributes;
+  static constexpr std::array<AttributeInfo, 13> table = {{
+      {"eps", Positive, &Values::eps, nullptr},
+      {"activation", Any, nullptr, nullptr},
+      {"heads", Positive, nullptr, &Values::heads},
+      {"scale", Any, &Values::scale, nullptr},
+      {"inf", Positive, &Values::inf, nullptr},
+      {"rate", Fraction, &Values::rate, nullptr},
+      {"module", Word, nullptr, &Values::module},
+      {"learning_rate", NonNegative, &Values::learningRate, nullptr},
+      {"momentum", Fraction, &Values::momentum, nullptr},
+      {"beta1", Fraction, &Values::beta1, nullptr},
+      {"beta2", Fraction, &Values::beta2, nullptr},
+      {"weight_decay", NonNegative, &Values::weightDecay, nullptr},
+      {"growth_interval", NonNegative, nullptr, &Values::growthInterval},
+  }};
+  return table[static_cast<size_t>(attribute)];
 }
+
+bool isInRange(AttributeRange range, double value) {
+  if (!std::isfinite(value))
+    return false;
+  switch (range) {
+  case AttributeRange::Any:
+    return true;
+  case AttributeRange::Positive:
+    return value > 0;
+  case AttributeRange::Word:
+    return value >= 0 && value <= UINT32_MAX;
+  case AttributeRange::NonNegative:
+    return value >= 0;
+  case AttributeRange::Fraction:
+    return value >= 0 && value < 1;
+  }
+  return false;
+}
+
+bool isInRange(AttributeRange range, int64_t value) {
+  switch (range) {
+  case AttributeRange::Positive:
+    return value > 0;
+  case AttributeRange::Word:
+    return isDropoutModule(value);
+  default:
+    return value >= 0;
+  }
+}
+
+std::string_view attributeName(KernelAttribute attribute) { return attributeInfo(attribute).name; }
 
 std::string_view activationName(Activation activation) {
   return activation == Activation::Relu ? "relu" : "none";

@@ -26,7 +26,21 @@ enum class Kernel : uint8_t {
 };
 
 /// The attributes that a kernel can have; which ones it does have stands in Kernels.def.
-enum class KernelAttribute : uint8_t { Eps, Activation, Heads, Scale, Inf, Rate, Module };
+enum class KernelAttribute : uint8_t {
+  Eps,
+  Activation,
+  Heads,
+  Scale,
+  Inf,
+  Rate,
+  Module,
+  LearningRate,
+  Momentum,
+  Beta1,
+  Beta2,
+  WeightDecay,
+  GrowthInterval
+};
 enum class Activation : uint8_t { None, Relu };
 
 std::string_view attributeName(KernelAttribute attribute); ///< "eps", "activation", ...
@@ -42,6 +56,11 @@ struct KernelAttributes {
   double inf = 0;                           ///< > 0: the mask fill
   double rate = 0;                          ///< in [0, 1): how likely dropout drops an element
   int64_t module = 0;                       ///< in [0, 2^32): the module's position in the block
+  double learningRate = 0;                  ///< >= 0
+  double momentum = 0;                      ///< in [0, 1)
+  double beta1 = 0, beta2 = 0;              ///< in [0, 1)
+  double weightDecay = 0;                   ///< >= 0
+  int64_t growthInterval = 0; ///< >= 0: steps before the loss scale doubles; 0: it is fixed
   bool operator==(const KernelAttributes &) const = default;
 };
 
@@ -52,6 +71,21 @@ struct DropoutKey {
 
 /// Whether `value` may be the module of a mask: one word of the counter.
 constexpr bool isDropoutModule(int64_t value) { return value >= 0 && value <= UINT32_MAX; }
+
+enum class AttributeRange : uint8_t { Any, Positive, NonNegative, Fraction, Word };
+
+/// Where an attribute's value stands and what it may be. One of `real` and `integer` is given,
+/// neither for the activation.
+struct AttributeInfo {
+  std::string_view name;
+  AttributeRange range = AttributeRange::Any; ///< Fraction: in [0, 1). Word: in [0, 2^32)
+  double KernelAttributes::*real = nullptr;
+  int64_t KernelAttributes::*integer = nullptr;
+};
+const AttributeInfo &attributeInfo(KernelAttribute attribute);
+/// Whether a value is finite and in the range.
+bool isInRange(AttributeRange range, double value);
+bool isInRange(AttributeRange range, int64_t value);
 
 enum class OperandRole : uint8_t { In, OptIn, Out, OptOut };
 enum class OperandType : uint8_t { Storage, Statistic, Either };

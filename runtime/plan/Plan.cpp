@@ -8,9 +8,27 @@
 namespace evo::plan {
 
 std::string_view baseName(Base base) {
-  static constexpr std::array<std::string_view, 5> names = {"tensor", "frame", "saved", "weight",
-                                                            "gradient"};
+  static constexpr std::array<std::string_view, kBases> names = {"tensor", "frame",    "saved",
+                                                                 "weight", "gradient", "state"};
   return names[static_cast<size_t>(base)];
+}
+
+std::string_view stateName(StateKind kind) {
+  static constexpr std::array<std::string_view, 4> names = {"first_moment", "master", "momentum",
+                                                            "second_moment"};
+  return names[static_cast<size_t>(kind)];
+}
+
+std::optional<StateKind> parseStateKind(std::string_view name) {
+  for (StateKind kind :
+       {StateKind::FirstMoment, StateKind::Master, StateKind::Momentum, StateKind::SecondMoment})
+    if (stateName(kind) == name)
+      return kind;
+  return std::nullopt;
+}
+
+std::string_view optimizerName(OptimizerKind kind) {
+  return kind == OptimizerKind::Adamw ? "adamw" : "sgd";
 }
 
 std::string_view laneName(Lane lane) {

@@ -39,7 +39,9 @@ enum class Base : uint8_t {
   Saved,    ///< the call's kept tensors in the arena (training)
   Weight,   ///< the block's weights in the static part
   Gradient, ///< the block's weight gradients in the static part (training)
+  State,    ///< the block's optimizer state in the static part (training)
 };
+inline constexpr size_t kBases = 6;
 
 enum class Lane : uint8_t { Compute, Communication };
 enum class Phase : uint8_t { Forward, Backward, Optimizer };
@@ -47,8 +49,19 @@ enum class Mode : uint8_t { Infer, Train };
 
 /// A gradient buffer is named by this and its weight's name.
 inline constexpr std::string_view kGradientPrefix = "gradient.";
+/// The boundary tensor that holds the optimizer's four scalars; Kernels.def says which.
+inline constexpr std::string_view kOptimizerTensor = "optimizer";
 
-std::string_view baseName(Base base);    ///< "tensor" | "frame" | "saved" | "weight" | "gradient"
+/// What an optimizer keeps of a weight from step to step, of the weight's shape and the statistic
+/// type.
+enum class StateKind : uint8_t { FirstMoment, Master, Momentum, SecondMoment };
+enum class OptimizerKind : uint8_t { Sgd, Adamw };
+
+std::string_view stateName(StateKind kind); ///< "first_moment" | "master" | "momentum" | ...
+std::optional<StateKind> parseStateKind(std::string_view name);
+std::string_view optimizerName(OptimizerKind kind); ///< "sgd" | "adamw"
+/// "tensor" | "frame" | "saved" | "weight" | "gradient" | "state"
+std::string_view baseName(Base base);
 std::string_view laneName(Lane lane);    ///< "compute" | "communication"
 std::string_view phaseName(Phase phase); ///< "forward" | "backward" | "optimizer"
 std::optional<Phase> parsePhase(std::string_view name);
@@ -191,6 +204,12 @@ struct WeightPart {
   int64_t rows = 0;
 };
 
+/// A buffer of it is named "<kind>.<weight>".
+struct WeightState {
+  StateKind kind = StateKind::Master;
+  int64_t offset = 0; ///< bytes from the block's state
+};
+
 /// Parameters that are read together, stored adjacently. Block i's lie at i * blockBytes + offset.
 struct Weight {
   std::string name;
@@ -200,6 +219,14 @@ struct Weight {
   int64_t bytes = 0;
   std::vector<WeightPart> parts; ///< tile the rows
   int64_t gradientOffset = 0; ///< training: bytes from the block's gradients, in the statistic type
+  std::vector<WeightState>
+      states; ///< with an optimizer; in the order of the kinds, which is that of their names
+};
+
+/// What a caller of the programs must know of the optimizer; the rest stands in its kernels.
+struct OptimizerInfo {
+  OptimizerKind kind = OptimizerKind::Sgd;
+  double lossScale = 1; ///< to begin with: cotangents are those of the loss times it
 };
 
 /// The part of each sharded axis that a rank owns, as half-open intervals: the table of extents.
@@ -248,6 +275,10 @@ struct Plan {
   /// Bytes of one block's weight gradients, 0 in inference. In the static part all blocks' weights
   /// come first, then all blocks' gradients.
   int64_t gradientBlockBytes = 0;
+  /// Bytes of one block's optimizer state, 0 without an optimizer; all blocks' come behind all
+  /// gradients.
+  int64_t stateBlockBytes = 0;
+  std::optional<OptimizerInfo> optimizer; ///< where there is an optimizer program
   Summary summary;
   std::vector<Tensor> tensors;
   std::vector<Weight> weights;

@@ -78,6 +78,28 @@ WeightPart readPart(const JsonCursor &cursor) {
   return part;
 }
 
+/// {"momentum": 0, ...}, in the order of the keys.
+std::vector<WeightState> readStates(const JsonCursor &cursor) {
+  std::vector<WeightState> states;
+  cursor.members([&](const std::string &key, const JsonCursor &value) {
+    std::optional<StateKind> kind = parseStateKind(key);
+    if (!kind)
+      return cursor.fail("expected first_moment, master, momentum or second_moment, got the key '" +
+                         clipText(key) + "'");
+    states.push_back({*kind, value.integer(0)});
+  });
+  return states;
+}
+
+OptimizerInfo readOptimizer(const JsonCursor &cursor) {
+  JsonObject object(cursor);
+  OptimizerInfo optimizer;
+  optimizer.kind = object.at("kind").enumeration<OptimizerKind>(2, optimizerName);
+  optimizer.lossScale = object.at("loss_scale").number();
+  object.finish();
+  return optimizer;
+}
+
 Weight readWeight(const JsonCursor &cursor) {
   JsonObject object(cursor);
   Weight weight;
@@ -88,6 +110,8 @@ Weight readWeight(const JsonCursor &cursor) {
   weight.bytes = object.at("bytes").integer(0);
   if (auto offset = object.find("gradient_offset"))
     weight.gradientOffset = offset->integer(0);
+  if (auto states = object.find("states"))
+    weight.states = readStates(*states);
   weight.parts = readList<WeightPart>(object.at("parts"), readPart);
   object.finish();
   return weight;
@@ -97,7 +121,7 @@ Buffer readBuffer(const JsonCursor &cursor) {
   JsonObject object(cursor);
   Buffer buffer;
   buffer.name = object.at("name").string();
-  buffer.base = object.at("base").enumeration<Base>(5, baseName);
+  buffer.base = object.at("base").enumeration<Base>(6, baseName);
   if (buffer.base == Base::Tensor)
     buffer.tensor = object.at("tensor").index();
   buffer.dtype = readDType(object.at("dtype"));
@@ -154,30 +178,16 @@ View readView(const JsonCursor &cursor, const std::vector<Buffer> &buffers) {
 KernelAttributes readAttributes(JsonObject &object, const KernelInfo &info) {
   KernelAttributes attributes;
   for (KernelAttribute attribute : info.attributes) {
-    JsonCursor value = object.at(attributeName(attribute));
-    switch (attribute) {
-    case KernelAttribute::Eps:
-      attributes.eps = value.number();
-      break;
-    case KernelAttribute::Activation:
+    const AttributeInfo &entry = attributeInfo(attribute);
+    JsonCursor value = object.at(entry.name);
+    if (entry.real)
+      attributes.*entry.real = value.number();
+    else if (entry.integer)
+      attributes.*entry.integer =
+          value.integer(entry.range == AttributeRange::Positive ? 1 : 0,
+                        entry.range == AttributeRange::Word ? UINT32_MAX : INT64_MAX);
+    else
       attributes.activation = value.enumeration<Activation>(2, activationName);
-      break;
-    case KernelAttribute::Heads:
-      attributes.heads = value.integer(1);
-      break;
-    case KernelAttribute::Scale:
-      attributes.scale = value.number();
-      break;
-    case KernelAttribute::Inf:
-      attributes.inf = value.number();
-      break;
-    case KernelAttribute::Rate:
-      attributes.rate = value.number();
-      break;
-    case KernelAttribute::Module:
-      attributes.module = value.integer(0, UINT32_MAX);
-      break;
-    }
   }
   return attributes;
 }
@@ -371,12 +381,16 @@ Plan readRoot(const JsonCursor &cursor) {
   plan.weightBlockBytes = object.at("weight_block_bytes").integer(0);
   if (auto bytes = object.find("gradient_block_bytes"))
     plan.gradientBlockBytes = bytes->integer(0);
+  if (auto bytes = object.find("state_block_bytes"))
+    plan.stateBlockBytes = bytes->integer(0);
   plan.precision = object.at("precision").enumeration<Precision>(5, precisionName);
   plan.mode = object.at("mode").enumeration<Mode>(2, modeName);
   plan.devices = object.at("devices").index(1);
   plan.profile = object.at("profile").string();
   plan.backend = object.at("backend").string();
   plan.model = readModel(object.at("model"));
+  if (auto optimizer = object.find("optimizer"))
+    plan.optimizer = readOptimizer(*optimizer);
   plan.summary = readSummary(object.at("summary"));
   plan.tensors = readList<Tensor>(object.at("tensors"), readTensor);
   plan.weights = readList<Weight>(object.at("weights"), readWeight);

@@ -97,6 +97,8 @@ Json toJson(const Weight &weight) {
                  {"bytes", weight.bytes}};
   if (weight.gradientOffset != 0)
     object["gradient_offset"] = weight.gradientOffset;
+  for (const WeightState &state : weight.states)
+    object["states"][std::string(stateName(state.kind))] = state.offset;
   object["parts"] = std::move(parts);
   return object;
 }
@@ -139,29 +141,16 @@ Json toJson(const View &view, const std::vector<Buffer> &buffers) {
 }
 
 Result<Json> attributeToJson(const KernelAttributes &attributes, KernelAttribute attribute) {
-  auto finite = [&](double value) -> Result<Json> {
-    if (!std::isfinite(value))
-      return unprintable("expected a finite " + std::string(attributeName(attribute)) + ", got " +
-                         std::to_string(value));
-    return Json(value);
-  };
-  switch (attribute) {
-  case KernelAttribute::Eps:
-    return finite(attributes.eps);
-  case KernelAttribute::Activation:
+  const AttributeInfo &entry = attributeInfo(attribute);
+  if (entry.integer)
+    return Json(attributes.*entry.integer);
+  if (!entry.real)
     return Json(activationName(attributes.activation));
-  case KernelAttribute::Heads:
-    return Json(attributes.heads);
-  case KernelAttribute::Scale:
-    return finite(attributes.scale);
-  case KernelAttribute::Inf:
-    return finite(attributes.inf);
-  case KernelAttribute::Rate:
-    return finite(attributes.rate);
-  case KernelAttribute::Module:
-    return Json(attributes.module);
-  }
-  return unprintable("expected a known attribute, got another");
+  double value = attributes.*entry.real;
+  if (!std::isfinite(value))
+    return unprintable("expected a finite " + std::string(entry.name) + ", got " +
+                       std::to_string(value));
+  return Json(value);
 }
 
 Result<Json> toJson(const KernelStep &step, const std::vector<Buffer> &buffers) {
@@ -312,18 +301,26 @@ Status printRoot(Lines &lines, const Plan &plan) {
   if (!std::isfinite(plan.summary.predictedMs))
     return unprintable("expected a finite predicted_ms, got " +
                        std::to_string(plan.summary.predictedMs));
+  if (plan.optimizer && !std::isfinite(plan.optimizer->lossScale))
+    return unprintable("expected a finite loss_scale, got " +
+                       std::to_string(plan.optimizer->lossScale));
   lines.open("{");
   lines.member("format", kPlanFormat);
   lines.member("arena_bytes", plan.arenaBytes);
   lines.member("weight_block_bytes", plan.weightBlockBytes);
   if (plan.gradientBlockBytes != 0)
     lines.member("gradient_block_bytes", plan.gradientBlockBytes);
+  if (plan.stateBlockBytes != 0)
+    lines.member("state_block_bytes", plan.stateBlockBytes);
   lines.member("precision", precisionName(plan.precision));
   lines.member("mode", modeName(plan.mode));
   lines.member("devices", plan.devices);
   lines.member("profile", plan.profile);
   lines.member("backend", plan.backend);
   lines.member("model", toJson(plan.model));
+  if (plan.optimizer)
+    lines.member("optimizer", {{"kind", optimizerName(plan.optimizer->kind)},
+                               {"loss_scale", plan.optimizer->lossScale}});
   lines.member("summary", toJson(plan.summary));
   lines.openList("tensors");
   for (const Tensor &tensor : plan.tensors)

@@ -55,10 +55,12 @@ Violation violates(int invariant, const Path &path, std::string_view expected,
 std::optional<Violation> verifyPlan(const Plan &plan) {
   std::vector<ProcedureFacts> facts;
   EVO_VERIFY(verifyTables(plan));
+  EVO_VERIFY(verifyStates(plan));
   EVO_VERIFY(verifyProcedureForm(plan));
   EVO_VERIFY(verifyPrograms(plan));
   EVO_VERIFY(verifyData(plan, facts));
   EVO_VERIFY(verifyCalls(plan, facts));
+  EVO_VERIFY(verifyOptimizer(plan, facts));
   EVO_VERIFY(verifyMemory(plan, facts));
   return verifyCost(plan);
 }

@@ -45,11 +45,15 @@ class Simulation {
 public:
   Simulation(const Plan &plan, const Procedure &procedure, const std::vector<bool> &readOnly,
              WorkBudget &work)
-      : procedure(procedure), work(work), readOnly(readOnly), buffers(procedure.buffers.size()) {
+      : plan(plan), procedure(procedure), work(work), readOnly(readOnly),
+        buffers(procedure.buffers.size()) {
     facts.readsAtEntry.resize(plan.tensors.size());
     facts.writes.resize(plan.tensors.size());
     facts.addsTo.resize(plan.weights.size());
     facts.stores.resize(plan.weights.size());
+    facts.updates.resize(plan.weights.size());
+    for (const Weight &weight : plan.weights)
+      facts.stateUpdates.emplace_back(weight.states.size());
     for (const Buffer &buffer : procedure.buffers)
       gradientOf.push_back(buffer.base == Base::Gradient ? weightOfGradient(plan, buffer.name)
                                                          : std::nullopt);
@@ -97,6 +101,7 @@ private:
 
   void enter();
   Verdict leave(const Path &path);
+  void countUpdates();
   Verdict steps(const std::vector<Step> &list, const Path &parent, std::string_view field,
                 size_t firstId);
   Verdict loop(const LoopStep &step, const Path &path, size_t firstId);
@@ -126,6 +131,7 @@ private:
     return makeText("'", procedure.buffers[buffer].name, "'");
   }
 
+  const Plan &plan;
   const Procedure &procedure;
   WorkBudget &work;
   const std::vector<bool> &readOnly; ///< a tensor
@@ -180,7 +186,21 @@ Verdict Simulation::leave(const Path &path) {
   }
   if (procedure.frameBytes != height)
     return violates(10, path.at("frame_bytes"), makeText(height), makeText(procedure.frameBytes));
+  countUpdates();
   return {};
+}
+
+/// How often a procedure of the optimizer writes the weights and their state.
+void Simulation::countUpdates() {
+  for (size_t i = 0; i < buffers.size() && procedure.phase == Phase::Optimizer; ++i) {
+    const Buffer &buffer = procedure.buffers[i];
+    for (size_t k = 0; k < plan.weights.size() && buffer.base == Base::Weight; ++k)
+      if (plan.weights[k].name == buffer.name)
+        facts.updates[k] = buffers[i].highest;
+    if (std::optional<StateIndex> index =
+            buffer.base == Base::State ? stateOfBuffer(plan, buffer.name) : std::nullopt)
+      facts.stateUpdates[index->weight][index->state] = buffers[i].highest;
+  }
 }
 
 Verdict Simulation::spend(size_t amount, const Path &path) {
@@ -451,6 +471,9 @@ void Simulation::enterSum(const View &view, const Access &access, size_t id) {
 Verdict Simulation::mayWrite(const Buffer &buffer, const Path &path) {
   if (buffer.base == Base::Weight && procedure.phase != Phase::Optimizer)
     return violates(4, path, "no write of weights", makeText("one of '", buffer.name, "'"));
+  if (buffer.base == Base::Gradient && procedure.phase != Phase::Backward)
+    return violates(4, path, "no write of gradients but in the backward phase",
+                    makeText("one of '", buffer.name, "'"));
   if (buffer.base == Base::Saved && procedure.phase != Phase::Forward)
     return violates(4, path, "no write of kept tensors but in the forward phase",
                     makeText("one of '", buffer.name, "'"));

@@ -82,6 +82,24 @@ Verdict verifyStandsFor(const Buffer &buffer, const Entry &entry, int64_t offset
   return {};
 }
 
+/// What an attribute may be, for messages.
+std::string expectedOf(const AttributeInfo &entry, DType statistic) {
+  std::string_view type = dtypeName(statistic);
+  switch (entry.range) {
+  case AttributeRange::Any:
+    return makeText("a finite number in ", type);
+  case AttributeRange::Positive:
+    return entry.integer ? "at least 1" : makeText("a finite number above 0 in ", type);
+  case AttributeRange::NonNegative:
+    return entry.integer ? "at least 0" : makeText("a finite number of at least 0 in ", type);
+  case AttributeRange::Fraction:
+    return "a number in [0, 1)";
+  case AttributeRange::Word:
+    return "an integer in [0, 2^32)";
+  }
+  return "";
+}
+
 class ProcedureForm {
 public:
   ProcedureForm(const Plan &plan, const Procedure &procedure,
@@ -115,6 +133,9 @@ public:
 private:
   Verdict verifyBase(const Buffer &buffer, const Path &path);
   Verdict verifyGradient(const Buffer &buffer, const Path &path);
+  Verdict verifyState(const Buffer &buffer, const Path &path);
+  Verdict verifyOfWeight(const Buffer &buffer, const Weight &weight, int64_t offset,
+                         const Path &path);
   Verdict verifyDisjoint(Base base, const Path &path);
   Verdict verifySteps(const std::vector<Step> &steps, const Path &parent, std::string_view field);
   Verdict verifyLoop(const LoopStep &loop, const Path &path);
@@ -169,8 +190,37 @@ Verdict ProcedureForm::verifyBase(const Buffer &buffer, const Path &path) {
     return {};
   case Base::Gradient:
     return verifyGradient(buffer, path);
+  case Base::State:
+    return verifyState(buffer, path);
   }
   return {};
+}
+
+/// Dense, of the weight's shape and the statistic type.
+Verdict ProcedureForm::verifyOfWeight(const Buffer &buffer, const Weight &weight, int64_t offset,
+                                      const Path &path) {
+  struct Entry {
+    std::string name;
+    DType dtype;
+    std::vector<int64_t> shape;
+    int64_t bytes;
+  } entry{buffer.name, statisticType(plan.precision), weight.shape, 0};
+  entry.bytes = byteSize(weight.shape, entry.dtype).value_or(0);
+  return verifyStandsFor(buffer, entry, offset, path);
+}
+
+/// A state buffer is a weight's, in the optimizer's procedures alone.
+Verdict ProcedureForm::verifyState(const Buffer &buffer, const Path &path) {
+  if (procedure.phase != Phase::Optimizer)
+    return violates(0, path.at("base"),
+                    makeText("no state in a ", phaseName(procedure.phase), " procedure"),
+                    baseName(buffer.base));
+  std::optional<StateIndex> index = stateOfBuffer(plan, buffer.name);
+  if (!index)
+    return violates(0, path.at("name"), "a kind of state that a weight has, '.' and its name",
+                    makeText("'", buffer.name, "'"));
+  const Weight &weight = plan.weights[index->weight];
+  return verifyOfWeight(buffer, weight, weight.states[index->state].offset, path);
 }
 
 /// A gradient buffer is a weight's, in the statistic type.
@@ -186,14 +236,7 @@ Verdict ProcedureForm::verifyGradient(const Buffer &buffer, const Path &path) {
     return violates(0, path.at("name"), makeText("'", kGradientPrefix, "' and a weight's name"),
                     makeText("'", buffer.name, "'"));
   const Weight &weight = plan.weights[*index];
-  struct Gradient {
-    std::string name;
-    DType dtype;
-    std::vector<int64_t> shape;
-    int64_t bytes;
-  } gradient{buffer.name, statisticType(plan.precision), weight.shape, 0};
-  gradient.bytes = byteSize(weight.shape, gradient.dtype).value_or(0);
-  return verifyStandsFor(buffer, gradient, weight.gradientOffset, path);
+  return verifyOfWeight(buffer, weight, weight.gradientOffset, path);
 }
 
 Verdict ProcedureForm::verifyDisjoint(Base base, const Path &path) {
@@ -259,54 +302,24 @@ Verdict ProcedureForm::verifyLoop(const LoopStep &loop, const Path &path) {
   return {};
 }
 
-/// What an attribute may be, for messages.
-std::string expectedOf(KernelAttribute attribute, DType statistic) {
-  switch (attribute) {
-  case KernelAttribute::Heads:
-    return "at least 1";
-  case KernelAttribute::Rate:
-    return "a number in [0, 1)";
-  case KernelAttribute::Module:
-    return "an integer in [0, 2^32)";
-  default:
-    return makeText("a finite number", attribute == KernelAttribute::Scale ? "" : " above 0",
-                    " in ", dtypeName(statistic));
-  }
-}
-
 Verdict ProcedureForm::verifyAttributes(const KernelStep &step, const Path &path) {
   // Numbers are used in the type of statistics, where they must be neither 0 nor infinite.
   bool isDouble = statisticType(plan.precision) == DType::F64;
   double least = isDouble ? std::numeric_limits<double>::min() : std::numeric_limits<float>::min();
   double most = isDouble ? std::numeric_limits<double>::max() : std::numeric_limits<float>::max();
   for (KernelAttribute attribute : kernelInfo(step.kernel).attributes) {
-    const KernelAttributes &values = step.attributes;
+    const AttributeInfo &entry = attributeInfo(attribute);
     bool legal = true;
-    switch (attribute) {
-    case KernelAttribute::Eps:
-      legal = values.eps >= least && values.eps <= most;
-      break;
-    case KernelAttribute::Inf:
-      legal = values.inf >= least && values.inf <= most;
-      break;
-    case KernelAttribute::Scale:
-      legal = std::abs(values.scale) <= most;
-      break;
-    case KernelAttribute::Heads:
-      legal = values.heads >= 1;
-      break;
-    case KernelAttribute::Rate:
-      legal = values.rate >= 0 && values.rate < 1;
-      break;
-    case KernelAttribute::Module:
-      legal = isDropoutModule(values.module);
-      break;
-    case KernelAttribute::Activation:
-      break;
+    if (entry.integer)
+      legal = isInRange(entry.range, step.attributes.*entry.integer);
+    if (entry.real) {
+      double value = step.attributes.*entry.real, magnitude = std::abs(value);
+      legal = isInRange(entry.range, value) && magnitude <= most &&
+              (entry.range != AttributeRange::Positive || magnitude >= least);
     }
     if (!legal)
-      return violates(0, path.at(attributeName(attribute)),
-                      expectedOf(attribute, statisticType(plan.precision)), "another");
+      return violates(0, path.at(entry.name),
+                      expectedOf(entry, statisticType(plan.precision)), "another");
   }
   return {};
 }

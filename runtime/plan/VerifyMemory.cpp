@@ -20,6 +20,7 @@ Verdict verifySummary(const Plan &plan, int64_t keptBytes, const Path &root) {
   EVO_VERIFY(equals("arena_bytes", plan.arenaBytes, summary.arenaBytes));
   int64_t blockBytes = 0, staticBytes = 0;
   if (__builtin_add_overflow(plan.weightBlockBytes, plan.gradientBlockBytes, &blockBytes) ||
+      __builtin_add_overflow(blockBytes, plan.stateBlockBytes, &blockBytes) ||
       __builtin_mul_overflow(plan.model.blocks, blockBytes, &staticBytes))
     return violates(10, root.at("weight_block_bytes"), "fewer than 2^63 bytes in all blocks",
                     "more");

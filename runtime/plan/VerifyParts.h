@@ -32,6 +32,13 @@ Verdict verifyPrograms(const Plan &plan);
 std::optional<size_t> weightOfGradient(const Plan &plan, std::string_view bufferName);
 const Program *programOf(const Plan &plan, Phase phase);
 
+/// A part of the state of a weight, by their indices.
+struct StateIndex {
+  size_t weight = 0, state = 0;
+};
+/// What a buffer "<kind>.<weight>" holds; nothing for any other.
+std::optional<StateIndex> stateOfBuffer(const Plan &plan, std::string_view bufferName);
+
 /// What simulating a procedure found out about it.
 struct ProcedureFacts {
   std::vector<bool> readsAtEntry; ///< a tensor: some step reads what the caller left there
@@ -45,6 +52,8 @@ struct ProcedureFacts {
   int64_t savedBytes = 0;   ///< height of its kept tensors
   std::vector<bool> addsTo; ///< a weight: some step reads the gradient that was there before
   std::vector<bool> stores; ///< a weight: some step writes its gradient
+  std::vector<int32_t> updates; ///< a weight: versions of it that are made
+  std::vector<std::vector<int32_t>> stateUpdates; ///< a weight's state: versions that are made
 };
 
 /// Executes each procedure on versions (1, 2, 3, 4, 9, 10, 11, 16).
@@ -52,6 +61,13 @@ Verdict verifyData(const Plan &plan, std::vector<ProcedureFacts> &facts);
 
 /// Definedness of tensors from call to call (1).
 Verdict verifyCalls(const Plan &plan, const std::vector<ProcedureFacts> &facts);
+
+/// What the optimizer holds and calls: every weight and its state are updated once (0, 1, 4).
+Verdict verifyOptimizer(const Plan &plan, const std::vector<ProcedureFacts> &facts);
+/// Its table of the weights' state, and that it has the programs that it needs (0, 8, 9, 10).
+Verdict verifyStates(const Plan &plan);
+/// Which blocks its runs have: all of them, or the first alone (0).
+Verdict verifyOptimizerRuns(const Plan &plan, const Program &program, const Path &path);
 
 /// What the calls need of the arena.
 struct ArenaUse {

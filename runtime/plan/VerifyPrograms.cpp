@@ -74,7 +74,8 @@ Verdict verifyProgram(const Plan &plan, const Program &program, const Path &path
                       std::vector<bool> &called) {
   EVO_VERIFY(verifyNames(plan, program.inputs, path, "inputs"));
   EVO_VERIFY(verifyNames(plan, program.outputs, path, "outputs"));
-  EVO_VERIFY(verifyBlocks(plan, program, path));
+  EVO_VERIFY(program.phase == Phase::Optimizer ? verifyOptimizerRuns(plan, program, path)
+                                               : verifyBlocks(plan, program, path));
   for (size_t i = 0; i < program.runs.size(); ++i) {
     Path runPath = path.at("runs", i);
     if (program.runs[i].calls.empty())

@@ -15,6 +15,10 @@ namespace {
 Fill fillOf(std::string_view operand) {
   if (operand.substr(0, 4) == "mask")
     return Fill::Mask;
+  if (operand == "scalars")
+    return Fill::Scalars;
+  if (operand == "second_moment")
+    return Fill::Square;
   return operand == "weight" || operand == "gate_weight" ? Fill::Weight : Fill::Normal;
 }
 
@@ -53,6 +57,9 @@ bool mayStand(const KernelCase &testCase) {
     bool relu = testCase.attributes.activation == plan::Activation::Relu;
     return (has("h") || !relu) && (!has("dgate") || (has("h") && has("gate")));
   }
+  if (testCase.kernel == Kernel::SgdStep || testCase.kernel == Kernel::AdamwStep)
+    return has("master") == has("new_master") && has("velocity") == has("new_velocity") &&
+           (testCase.attributes.momentum == 0 || has("velocity"));
   return info.operandIndex("dpair_bias") < 0 || has("dpair_bias") || !has("accumulator");
 }
 

@@ -37,5 +37,7 @@ Sizes attentionSizes(int64_t heads, int64_t b, int64_t q, int64_t k, int64_t wid
 
 /// The cases of the gradient kernels.
 void gradientKernels(CaseBuilder &builder);
+/// The cases of the optimizer's kernels.
+void optimizerKernels(CaseBuilder &builder);
 
 } // namespace evo::conformance

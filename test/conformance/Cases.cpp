@@ -63,6 +63,8 @@ void emptyCases(CaseBuilder &builder) {
   KernelAttributes attributes;
   attributes.eps = 1e-5, attributes.heads = 2, attributes.inf = 1e9;
   for (const plan::KernelInfo &info : plan::kernelTable()) {
+    if (info.kernel >= Kernel::CountNonfinite)
+      break; // among the optimizer's own cases
     Sizes sizes{{0, 3}, {}};
     for (char axis : std::string_view("bcdijkmnqsuxy"))
       sizes.extent[axis] = 4;
@@ -224,6 +226,7 @@ const std::vector<KernelCase> &kernelCases() {
     attentionKernels(builder);
     gradientKernels(builder);
     wideHeads(builder);
+    optimizerKernels(builder);
     return std::move(builder.cases);
   }();
   return cases;
@@ -240,6 +243,10 @@ std::vector<std::string_view> summedAxes(Kernel kernel) {
   case Kernel::Add:
   case Kernel::LinearGrad:
   case Kernel::GatedLinearGrad:
+  case Kernel::CountNonfinite:
+  case Kernel::SgdStep:
+  case Kernel::AdamwStep:
+  case Kernel::AdvanceOptimizer:
     return {};
   case Kernel::LayerNorm:
     return {"c"};

@@ -35,6 +35,10 @@ enum class Fill : uint8_t {
   Mask,     ///< 0 or 1, every third row all 0
   RealMask, ///< uniform in [0, 1)
   Weight,   ///< N(0, 1 / columns)
+  Square,   ///< N(0, 1)^2
+  Wild,     ///< N(0, 1), every seventh NaN and some infinite
+  Scalars,  ///< of an optimizer: 8, 1999, 5, 0
+  Overflow, ///< of an optimizer whose step is skipped: 8, 7, 5, 3
 };
 
 struct OperandCase {

@@ -326,6 +326,11 @@ void runReference(plan::Kernel kernel, const KernelAttributes &attributes, Opera
   case plan::Kernel::OuterProductGrad:
   case plan::Kernel::Add:
     return runGradientReference(kernel, attributes, operands);
+  case plan::Kernel::CountNonfinite:
+  case plan::Kernel::SgdStep:
+  case plan::Kernel::AdamwStep:
+  case plan::Kernel::AdvanceOptimizer:
+    return runOptimizerReference(kernel, attributes, operands);
   }
 }
 

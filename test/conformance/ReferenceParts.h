@@ -25,4 +25,8 @@ std::vector<double> logitsOf(const plan::KernelAttributes &attributes, const Den
 void runGradientReference(plan::Kernel kernel, const plan::KernelAttributes &attributes,
                           std::vector<DenseTensor> &operands);
 
+/// The rows under "The optimizer".
+void runOptimizerReference(plan::Kernel kernel, const plan::KernelAttributes &attributes,
+                           std::vector<DenseTensor> &operands);
+
 } // namespace evo::conformance

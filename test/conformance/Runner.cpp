@@ -120,6 +120,16 @@ public:
       return uniform(engine);
     case Fill::Weight:
       return normal(engine) / std::sqrt(double(columns));
+    case Fill::Square: {
+      double root = normal(engine);
+      return root * root;
+    }
+    case Fill::Wild:
+      return wild(index);
+    case Fill::Scalars:
+      return std::array{8., 1999., 5., 0.}.at(size_t(index));
+    case Fill::Overflow:
+      return std::array{8., 7., 5., 3.}.at(size_t(index));
     case Fill::Normal:
       break;
     }
@@ -127,6 +137,13 @@ public:
   }
 
 private:
+  double wild(int64_t index) {
+    constexpr double kInfinity = std::numeric_limits<double>::infinity();
+    if (index % 7 == 3)
+      return std::numeric_limits<double>::quiet_NaN();
+    return index % 11 == 5 ? kInfinity : index % 13 == 6 ? -kInfinity : normal(engine);
+  }
+
   std::mt19937_64 engine;
   std::normal_distribution<double> normal;
   std::uniform_real_distribution<double> uniform{0, 1};

@@ -27,8 +27,10 @@ Plan twoBlocks() {
        {6, 3},
        0,
        72,
-       {{"msa_transition.linear_q.weight", 0, 4}, {"msa_transition.linear_k.weight", 4, 2}}},
-      {"norm", DType::F32, {3}, 128, 12, {{"pair_stack.x.layer_norm.weight", 0, 3}}}};
+       {{"msa_transition.linear_q.weight", 0, 4}, {"msa_transition.linear_k.weight", 4, 2}},
+       0,
+       {}},
+      {"norm", DType::F32, {3}, 128, 12, {{"pair_stack.x.layer_norm.weight", 0, 3}}, 0, {}}};
   return plan;
 }
 
@@ -152,6 +154,16 @@ Plan evoformer() {
                   {"msa_mask", DType::F32, {2, 3}, 1024, 24},
                   {"pair_mask", DType::F32, {3, 3}, 1536, 36}};
   return plan;
+}
+
+TEST(BindWeights, TakesTheWeightsOfAStateFile) {
+  std::vector<HostTensor> tensors = checkpoint("");
+  for (HostTensor &moment : checkpoint("optimizer.momentum."))
+    tensors.push_back(std::move(moment));
+  auto bound = bindTo(tensors);
+  ASSERT_TRUE(bound.ok()) << bound.status().message();
+  EXPECT_EQ(bound->prefix, "");
+  EXPECT_EQ(bound->ignored, 6);
 }
 
 TEST(BindInputs, MasksMayBeAbsent) {

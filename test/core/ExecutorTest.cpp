@@ -256,6 +256,38 @@ TEST(Executor, RefusesPlansThatWereNotVerified) {
   plan.procedures[0].buffers[1].base = Base::Gradient;
   EXPECT_EQ(create(plan), "procedure 'mix': step 0: buffer 't': expected no gradient in a forward "
                           "procedure");
+  plan.procedures[0].buffers[1].base = Base::State;
+  EXPECT_EQ(create(plan), "procedure 'mix': step 0: buffer 't': expected no state but in the "
+                          "optimizer's procedures");
+}
+
+/// A program of the optimizer: each block copies its row of the gradients to its state.
+TEST(Executor, StateLiesBehindAllGradients) {
+  Plan plan;
+  plan.model.blocks = 3;
+  plan.weightBlockBytes = 512, plan.gradientBlockBytes = 1024, plan.stateBlockBytes = 512;
+  Procedure procedure;
+  procedure.name = "step";
+  procedure.phase = Phase::Optimizer;
+  procedure.buffers = {{"gradient.w", Base::Gradient, -1, DType::F32, {2}, {1}, 512, 8},
+                       {"momentum.w", Base::State, -1, DType::F32, {2}, {1}, 0, 8}};
+  procedure.steps.push_back(
+      kernel(Kernel::Copy, {view(0, {{0}}, {{2}}, {0}), view(1, {{0}}, {{2}}, {0})}, "step/copy"));
+  plan.procedures = {procedure};
+  plan.programs = {{Phase::Optimizer, {}, {}, {{0, 3, {{0, 0, 0, 0}}}}}};
+  std::vector<float> arena(1), parts(3 * (512 + 1024 + 512) / 4);
+  for (size_t block = 0; block < 3; ++block)
+    for (size_t i = 0; i < 2;
+         ++i) // behind 3 * 512 bytes of weights, 512 into the block's gradients
+      parts[(1536 + block * 1024 + 512) / 4 + i] = static_cast<float>(10 * block + i + 1);
+  FakeBackend backend;
+  auto executor = Executor::create(plan, backend, reinterpret_cast<std::byte *>(arena.data()),
+                                   reinterpret_cast<std::byte *>(parts.data()));
+  ASSERT_TRUE(executor.ok()) << executor.status().message();
+  EXPECT_OK((*executor)->run(Phase::Optimizer));
+  for (size_t block = 0; block < 3; ++block)
+    for (size_t i = 0; i < 2; ++i) // behind 3 * 1024 bytes of gradients more
+      EXPECT_EQ(parts[(1536 + 3072 + block * 512) / 4 + i], static_cast<float>(10 * block + i + 1));
 }
 
 } // namespace

@@ -28,7 +28,7 @@ RunReport example() {
   RunReport report;
   report.model = {"tiny", "evoformer", 2, {{"s", 3}, {"r", 5}}, {{"c_m", 8}}};
   report.summary.policy = "direct";
-  report.summary.predictedMs = 1.25;
+  report.predictedMs = 1.25;
   report.summary.predictedPeakBytes = 5000;
   report.profile = "cpu";
   report.backend = "cpu";
@@ -81,6 +81,49 @@ TEST(Report, TableSaysTheSame) {
             "static             512 B\n"
             "peak, predicted    4.88 KiB (5000)\n"
             "peak, measured     4.50 KiB (4608)\n");
+}
+
+RunReport trained() {
+  RunReport report = example();
+  report.mode = plan::Mode::Train;
+  report.weightsIgnored = 0;
+  report.targets = "t.safetensors";
+  report.optimizer = "sgd";
+  report.loss = 0.5;
+  report.lossMs = 1.5;
+  report.loadState = "s.safetensors";
+  report.steps = {{8, 2, 1024, true}, {8, 2, 512, false}, {9, 0.5, 512, false}};
+  report.lossScale = 512;
+  return report;
+}
+
+TEST(Report, TellsOfTheSteps) {
+  nlohmann::json json = nlohmann::json::parse(reportJson(trained()));
+  EXPECT_EQ(json["step_numbers"], (std::vector<int64_t>{8, 8, 9}));
+  EXPECT_EQ(json["losses"], (std::vector<double>{2, 2, 0.5}));
+  EXPECT_EQ(json["loss_scales"], (std::vector<double>{1024, 512, 512}));
+  EXPECT_EQ(json["skipped"], (std::vector<bool>{true, false, false}));
+  EXPECT_EQ(json["skipped_steps"], 1);
+  EXPECT_EQ(json["loss_scale"], 512);
+  EXPECT_EQ(json["load_state"], "s.safetensors");
+  EXPECT_TRUE(json["save_state"].is_null());
+  std::string table = reportTable(trained());
+  for (const char *line :
+       {"weights                   s.safetensors\n", "targets                   t.safetensors\n",
+        "optimizer                 sgd, steps 8 to 9, 1 skipped\n",
+        "loss                      2 to 0.5\n", "loss scale                1024 to 512\n",
+        "time, losses on the host  1.500 ms\n"})
+    EXPECT_NE(table.find(line), std::string::npos) << line << table;
+}
+
+TEST(Report, TellsOfALossWithoutSteps) {
+  RunReport report = trained();
+  report.optimizer.clear();
+  report.steps.clear();
+  nlohmann::json json = nlohmann::json::parse(reportJson(report));
+  EXPECT_EQ(json["loss"], 0.5);
+  EXPECT_FALSE(json.contains("losses"));
+  EXPECT_NE(reportTable(report).find("loss                      0.5\n"), std::string::npos);
 }
 
 TEST(Progress, RewritesItsLineOnATerminal) {

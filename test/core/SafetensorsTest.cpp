@@ -35,6 +35,24 @@ TEST(Safetensors, WritesTheseBytes) {
   EXPECT_EQ(readText(folder.path("t.safetensors")), expected);
 }
 
+TEST(Safetensors, CarriesMetadata) {
+  TemporaryFolder folder;
+  std::vector<TensorToWrite> tensors = {
+      tensorToWrite(hostTensor<float>("a", HostType::F32, {1}, {1.0f}))};
+  auto created = OutputFile::create(folder.path("t.safetensors"));
+  ASSERT_TRUE(created.ok());
+  EXPECT_OK(writeSafetensors(*created, tensors, {{"step", "7"}, {"format", "x/1"}}));
+  EXPECT_OK(created->commit());
+  std::string content = readText(folder.path("t.safetensors"));
+  EXPECT_EQ(content.substr(8, 44), R"({"__metadata__":{"format":"x/1","step":"7"},)");
+  auto owner = std::make_shared<std::string>(content);
+  SafetensorsMetadata metadata;
+  auto read = parseSafetensors(bytesOf(*owner), "f", owner, &metadata);
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->size(), 1u);
+  EXPECT_EQ(metadata, (SafetensorsMetadata{{"format", "x/1"}, {"step", "7"}}));
+}
+
 TEST(Safetensors, ReadsWhatItWrites) {
   TemporaryFolder folder;
   HostTensor a = hostTensor<double>("x.y", HostType::F64, {2, 3}, {1, 2, 3, 4, 5, 6});

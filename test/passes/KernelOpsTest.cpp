@@ -162,6 +162,10 @@ TEST_F(KernelOps, WorkCountsTheFormulasOfTheList) {
       {Kernel::MaskedMeanGrad, false, 2 * 3 * 5 * 8, 0},
       {Kernel::OuterProductGrad, true, 2 * 2 * 4 * 5 * 6 * 6, 0}, // da and db
       {Kernel::Add, false, 12, 0},
+      {Kernel::CountNonfinite, false, 12, 0},
+      {Kernel::SgdStep, false, 5 * 12, 0},
+      {Kernel::AdamwStep, false, 16 * 12, 0},
+      {Kernel::AdvanceOptimizer, false, 4, 0},
   };
   ASSERT_EQ(std::size(expected), plan::kernelTable().size());
   for (const Work &work : expected) {

@@ -20,9 +20,9 @@ int64_t extentOf(const KernelInfo &info, char letter) {
   bool outer = info.kernel == plan::Kernel::OuterProduct ||
                info.kernel == plan::Kernel::OuterProductMean ||
                info.kernel == plan::Kernel::OuterProductGrad;
-  static const std::map<char, int64_t> extents = {{'h', 2}, {'u', 1}, {'c', 2}, {'d', 3}, {'b', 3},
-                                                  {'q', 5}, {'k', 7}, {'y', 4}, {'n', 9}, {'s', 4},
-                                                  {'i', 5}, {'j', 6}, {'m', 11}};
+  static const std::map<char, int64_t> extents = {{'h', 2}, {'u', 1}, {'c', 2},  {'d', 3}, {'b', 3},
+                                                  {'q', 5}, {'k', 7}, {'y', 4},  {'n', 9}, {'s', 4},
+                                                  {'i', 5}, {'j', 6}, {'m', 11}, {'e', 4}};
   if (letter == 'x')
     return outer ? 6 : 8;
   return extents.at(letter);
@@ -41,7 +41,7 @@ std::string attributeText(const KernelInfo &info) {
   std::string text;
   for (plan::KernelAttribute attribute : info.attributes) {
     std::string value = "0.25 : f64";
-    if (attribute == plan::KernelAttribute::Heads || attribute == plan::KernelAttribute::Module)
+    if (plan::attributeInfo(attribute).integer)
       value = "2 : i64";
     if (attribute == plan::KernelAttribute::Activation) {
       // The gradient of relu needs h.
@@ -83,6 +83,10 @@ bool isLegal(const KernelInfo &info, unsigned absent) {
   auto given = [&](std::string_view name) { return !(absent >> info.operandIndex(name) & 1); };
   if (info.kernel == plan::Kernel::LinearGrad && given("dgate") && !(given("h") && given("gate")))
     return false;
+  if (info.kernel == plan::Kernel::SgdStep || info.kernel == plan::Kernel::AdamwStep)
+    // The text's momentum is above 0.
+    return given("master") == given("new_master") &&
+           (info.operandIndex("velocity") < 0 || (given("velocity") && given("new_velocity")));
   size_t last = info.operands.size() - 1;
   return last == 0 || info.operands[last - 1].role != plan::OperandRole::OptOut ||
          !(absent >> (last - 1) & 1) || (absent >> last & 1);

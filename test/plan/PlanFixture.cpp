@@ -56,6 +56,15 @@ public:
     std::abort();
   }
 
+  /// Of the weight of that name.
+  View state(const std::string &name, int32_t version) {
+    for (const Weight &weight : plan.weights)
+      if (weight.name == name)
+        return whole(add("momentum." + name, Base::State, weight.shape, weight.states[0].offset),
+                     version);
+    std::abort();
+  }
+
   AllocStep alloc(const std::string &name, const Shape &shape, int64_t offset) {
     return {add(name, Base::Frame, shape, offset)};
   }
@@ -156,8 +165,13 @@ void addWeight(Plan &plan, const std::string &name, const Shape &shape,
                std::vector<WeightPart> parts = {}) {
   if (parts.empty())
     parts.push_back({name, 0, shape[0]});
-  plan.weights.push_back(
-      {name, DType::F32, shape, plan.weightBlockBytes, 4 * product(shape), std::move(parts)});
+  Weight weight;
+  weight.name = name;
+  weight.shape = shape;
+  weight.offset = plan.weightBlockBytes;
+  weight.bytes = 4 * product(shape);
+  weight.parts = std::move(parts);
+  plan.weights.push_back(std::move(weight));
   plan.weightBlockBytes += alignTo(plan.weights.back().bytes);
 }
 
@@ -496,6 +510,70 @@ Plan gradientPlan() {
   summary.predictedPeakBytes = 3072 + 6144;
   summary.keptBytes = 3 * 512;
   summary.predictedMs = 0.039; // 3 us forward, 10 us backward, 3 blocks
+  return plan;
+}
+
+namespace {
+
+View at(View view, int32_t version) {
+  view.version = version;
+  return view;
+}
+
+void addOptimizerStep(Builder &builder, const std::string &weight) {
+  KernelAttributes sgd;
+  sgd.learningRate = 0.125;
+  sgd.momentum = 0.5;
+  View before = builder.weight(weight);
+  builder.procedure.steps.push_back({builder.step(Kernel::SgdStep, sgd,
+                                                  {{"gradient", at(builder.gradient(weight), 0)},
+                                                   {"scalars", builder.tensor(2, 0)},
+                                                   {"velocity", builder.state(weight, 0)},
+                                                   {"weight", before},
+                                                   {"new_weight", at(before, 1)},
+                                                   {"new_velocity", builder.state(weight, 1)}})});
+}
+
+} // namespace
+
+Plan optimizerPlan() {
+  Plan plan = gradientPlan();
+  plan.tensors.push_back({"optimizer", DType::F32, {4}, 3072, 16}); // behind the frame
+  plan.optimizer = OptimizerInfo{OptimizerKind::Sgd, 1024};
+  plan.weights[0].states = {{StateKind::Momentum, 0}};
+  plan.weights[1].states = {{StateKind::Momentum, 512}};
+  plan.stateBlockBytes = 1024;
+
+  Builder count(plan, "count"), step(plan, "step"), advance(plan, "advance");
+  for (Builder *builder : {&count, &step, &advance})
+    builder->procedure.phase = Phase::Optimizer;
+  int32_t version = 0;
+  for (const char *weight : {"weight", "bias"}) {
+    count.procedure.steps.push_back({count.step(Kernel::CountNonfinite, {},
+                                                {{"x", at(count.gradient(weight), 0)},
+                                                 {"scalars", count.tensor(2, version)},
+                                                 {"y", count.tensor(2, version + 1)}})});
+    ++version;
+    addOptimizerStep(step, weight);
+  }
+  KernelAttributes growth;
+  growth.growthInterval = 2000;
+  advance.procedure.steps.push_back(
+      {advance.step(Kernel::AdvanceOptimizer, growth,
+                    {{"scalars", advance.tensor(2, 0)}, {"y", advance.tensor(2, 1)}})});
+  for (Builder *builder : {&count, &step, &advance})
+    plan.procedures.push_back(builder->procedure);
+  plan.programs.push_back(
+      {Phase::Optimizer,
+       {"optimizer"},
+       {"optimizer"},
+       {{0, 3, {{2, 0, 0, 0}}}, {0, 3, {{3, 0, 0, 0}}}, {0, 1, {{4, 0, 0, 0}}}}});
+  plan.arenaBytes = 3584;
+  Summary &summary = plan.summary;
+  summary.arenaBytes = 3584;
+  summary.staticBytes = 3 * (1024 + 1024 + 1024); // weights, gradients and momentum
+  summary.predictedPeakBytes = 3584 + 9216;
+  summary.predictedMs = 0.058; // and 2 * 3 us in each of 3 blocks, and 1 us
   return plan;
 }
 

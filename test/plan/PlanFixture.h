@@ -28,6 +28,10 @@ Plan trainingPlan();
 /// m [4,4], dm [4,4], weight [4,4], bias [4].
 Plan gradientPlan();
 
+/// gradientPlan with an optimizer, SGD with momentum: procedure 2 counts the gradients that are not
+/// finite, 3 updates weight and bias, 4 advances the scalars in tensor 2.
+Plan optimizerPlan();
+
 // Where the fixture's parts stand.
 enum Procedures { kRow, kTransition, kPair };
 enum Tensors { kM, kZ, kMask };

@@ -111,7 +111,7 @@ const Edit kEdits[] = {
      "\"f31\""},
     {"UnknownBase", "\"qkvg\"", "\"frame\"", "\"heap\"",
      "procedures[0].buffers[10].base: expected one of 'tensor', 'frame', 'saved', 'weight', "
-     "'gradient', got string \"heap\""},
+     "'gradient', 'state', got string \"heap\""},
     {"UnknownPrecision", "", "\"fp32\"", "\"fp8\"",
      "precision: expected one of 'fp64', 'fp32', 'tf32', 'bf16', 'fp16', got string \"fp8\""},
     {"UnknownMode", "", "\"infer\"", "\"guess\"",

@@ -72,7 +72,6 @@ REFUSED = {
     "the sweep": (["tiny.json", "--sweep"], 2, ["--sweep is not in this version", "come with the schedule search"]),
     "the sweep with a count": (["tiny.json", "--sweep=5"], 2, ["--sweep is not in this version"]),
     "packing": (["--pack", "b.csv", "--capacity", "1000"], 2, ["--pack is not in this version", "come with the schedule search"]),
-    "training with an optimizer": (["optimizer.json", "--mode=train"], 1, ["expected a specification without an optimizer", "--mode=infer"]),
     "one file for two outputs": (["tiny.json", "-o", "a", "--json=a"], 2, ["expected different files to write, got 'a' twice"]),
     "a report to standard output": (["tiny.json", "--json=-"], 2, ["--json: expected a file, got '-'"]),
     "small in inference": (["tiny.json", "--policy=small"], 2, ["evoformer for inference on 1 device: expected auto, direct or chunk, got 'small'"]),
@@ -99,7 +98,6 @@ REFUSED = {
 def refused(arguments, status, parts):
     def check(folder):
         (folder / "folder.json").mkdir()
-        (folder / "optimizer.json").write_text(json.dumps({**TINY, "optimizer": {"kind": "sgd", "lr": 0.01}}))
         evo_opt = tool(folder)
         given = {a.split("=")[0] for a in arguments}
         more = [a for a in OUTPUTS if a.split("=")[0] not in given and a != "plan.json"]

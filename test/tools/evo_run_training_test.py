@@ -253,13 +253,11 @@ def wrong_cotangents(folder):
     run.refused(["none.safetensors", "No such file"], files=(*FILES[:2], "--cotangents=none.safetensors"))
 
 
-@case("needs cotangents for gradients, a plan for training for both, and has no optimizer yet")
+@case("needs cotangents for gradients, and a plan for training for both")
 def usage(folder):
     run = Train(folder)
     run.refused(["expected --cotangents or --targets with --gradients, got neither"], status=2, files=FILES[:2])
     run.refuses(2, ["expected different files to write, got 'g.npz' twice"], "plan.json", *FILES, "--outputs=g.npz", "--gradients=g.npz")
-    for flag in ("--targets=t.npz", "--loss=mse", "--steps=3", "--load-state=s", "--save-state=s"):
-        run.refused([f"{flag.split('=')[0]} is not in this version", "--cotangents"], flag, status=2)
     run.write(content=plan())
     for flag in ("--cotangents=c.safetensors", "--gradients=g.safetensors"):
         run.refuses(2, [f"expected {flag.split('=')[0]} with a plan in train mode, got one in infer mode"], "plan.json", flag, "--quiet")

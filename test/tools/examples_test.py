@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Plans every specification of examples/ for inference, and runs the tiny ones.
+"""Plans every specification of examples/ for inference, runs the tiny ones, and trains a little.
 
   examples_test.py --evo-opt PROGRAM --evo-run PROGRAM
 
@@ -8,6 +8,7 @@ run on the CPU, where what is measured must be what was predicted. Ends with "N 
 """
 import argparse
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -62,6 +63,21 @@ def check_run(programs, spec, folder, policy):
     expect("measured_peak_bytes", [content["predicted_peak_bytes"]], content["measured_peak_bytes"])
 
 
+def check_training(programs, folder):
+    """The training example, in a tenth of its steps: the loss falls, and the run goes on where it stopped."""
+    done = subprocess.run(["bash", str(ROOT / "examples" / "train.sh"), str(folder / "run")], capture_output=True, text=True, timeout=TIMEOUT_S,
+                          stdin=subprocess.DEVNULL, cwd=folder, env={**os.environ, "EVO_BIN": str(programs.evo_run.parent), "EVO_STEPS": "30"})
+    if done.returncode or done.stderr:
+        raise AssertionError(f"train.sh ended with {done.returncode}\n{done.stdout}{done.stderr}".rstrip())
+    report, more = (json.loads((folder / "run" / name).read_text()) for name in ("report.json", "more.json"))
+    losses = report["losses"]
+    expect("steps", list(range(1, 31)), report["step_numbers"])
+    expect("steps of the second run", list(range(31, 41)), more["step_numbers"])
+    if not (losses[-1] < losses[0] / 3 and more["losses"][0] < losses[-1]):
+        raise AssertionError(f"expected the loss to fall to a third and to go on from there, got {losses} and {more['losses']}")
+    expect("a picture", "<svg", (folder / "run" / "loss.svg").read_text()[:4])
+
+
 def cases():
     """(name, check) of everything that is tried."""
     specs = sorted(SPECS.glob("*.json"))
@@ -72,12 +88,13 @@ def cases():
         if spec.stem.startswith("tiny"):
             for policy in ("direct", "chunk"):
                 yield f"{spec.stem}, run {policy}", lambda programs, folder, spec=spec, policy=policy: check_run(programs, spec, folder, policy)
+    yield "train.sh", check_training
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--evo-opt", required=True)
-    parser.add_argument("--evo-run", required=True)
+    for flag in ("--evo-opt", "--evo-run"):
+        parser.add_argument(flag, required=True, type=lambda path: pathlib.Path(path).resolve())
     programs = parser.parse_args()
     passed = failed = 0
     for name, check in cases():

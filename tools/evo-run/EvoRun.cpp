@@ -49,26 +49,22 @@ constexpr Flag kFlags[] = {
     {"--verify", FlagValue::Optional, "PLAN.json", "check the plan's invariants only"},
     {"--cotangents", kValue, "FILE", "training: gradients of the loss by the outputs"},
     {"--gradients", kValue, "FILE", "training: write gradients here"},
-    {"--targets", kValue, "FILE", "training (not in this version): targets of the loss"},
-    {"--loss", kValue, "mse", "training (not in this version): the loss"},
-    {"--steps", kValue, "N", "training (not in this version): optimizer steps"},
-    {"--load-state", kValue, "FILE",
-     "training (not in this version): weights and optimizer state to begin with"},
-    {"--save-state", kValue, "FILE", "training (not in this version): where to keep them"},
-    {"--dropout-seed", kValue, "K", "training: seed of the dropout masks (default 0)"},
+    {"--targets", kValue, "FILE", "training: targets of the loss, for m, z or both"},
+    {"--loss", kValue, "mse", "training: the loss, mean squared error (default mse)"},
+    {"--steps", kValue, "N", "training: optimizer steps (default: none, the weights stay)"},
+    {"--load-state", kValue, "FILE", "training: weights and optimizer state to begin with"},
+    {"--save-state", kValue, "FILE", "training: write both here at the end"},
+    {"--loss-curve", kValue, "FILE.svg", "training: draw the losses of the steps"},
+    {"--dropout-seed", kValue, "K", "training: seed of the dropout masks (default: the state's, else 0)"},
     {"--calibrate", FlagValue::None, "", "measure a device profile (not in this version)"},
     {"-o", kValue, "FILE", "where --calibrate writes"},
     {"--help", FlagValue::None, "", "print this"},
     {"--version", FlagValue::None, "", "print the version, the libraries and the backends"},
 };
 
-constexpr std::string_view kTrainingFlags[] = {"--cotangents", "--gradients",   "--targets",
-                                               "--loss",       "--steps",       "--load-state",
-                                               "--save-state", "--dropout-seed"};
-
-/// Of these, what there is no program for yet.
-constexpr std::string_view kOptimizerFlags[] = {"--targets", "--loss", "--steps", "--load-state",
-                                                "--save-state"};
+constexpr std::string_view kTrainingFlags[] = {"--cotangents", "--gradients",  "--targets",
+                                               "--loss",       "--steps",      "--load-state",
+                                               "--save-state", "--loss-curve", "--dropout-seed"};
 
 Status usage(const std::string &message) { return Status::error(ErrorCode::Usage, message); }
 
@@ -131,9 +127,12 @@ Result<Settings> readSettings(const CommandLine &line, const std::string &path) 
   EVO_ASSIGN(run.iterations, line.integer("--iterations", 1, kMostRuns, 1));
   EVO_ASSIGN(run.warmup, line.integer("--warmup", 0, kMostRuns, 1));
   EVO_ASSIGN(run.randomSeed, line.seed("--random-seed", 0));
-  EVO_TRY(line.integer("--steps", 1, kMostRuns, 1).status());
+  EVO_ASSIGN(run.steps, line.integer("--steps", 1, kMostRuns, 0));
+  if (run.steps > 0 && !line.has("--warmup"))
+    run.warmup = 0;
   EVO_ASSIGN(int64_t dropoutSeed, line.integer("--dropout-seed", 0, UINT32_MAX, 0));
-  run.dropoutSeed = static_cast<uint32_t>(dropoutSeed);
+  if (line.has("--dropout-seed"))
+    run.dropoutSeed = static_cast<uint32_t>(dropoutSeed);
   EVO_TRY(line.choice("--loss", kLosses).status());
   if (line.has("-o"))
     return usage("expected -o with --calibrate only (--outputs writes tensors)");
@@ -149,6 +148,10 @@ Result<Settings> readSettings(const CommandLine &line, const std::string &path) 
   run.trace = line.textOr("--trace", "");
   run.cotangents = line.textOr("--cotangents", "");
   run.gradients = line.textOr("--gradients", "");
+  run.targets = line.textOr("--targets", "");
+  run.loadState = line.textOr("--load-state", "");
+  run.saveState = line.textOr("--save-state", "");
+  run.lossCurve = line.textOr("--loss-curve", "");
   run.checkFinite = line.has("--check-finite");
   settings.quiet = line.has("--quiet");
   return settings;
@@ -162,10 +165,22 @@ Status checkTrainingFlags(const CommandLine &line, const plan::Plan &plan) {
       return usage("expected " + std::string(flag) +
                    " with a plan in train mode, got one in infer mode (compile it with "
                    "--mode=train)");
-  for (std::string_view flag : kOptimizerFlags)
-    if (line.has(flag))
-      return usage(std::string(flag) + " is not in this version, which computes gradients from "
-                                       "--cotangents and has no optimizer yet");
+  // What each flag needs beside it, and what it excludes.
+  constexpr std::pair<std::string_view, std::string_view> needs[] = {
+      {"--loss", "--targets"}, {"--steps", "--targets"}, {"--loss-curve", "--steps"}};
+  for (auto [flag, other] : needs)
+    if (line.has(flag) && !line.has(other))
+      return usage("expected " + std::string(other) + " with " + std::string(flag) + ", got none");
+  constexpr std::pair<std::string_view, std::string_view> excludes[] = {
+      {"--cotangents", "--targets"}, {"--weights", "--load-state"}, {"--iterations", "--steps"}};
+  for (auto [flag, other] : excludes)
+    if (line.has(flag) && line.has(other))
+      return usage("expected one of " + std::string(flag) + " and " + std::string(other) +
+                   ", got both");
+  for (std::string_view flag : {"--steps", "--load-state", "--save-state"})
+    if (line.has(flag) && !plan.optimizer)
+      return usage("expected a plan with an optimizer for " + std::string(flag) +
+                   ", got one without (give the specification an 'optimizer')");
   if (line.has("--gradients") && !line.has("--cotangents") && !line.has("--targets"))
     return usage("expected --cotangents or --targets with --gradients, got neither");
   return {};

@@ -109,7 +109,7 @@ public:
   }
 
 private:
-  static constexpr int kMaxOperands = 7;
+  static constexpr int kMaxOperands = 10;
   bool mergeable(int outerAxis, int d) const {
     for (int o = 0; o < operands; ++o)
       if (stride[o][outerAxis] != stride[o][d] * extent[d])
