@@ -18,16 +18,20 @@ std::string BlockScheduler::uniqueName(StringRef prefix) {
   return name;
 }
 
-std::string BlockScheduler::forwardOf(const Unit &unit, const std::set<std::string> &kept,
-                                      const std::set<std::string> &dropped, StringRef suffix) {
+const BlockScheduler::Emitted &BlockScheduler::forwardOf(const Unit &unit,
+                                                         const std::set<std::string> &kept,
+                                                         const std::set<std::string> &dropped,
+                                                         StringRef suffix) {
   for (const Emitted &known : emitted)
     if (!known.backward && known.kept == kept && known.dropped == dropped &&
         known.unit.isSameAs(unit))
-      return known.name;
+      return known;
   Emitted made{unit, kept, dropped, false, uniqueName(unit.name() + suffix.str()), {}};
-  emitForward(builder, unit, made.name, precision, {kept, dropped});
+  kern::ProcedureOp procedure = emitForward(builder, unit, made.name, precision, {kept, dropped});
+  for (Attribute tensor : procedure.getTensors())
+    made.reads.insert(cast<FlatSymbolRefAttr>(tensor).getValue().str());
   emitted.push_back(made);
-  return made.name;
+  return emitted.back();
 }
 
 FailureOr<BlockScheduler::Emitted> BlockScheduler::backwardOf(const Unit &unit) {
@@ -38,7 +42,7 @@ FailureOr<BlockScheduler::Emitted> BlockScheduler::backwardOf(const Unit &unit) 
   FailureOr<kern::ProcedureOp> procedure = emitBackward(builder, unit, made.name, precision);
   if (failed(procedure))
     return failure();
-  made.slots = keptSlots(*procedure);
+  made.reads = keptSlots(*procedure);
   emitted.push_back(made);
   return made;
 }
@@ -91,14 +95,14 @@ LogicalResult BlockScheduler::scheduleUnit(BlockState &block, const Unit &unit) 
     FailureOr<Emitted> backward = backwardOf(unit);
     if (failed(backward))
       return failure();
-    ScheduledCall needs = keep(backward->slots, block.version, block.keepers, own);
+    ScheduledCall needs = keep(backward->reads, block.version, block.keepers, own);
     forward.id = needs.id;
     ScheduledCall call{backward->name, nextId++, needs.id, needs.shares};
     block.backward.push_back({call});
   } else {
     ++nextId;
   }
-  forward.procedure = forwardOf(unit, own, {});
+  forward.procedure = forwardOf(unit, own, {}).name;
   block.calls.forward.push_back(forward);
   for (StringRef stream : unit.updated())
     ++block.version[stream.str()];
@@ -110,9 +114,7 @@ LogicalResult BlockScheduler::scheduleUnit(BlockState &block, const Unit &unit) 
 //===----------------------------------------------------------------------===//
 
 /// Where the re-run of a group finds each stream: what it may overwrite for those that it updates.
-std::map<std::string, BlockScheduler::Keeper>
-BlockScheduler::checkpoint(BlockState &block, ArrayRef<Unit> units,
-                           std::vector<ScheduledCall> &backward) {
+BlockScheduler::Checkpoint BlockScheduler::planCheckpoint(BlockState &block, ArrayRef<Unit> units) {
   std::set<std::string> updated;
   std::map<std::string, Type> touched;
   for (const Unit &unit : units) {
@@ -122,44 +124,60 @@ BlockScheduler::checkpoint(BlockState &block, ArrayRef<Unit> units,
     for (StringRef stream : unit.updated())
       updated.insert(stream.str());
   }
-  std::map<std::string, Keeper> working;
-  std::vector<std::pair<std::string, Type>> own, copied;
-  std::vector<Share> copySources;
-  int64_t id = nextId++;
+  Checkpoint checkpoint;
+  checkpoint.id = nextId++;
+  checkpoint.copyId = nextId++;
   for (const auto &[stream, type] : touched) {
-    auto [entry, isNew] =
-        block.keepers.try_emplace({stream, block.version[stream]}, Keeper{id, stream, 0, -1});
-    working[stream] = entry->second;
-    if (isNew) {
-      own.emplace_back(stream, type);
+    auto known = block.keepers.find({stream, block.version[stream]});
+    if (known == block.keepers.end()) {
+      checkpoint.own[stream] = type;
+      checkpoint.working[stream] = {checkpoint.id, stream, 0, -1};
     } else if (updated.count(stream)) {
-      const Keeper &keeper = entry->second;
-      copied.emplace_back(stream, type);
-      copySources.push_back({stream, keeper.call, keeper.slot, keeper.back, keeper.before});
+      checkpoint.copied[stream] = type;
+      checkpoint.sources[stream] = known->second;
+      checkpoint.working[stream] = {checkpoint.copyId, stream, 0, -1};
+    } else {
+      checkpoint.working[stream] = known->second;
     }
   }
-  if (!own.empty()) {
-    ScheduledCall call;
-    call.id = id;
-    call.procedure = checkpointOf(own);
-    block.calls.forward.push_back(call);
-  }
-  if (!copied.empty()) {
-    ScheduledCall call;
-    call.id = nextId++;
-    call.procedure = checkpointOf(copied);
-    call.shares = copySources;
-    for (const auto &[stream, type] : copied)
-      working[stream] = Keeper{call.id, stream, 0, -1};
-    backward.push_back(call);
-  }
-  return working;
+  return checkpoint;
 }
 
-/// The re-run of a group's forward, keeping what its units' backwards read, and those.
-LogicalResult BlockScheduler::scheduleAgain(BlockState &block, ArrayRef<Unit> units,
+/// The calls that keep, and copy, what the re-run uses.
+void BlockScheduler::addCheckpoint(BlockState &block, const Checkpoint &checkpoint,
+                                   const std::set<std::string> &used,
+                                   std::vector<ScheduledCall> &backward) {
+  std::vector<std::pair<std::string, Type>> own, copied;
+  ScheduledCall keeps, copies;
+  for (const auto &[stream, type] : checkpoint.own)
+    if (used.count(stream)) {
+      own.emplace_back(stream, type);
+      block.keepers[{stream, block.version[stream]}] = checkpoint.working.at(stream);
+    }
+  for (const auto &[stream, type] : checkpoint.copied)
+    if (used.count(stream)) {
+      const Keeper &source = checkpoint.sources.at(stream);
+      copied.emplace_back(stream, type);
+      copies.shares.push_back({stream, source.call, source.slot, source.back, source.before});
+    }
+  if (!own.empty()) {
+    keeps.id = checkpoint.id;
+    keeps.procedure = checkpointOf(own);
+    block.calls.forward.push_back(keeps);
+  }
+  if (!copied.empty()) {
+    copies.id = checkpoint.copyId;
+    copies.procedure = checkpointOf(copied);
+    backward.push_back(copies);
+  }
+}
+
+/// The re-run of a group's forward, keeping what its units' backwards read, and those; `used` gets
+/// the streams that it works on.
+LogicalResult BlockScheduler::scheduleAgain(ArrayRef<Unit> units,
                                             const std::map<std::string, Keeper> &working,
-                                            std::vector<ScheduledCall> &backward) {
+                                            std::vector<ScheduledCall> &backward,
+                                            std::set<std::string> &used) {
   std::map<std::string, int64_t> version, last;
   std::map<std::string, size_t> lastUpdate;
   for (const auto &[stream, keeper] : working)
@@ -179,7 +197,7 @@ LogicalResult BlockScheduler::scheduleAgain(BlockState &block, ArrayRef<Unit> un
     if (failed(made))
       return failure();
     std::set<std::string> own, dropped;
-    ScheduledCall call = keep(made->slots, version, keepers, own);
+    ScheduledCall call = keep(made->reads, version, keepers, own);
     sweeps.push_back({made->name, nextId++, call.id, call.shares});
     for (StringRef stream : unit.updated()) {
       bool isRead = llvm::any_of(units.drop_front(index + 1), [&](const Unit &later) {
@@ -189,13 +207,18 @@ LogicalResult BlockScheduler::scheduleAgain(BlockState &block, ArrayRef<Unit> un
         dropped.insert(stream.str());
       ++version[stream.str()];
     }
+    for (const auto &[stream, keeper] : working)
+      if (made->reads.count(stream) && !own.count(stream))
+        used.insert(stream); // the last version, where the re-run leaves it
     call.shares.clear();
-    for (StringRef tensor : unit.tensors())
+    const Emitted &again = forwardOf(unit, own, dropped, ".again");
+    for (const std::string &tensor : again.reads)
       if (isStream(tensor)) {
-        const Keeper &keeper = working.at(tensor.str());
-        call.shares.push_back({tensor.str(), keeper.call, keeper.slot, keeper.back, keeper.before});
+        const Keeper &keeper = working.at(tensor);
+        call.shares.push_back({tensor, keeper.call, keeper.slot, keeper.back, keeper.before});
+        used.insert(tensor);
       }
-    call.procedure = forwardOf(unit, own, dropped, ".again");
+    call.procedure = again.name;
     backward.push_back(call);
   }
   llvm::append_range(backward, llvm::reverse(sweeps));
@@ -203,19 +226,22 @@ LogicalResult BlockScheduler::scheduleAgain(BlockState &block, ArrayRef<Unit> un
 }
 
 LogicalResult BlockScheduler::scheduleGroup(BlockState &block, ArrayRef<Unit> units) {
-  std::vector<ScheduledCall> backward;
-  std::map<std::string, Keeper> working = checkpoint(block, units, backward);
-  for (Unit unit : units) {
+  Checkpoint checkpoint = planCheckpoint(block, units);
+  std::vector<ScheduledCall> again, backward;
+  std::set<std::string> used;
+  if (failed(scheduleAgain(units, checkpoint.working, again, used)))
+    return failure();
+  addCheckpoint(block, checkpoint, used, backward);
+  llvm::append_range(backward, again);
+  block.backward.push_back(std::move(backward));
+  for (const Unit &unit : units) {
     ScheduledCall forward;
     forward.id = nextId++;
-    forward.procedure = forwardOf(unit, {}, {});
+    forward.procedure = forwardOf(unit, {}, {}).name;
     block.calls.forward.push_back(forward);
     for (StringRef stream : unit.updated())
       ++block.version[stream.str()];
   }
-  if (failed(scheduleAgain(block, units, working, backward)))
-    return failure();
-  block.backward.push_back(std::move(backward));
   return success();
 }
 

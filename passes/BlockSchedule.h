@@ -15,6 +15,7 @@
 
 #include "llvm/ADT/StringSet.h"
 
+#include <list>
 #include <map>
 #include <optional>
 
@@ -75,31 +76,40 @@ private:
     std::set<std::string> kept, dropped;
     bool backward;
     std::string name;
-    std::set<std::string> slots; ///< that a backward reads
+    std::set<std::string> reads; ///< boundary tensors of a forward, slots of a backward
+  };
+  /// What a recompute group starts from.
+  struct Checkpoint {
+    std::map<std::string, Keeper> working; ///< where the re-run finds each stream
+    std::map<std::string, mlir::Type> own, copied;
+    std::map<std::string, Keeper> sources; ///< of the copied
+    int64_t id = -1, copyId = -1;
   };
 
   mlir::LogicalResult addBlocks(const std::vector<Unit> &units, int64_t first, int64_t count);
   void readOwnBlocks(BlockCalls &calls, const std::map<std::string, Keeper> &before);
   mlir::LogicalResult scheduleUnit(BlockState &block, const Unit &unit);
   mlir::LogicalResult scheduleGroup(BlockState &block, llvm::ArrayRef<Unit> units);
-  mlir::LogicalResult scheduleAgain(BlockState &block, llvm::ArrayRef<Unit> units,
+  mlir::LogicalResult scheduleAgain(llvm::ArrayRef<Unit> units,
                                     const std::map<std::string, Keeper> &working,
-                                    std::vector<ScheduledCall> &backward);
-  std::map<std::string, Keeper> checkpoint(BlockState &block, llvm::ArrayRef<Unit> units,
-                                           std::vector<ScheduledCall> &backward);
+                                    std::vector<ScheduledCall> &backward,
+                                    std::set<std::string> &used);
+  Checkpoint planCheckpoint(BlockState &block, llvm::ArrayRef<Unit> units);
+  void addCheckpoint(BlockState &block, const Checkpoint &checkpoint,
+                     const std::set<std::string> &used, std::vector<ScheduledCall> &backward);
   ScheduledCall keep(const std::set<std::string> &slots,
                      const std::map<std::string, int64_t> &version,
                      std::map<Version, Keeper> &keepers, std::set<std::string> &own);
   mlir::FailureOr<Emitted> backwardOf(const Unit &unit);
-  std::string forwardOf(const Unit &unit, const std::set<std::string> &kept,
-                        const std::set<std::string> &dropped, llvm::StringRef suffix = "");
+  const Emitted &forwardOf(const Unit &unit, const std::set<std::string> &kept,
+                           const std::set<std::string> &dropped, llvm::StringRef suffix = "");
   std::string checkpointOf(llvm::ArrayRef<std::pair<std::string, mlir::Type>> streams);
   std::string uniqueName(llvm::StringRef prefix);
 
   mlir::OpBuilder &builder;
   plan::Precision precision;
   bool train;
-  std::vector<Emitted> emitted;
+  std::list<Emitted> emitted;                     ///< whose elements stay where they are
   std::map<std::string, std::string> checkpoints; ///< by the streams' names
   llvm::StringSet<> names;
   int64_t nextId = 0;

@@ -93,7 +93,8 @@ std::string timelinesHtml(const ReportData &data, const plan::Plan &plan) {
     int64_t highest = -1;
     for (const plan::BlockRun &run : program.runs)
       for (const plan::Call &call : run.calls)
-        if (int64_t end = call.frameOffset + plan.procedures[call.procedure].frameBytes;
+        if (int64_t end =
+                plan::highestFrame(run, call) + plan.procedures[call.procedure].frameBytes;
             end > highest) {
           highest = end;
           fullest = &run;

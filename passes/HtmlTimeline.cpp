@@ -113,7 +113,7 @@ private:
   std::string drawNames() const;
   std::string drawGrid() const;
   std::string drawStreams() const;
-  int64_t keptOffset() const;
+  bool isBackward() const;
   std::string drawBuffers() const;
   std::string drawPeak() const;
   std::string drawPanel() const;
@@ -136,7 +136,7 @@ std::string Picture::drawFrames() const {
     const plan::Procedure &procedure = plan.procedures[run.calls[i].procedure];
     double left = x(static_cast<double>(now)),
            right = x(static_cast<double>(now + procedure.costNs));
-    text += box(i % 2 ? "ground odd" : "ground", left, right, run.calls[i].frameOffset,
+    text += box(i % 2 ? "ground odd" : "ground", left, right, plan::highestFrame(run, run.calls[i]),
                 procedure.frameBytes, "",
                 procedure.module + ", " + procedure.choice + ": frame of " +
                     plan::formatBytes(procedure.frameBytes));
@@ -191,24 +191,32 @@ std::string Picture::drawGrid() const {
   return text;
 }
 
-/// What is kept lies behind the boundary tensors.
-int64_t Picture::keptOffset() const {
-  int64_t end = 0;
-  for (const plan::Tensor &tensor : plan.tensors)
-    end = std::max(end, tensor.offset + plan::alignTo(tensor.bytes));
-  return end;
+/// Whether the run is of the backward program.
+bool Picture::isBackward() const {
+  for (const plan::Program &program : plan.programs)
+    if (&run >= program.runs.data() && &run < program.runs.data() + program.runs.size())
+      return program.phase == plan::Phase::Backward;
+  return false;
 }
 
 std::string Picture::drawStreams() const {
   std::string text;
   for (const plan::Tensor &tensor : plan.tensors) {
+    if (isHidden(plan, tensor, isBackward()))
+      continue;
     std::string hint = tensor.name + ", " + plan::formatBytes(tensor.bytes);
     text += box("stream", kLeft, kLeft + kWidth, tensor.offset, plan::alignTo(tensor.bytes), hint,
                 hint);
   }
-  if (int64_t bytes = plan.summary.keptBytes) {
-    std::string hint = "kept for backward, " + plan::formatBytes(bytes);
-    text += box("stream", kLeft, kLeft + kWidth, keptOffset(), bytes, hint, hint);
+  // The stack of what is kept, as high as each call finds it.
+  int64_t now = 0, base = plan::slotBytes(plan);
+  for (const plan::Call &call : run.calls) {
+    const plan::Procedure &procedure = plan.procedures[call.procedure];
+    if (int64_t bytes = plan::highestFrame(run, call) - base; bytes > 0)
+      text +=
+          box("stream", x(static_cast<double>(now)), x(static_cast<double>(now + procedure.costNs)),
+              base, bytes, "kept", "kept for backward, " + plan::formatBytes(bytes));
+    now += procedure.costNs;
   }
   return text;
 }
@@ -223,11 +231,11 @@ std::string Picture::drawBuffers() const {
     for (const plan::FrameLife &life : plan::frameLives(procedure)) {
       const plan::Buffer &buffer = procedure.buffers[life.buffer];
       bool atPeak = live && std::find(live->begin(), live->end(), life.buffer) != live->end();
-      text +=
-          box(atPeak ? "buffer live" : "buffer", x(static_cast<double>(now + life.beginNs)),
-              x(static_cast<double>(now + life.endNs)), run.calls[i].frameOffset + buffer.offset,
-              plan::alignTo(buffer.bytes), buffer.name,
-              procedure.module + ": " + buffer.name + ", " + plan::formatBytes(buffer.bytes));
+      text += box(atPeak ? "buffer live" : "buffer", x(static_cast<double>(now + life.beginNs)),
+                  x(static_cast<double>(now + life.endNs)),
+                  plan::highestFrame(run, run.calls[i]) + buffer.offset,
+                  plan::alignTo(buffer.bytes), buffer.name,
+                  procedure.module + ": " + buffer.name + ", " + plan::formatBytes(buffer.bytes));
     }
     now += procedure.costNs;
   }
@@ -241,7 +249,7 @@ std::string Picture::drawPeak() const {
     now += static_cast<double>(plan.procedures[run.calls[i].procedure].costNs);
   const plan::FrameMoment &moment = peak->place.moment;
   double at = x(now + static_cast<double>(moment.startNs) + static_cast<double>(moment.costNs) / 2);
-  int64_t end = run.calls[peak->place.call].frameOffset + moment.height;
+  int64_t end = plan::highestFrame(run, run.calls[peak->place.call]) + moment.height;
   std::string text =
       "<path class=\"mark\" d=\"M" + number(at) + " " + number(y(end) - 2) + " l-5 -9 h10 z\"/>\n";
   bool right = at > kLeft + kWidth / 2;
@@ -261,10 +269,11 @@ std::string Picture::drawPanel() const {
   };
   std::vector<Entry> entries;
   for (const plan::Tensor &tensor : plan.tensors)
-    entries.push_back({tensor.offset, tensor.name, plan::alignTo(tensor.bytes), true});
-  if (plan.summary.keptBytes > 0)
-    entries.push_back({keptOffset(), "kept", plan.summary.keptBytes, true});
-  int64_t base = run.calls[peak->place.call].frameOffset;
+    if (!isHidden(plan, tensor, isBackward()))
+      entries.push_back({tensor.offset, tensor.name, plan::alignTo(tensor.bytes), true});
+  if (peak->keptBytes > 0)
+    entries.push_back({plan::slotBytes(plan), "kept", peak->keptBytes, true});
+  int64_t base = plan::highestFrame(run, run.calls[peak->place.call]);
   for (int32_t index : peak->place.moment.live) {
     const plan::Buffer &buffer = peak->procedure->buffers[index];
     entries.push_back({base + buffer.offset, buffer.name, plan::alignTo(buffer.bytes), false});

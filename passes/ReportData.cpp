@@ -68,6 +68,20 @@ std::vector<ModuleReport> foldSegments(const std::vector<ModuleReport> &modules)
   return folded;
 }
 
+} // namespace
+
+bool isHidden(const plan::Plan &plan, const plan::Tensor &tensor, bool backward) {
+  auto shares = [&](const plan::Tensor &other) {
+    return &other != &tensor && other.offset == tensor.offset;
+  };
+  auto other = std::find_if(plan.tensors.begin(), plan.tensors.end(), shares);
+  // The stream stands before its gradient.
+  return other != plan.tensors.end() &&
+         (other > plan.tensors.begin() + (&tensor - plan.tensors.data())) == backward;
+}
+
+namespace {
+
 std::optional<PeakReport> describePeak(const plan::Plan &plan) {
   std::optional<plan::PlanPeak> place = plan::planPeak(plan);
   if (!place)
@@ -78,11 +92,15 @@ std::optional<PeakReport> describePeak(const plan::Plan &plan) {
   peak.procedure = &plan.procedures[run.calls[peak.place.call].procedure];
   peak.frameBytes = peak.procedure->frameBytes;
   peak.fragmentationBytes = peak.frameBytes - peak.place.moment.liveBytes;
+  // Of a stream and its gradient in one slot the program's own is alive.
+  bool backward = plan.programs[peak.place.program].phase == plan::Phase::Backward;
   for (const plan::Tensor &tensor : plan.tensors)
-    peak.live.push_back(
-        {tensor.name, plan::alignTo(tensor.bytes), typeText(tensor.dtype, tensor.shape)});
-  if (plan.summary.keptBytes > 0)
-    peak.live.push_back({"kept", plan.summary.keptBytes, "for backward, of all blocks"});
+    if (!isHidden(plan, tensor, backward))
+      peak.live.push_back(
+          {tensor.name, plan::alignTo(tensor.bytes), typeText(tensor.dtype, tensor.shape)});
+  peak.keptBytes = plan::highestFrame(run, run.calls[peak.place.call]) - plan::slotBytes(plan);
+  if (peak.keptBytes > 0)
+    peak.live.push_back({"kept", peak.keptBytes, "for backward, so far"});
   for (int32_t index : peak.place.moment.live) {
     const plan::Buffer &buffer = peak.procedure->buffers[index];
     peak.live.push_back(
@@ -95,10 +113,13 @@ std::vector<LedgerLine> ledgerOf(const ReportData &data, const plan::Plan &plan)
   const plan::Summary &summary = plan.summary;
   std::vector<LedgerLine> lines = {
       {"streams and masks", data.streamBytes,
-       plan.mode == plan::Mode::Train ? "gradients of streams among them" : ""},
-      {"largest frame", data.frameBytes, data.peak ? "of " + data.peak->procedure->module : ""}};
-  if (summary.keptBytes > 0)
-    lines.push_back({"kept for backward", summary.keptBytes, ""});
+       plan.mode == plan::Mode::Train ? "gradients of streams in the same places" : ""},
+      {"frame at the peak", data.peak ? data.peak->frameBytes : 0,
+       data.peak ? "of " + data.peak->procedure->module : ""}};
+  if (summary.keptBytes > 0) {
+    lines.push_back({"kept at the peak", data.peak ? data.peak->keptBytes : 0,
+                     "of " + plan::formatBytes(summary.keptBytes) + " from forward to backward"});
+  }
   lines.push_back({"arena", summary.arenaBytes, unitText(data, plan)});
   int64_t gradients = plan.model.blocks * plan.gradientBlockBytes;
   int64_t state = plan.model.blocks * plan.stateBlockBytes;
@@ -126,8 +147,8 @@ ReportData describe(const Compilation &compilation) {
   data.name = plan.model.name.empty() ? plan.model.stack : plan.model.name;
   data.model = modelText(plan);
   data.policy = policyText(compilation);
+  data.streamBytes = plan::slotBytes(plan);
   for (const plan::Tensor &tensor : plan.tensors) {
-    data.streamBytes += plan::alignTo(tensor.bytes);
     if (tensor.name == "z")
       data.unitBytes = tensor.bytes;
   }
@@ -175,7 +196,7 @@ std::string peakPlace(const PeakReport &peak, const plan::Plan &plan) {
   const std::string &location = peak.place.moment.location;
   std::string text = peak.procedure->module + ", step " + std::to_string(peak.place.moment.step) +
                      " (" + location.substr(location.rfind('/') + 1) + "), ";
-  if (run.blockCount > 1)
+  if (run.blockCount > 1 && peak.place.everyBlock)
     text += "of every block " + std::to_string(run.firstBlock) + "-" +
             std::to_string(run.firstBlock + run.blockCount - 1) + ", first ";
   else

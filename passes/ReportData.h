@@ -32,6 +32,7 @@ struct PeakReport {
   const plan::Procedure *procedure = nullptr; ///< of the compilation's plan
   int64_t frameBytes = 0;
   int64_t fragmentationBytes = 0; ///< the frame without what lives in it
+  int64_t keptBytes = 0;          ///< what lies kept under the frame
   std::vector<LiveTensor> live;   ///< streams and masks first, then the frame's, largest first
 };
 
@@ -52,6 +53,10 @@ struct ReportData {
 };
 
 ReportData describe(const Compilation &compilation);
+
+/// Whether a tensor shares its slot with another that is the one alive in the forward, or backward,
+/// program.
+bool isHidden(const plan::Plan &plan, const plan::Tensor &tensor, bool backward);
 
 std::string blockRange(const ModuleReport &module); ///< "0-47"
 std::string formatMs(double ms);                    ///< "4.209 ms", "216.7 ms"

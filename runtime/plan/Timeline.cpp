@@ -93,6 +93,17 @@ std::optional<FrameMoment> framePeak(const Procedure &procedure) {
   return *fullest;
 }
 
+int64_t slotBytes(const Plan &plan) {
+  int64_t end = 0;
+  for (const Tensor &tensor : plan.tensors)
+    end = std::max(end, alignTo(tensor.offset + tensor.bytes));
+  return end;
+}
+
+int64_t highestFrame(const BlockRun &run, const Call &call) {
+  return call.frameOffset + (run.blockCount - 1) * call.frameStride;
+}
+
 std::optional<PlanPeak> planPeak(const Plan &plan) {
   std::optional<PlanPeak> peak;
   int64_t highest = -1, runStartNs = 0;
@@ -101,22 +112,29 @@ std::optional<PlanPeak> planPeak(const Plan &plan) {
     for (size_t r = 0; r < program.runs.size(); ++r) {
       const BlockRun &run = program.runs[r];
       int64_t blockNs = 0;
+      for (const Call &call : run.calls)
+        blockNs += plan.procedures[call.procedure].costNs;
+      int64_t before = 0;
       for (size_t c = 0; c < run.calls.size(); ++c) {
         const Procedure &procedure = plan.procedures[run.calls[c].procedure];
-        int64_t end = run.calls[c].frameOffset + procedure.frameBytes;
+        int64_t end = highestFrame(run, run.calls[c]) + procedure.frameBytes;
         std::optional<FrameMoment> moment = framePeak(procedure);
         if (end > highest && moment) {
           highest = end;
           bool backward = program.phase == Phase::Backward;
-          int64_t startNs = runStartNs + blockNs + moment->startNs;
+          bool every = run.calls[c].frameStride == 0;
+          // Backward the last block of a run comes first.
+          int64_t blocksBefore = backward || every ? 0 : run.blockCount - 1;
+          int64_t startNs = runStartNs + blocksBefore * blockNs + before + moment->startNs;
           peak = PlanPeak{static_cast<int32_t>(p),
                           static_cast<int32_t>(r),
                           static_cast<int32_t>(c),
-                          run.firstBlock + (backward ? run.blockCount - 1 : 0),
+                          run.firstBlock + (backward ? run.blockCount - 1 : blocksBefore),
+                          every,
                           startNs,
                           *std::move(moment)};
         }
-        blockNs += procedure.costNs;
+        before += procedure.costNs;
       }
       runStartNs += blockNs * run.blockCount;
     }

@@ -46,9 +46,16 @@ std::vector<FrameLife> frameLives(const Procedure &procedure);
 struct PlanPeak {
   int32_t program = 0, run = 0, call = 0; ///< indices, each into the one before
   int64_t block = 0;                      ///< the first that gets there
+  bool everyBlock = false;                ///< of its run
   int64_t startNs = 0;                    ///< of the step, from the plan's start
   FrameMoment moment;
 };
+
+/// Bytes of the arena's slots: streams, gradients and masks, those that share one counted once.
+int64_t slotBytes(const Plan &plan);
+/// Where the call's frame begins in the block of its run in which it lies highest, the last.
+/// Between the slots and it lies what is kept then.
+int64_t highestFrame(const BlockRun &run, const Call &call);
 
 /// In the first call with the highest end in the arena; nothing for a plan without kernels.
 std::optional<PlanPeak> planPeak(const Plan &plan);
