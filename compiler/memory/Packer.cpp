@@ -3,6 +3,8 @@
 //===----------------------------------------------------------------------===//
 #include "compiler/memory/Packer.h"
 
+#include "compiler/memory/Greedy.h"
+#include "compiler/memory/Reduction.h"
 #include "runtime/plan/DType.h"
 
 #include <boost/graph/adjacency_list.hpp>
@@ -20,9 +22,6 @@ namespace evo::memory {
 
 namespace {
 constexpr Bytes kMaxBytes = std::numeric_limits<Bytes>::max();
-
-enum class Order : uint8_t { Size, Area, Duration, Start };
-enum class Fit : uint8_t { First, Best };
 
 Status invalid(std::string message) {
   return Status::error(ErrorCode::InvalidInput, std::move(message));
@@ -72,104 +71,6 @@ Status loadOverflow() {
   return invalid("buffers: expected fewer than 2^63 bytes alive together, got more");
 }
 
-std::vector<size_t> sortedOrder(std::span<const Lifetime> aligned, Order order) {
-  // Durations may take all 64 bits, areas 127.
-  auto duration = [&](size_t i) {
-    return static_cast<uint64_t>(aligned[i].upper) - static_cast<uint64_t>(aligned[i].lower);
-  };
-  auto area = [&](size_t i) {
-    return static_cast<unsigned __int128>(duration(i)) * static_cast<uint64_t>(aligned[i].size);
-  };
-  std::vector<size_t> indices(aligned.size());
-  std::iota(indices.begin(), indices.end(), size_t{0});
-  // The index last: a total order, so that ties fall the same way everywhere.
-  std::sort(indices.begin(), indices.end(), [&](size_t a, size_t b) {
-    const Bytes sizeA = aligned[a].size, sizeB = aligned[b].size;
-    switch (order) {
-    case Order::Size:
-      return std::tuple(sizeB, duration(b), a) < std::tuple(sizeA, duration(a), b);
-    case Order::Area:
-      return std::tuple(area(b), sizeB, a) < std::tuple(area(a), sizeA, b);
-    case Order::Duration:
-      return std::tuple(duration(b), sizeB, a) < std::tuple(duration(a), sizeA, b);
-    case Order::Start:
-      return std::tuple(aligned[a].lower, sizeB, a) < std::tuple(aligned[b].lower, sizeA, b);
-    }
-    return false;
-  });
-  return indices;
-}
-
-/// Places buffers one by one beside those already there.
-class Placer {
-public:
-  Placer(std::span<const Lifetime> aligned, Fit fit) : aligned(aligned), fit(fit) {
-    placed.reserve(aligned.size());
-  }
-
-  /// The offset of a buffer; nothing where it would end behind 2^63 - 1.
-  std::optional<Bytes> place(size_t index) {
-    const Lifetime &buffer = aligned[index];
-    const Bytes offset = findGap(buffer);
-    Bytes end = 0;
-    if (__builtin_add_overflow(offset, buffer.size, &end))
-      return std::nullopt;
-    Placed entry{offset, end, buffer.lower, buffer.upper};
-    auto at =
-        std::upper_bound(placed.begin(), placed.end(), offset,
-                         [](Bytes value, const Placed &other) { return value < other.offset; });
-    placed.insert(at, entry);
-    height = std::max(height, end);
-    return offset;
-  }
-
-  Bytes height = 0;
-
-private:
-  struct Placed {
-    Bytes offset, end;
-    TimeStep lower, upper;
-  };
-
-  /// The lowest gap between the buffers alive with this one that holds it, or the tightest; the
-  /// room above them all is the last resort.
-  Bytes findGap(const Lifetime &buffer) const {
-    Bytes top = 0, best = 0, bestGap = kMaxBytes;
-    for (const Placed &other : placed) {
-      if (other.lower >= buffer.upper || buffer.lower >= other.upper)
-        continue;
-      const Bytes gap = other.offset - top;
-      if (gap >= buffer.size && gap < bestGap) {
-        if (fit == Fit::First)
-          return top;
-        best = top;
-        bestGap = gap;
-      }
-      top = std::max(top, other.end);
-    }
-    return bestGap < kMaxBytes ? best : top;
-  }
-
-  std::span<const Lifetime> aligned;
-  Fit fit;
-  std::vector<Placed> placed; ///< by offset
-};
-
-/// One greedy pass; nothing where an offset overflows.
-std::optional<Packing> packInOrder(std::span<const Lifetime> aligned,
-                                   std::span<const size_t> indices, Fit fit) {
-  Packing packing;
-  packing.offsets.resize(aligned.size());
-  Placer placer(aligned, fit);
-  for (size_t index : indices) {
-    std::optional<Bytes> offset = placer.place(index);
-    if (!offset)
-      return std::nullopt;
-    packing.offsets[index] = *offset;
-  }
-  packing.height = placer.height;
-  return packing;
-}
 } // namespace
 
 Result<Bytes> maxLoad(std::span<const Lifetime> buffers, Bytes alignment) {
@@ -178,22 +79,6 @@ Result<Bytes> maxLoad(std::span<const Lifetime> buffers, Bytes alignment) {
   if (!load)
     return loadOverflow();
   return *load;
-}
-
-/// The portfolio on buffers with aligned sizes; nothing where no packing stays below 2^63 bytes.
-static std::optional<Packing> packPortfolio(std::span<const Lifetime> aligned, Bytes bound) {
-  std::optional<Packing> lowest;
-  for (Order order : {Order::Size, Order::Area, Order::Duration, Order::Start}) {
-    const std::vector<size_t> indices = sortedOrder(aligned, order);
-    for (Fit fit : {Fit::First, Fit::Best}) {
-      std::optional<Packing> candidate = packInOrder(aligned, indices, fit);
-      if (candidate && (!lowest || candidate->height < lowest->height))
-        lowest = std::move(candidate);
-      if (lowest && lowest->height == bound)
-        return lowest;
-    }
-  }
-  return lowest;
 }
 
 /// Groups of buffers that overlap in time, directly or through others: nothing is live between two
@@ -220,26 +105,118 @@ static std::vector<std::vector<size_t>> overlapGroups(std::span<const Lifetime> 
   return groups;
 }
 
-Result<Packing> pack(std::span<const Lifetime> buffers, Bytes alignment) {
+namespace {
+/// The search for one group of buffers that overlap in time.
+class GroupSearch {
+public:
+  GroupSearch(std::vector<Lifetime> members, const SearchOptions &options, int64_t nodesLeft)
+      : buffers(std::move(members)), options(options), nodesLeft(nodesLeft),
+        unit(commonUnit(buffers)), least(*largestLoad(buffers)) {}
+
+  /// Lowers the packing until it is no higher than the goal, or the limit is reached; false where
+  /// no packing stays below 2^63 bytes.
+  bool run(Bytes goal);
+
+  Packing packing;
+  int64_t nodesRemaining() const { return nodesLeft; }
+  Bytes leastHeight() const { return least; }
+
+private:
+  Verdict attempt(Bytes height, int64_t nodeLimit);
+
+  std::vector<Lifetime> buffers;
+  const SearchOptions &options;
+  int64_t nodesLeft;
+  Bytes unit;
+  Bytes least; ///< proven
+};
+
+/// One height; a packing that fits replaces the one so far. Descents are short at first and differ
+/// in their guides: a bad start costs more than many new ones.
+Verdict GroupSearch::attempt(Bytes height, int64_t nodeLimit) {
+  const Reduction reduction(buffers, height);
+  // Beyond these the sums of the search could pass 2^63, or its states fill the memory.
+  constexpr size_t kMostItems = 1500;
+  if (reduction.capacity() >= kMaxBytes / 4 || reduction.problem().items.size() > kMostItems)
+    return Verdict::LimitReached;
+  FitSearch search(reduction.problem(), reduction.capacity(), options.pruning);
+  Verdict verdict = Verdict::LimitReached;
+  int64_t descent = 1000;
+  for (uint64_t i = 0; verdict == Verdict::LimitReached && search.nodes() < nodeLimit; ++i) {
+    Guide guide;
+    guide.preorder = static_cast<Preorder>(i % 4);
+    guide.weighted = i / 4 % 2 == 1;
+    guide.tight = true;
+    guide.noise = i < 4 ? 0 : 300;
+    guide.seed = i;
+    verdict = search.run(guide, std::min(descent, nodeLimit - search.nodes()));
+    if (i % 4 == 3)
+      descent += descent / 2;
+  }
+  nodesLeft -= search.nodes();
+  if (verdict != Verdict::Fits)
+    return verdict;
+  packing.offsets = reduction.expand(search.offsets());
+  packing.height = 0;
+  for (size_t i = 0; i < buffers.size(); ++i)
+    packing.height = std::max(packing.height, packing.offsets[i] + buffers[i].size);
+  return verdict;
+}
+
+bool GroupSearch::run(Bytes goal) {
+  std::optional<Packing> greedy = packGreedily(buffers, least);
+  if (!greedy)
+    return false;
+  packing = std::move(*greedy);
+  Bytes low = std::max(goal, least); // nothing lower is sought; or found, so far
+  for (Bytes height = low; packing.height > low && nodesLeft > 0;
+       height = low + (packing.height - low) / unit / 2 * unit) {
+    const Verdict verdict = attempt(height, std::max<int64_t>(nodesLeft / 2, 1));
+    if (verdict == Verdict::Fits)
+      continue;
+    low = height / unit * unit + unit;
+    if (verdict == Verdict::DoesNotFit)
+      least = std::max(least, low);
+  }
+  return true;
+}
+} // namespace
+
+Result<SearchedPacking> searchPacking(std::span<const Lifetime> buffers, Bytes alignment,
+                                      const SearchOptions &options) {
   EVO_ASSIGN(const std::vector<Lifetime> aligned, alignedBuffers(buffers, alignment));
   std::optional<Bytes> bound = largestLoad(aligned);
   if (!bound)
     return loadOverflow();
-  Packing packing;
-  packing.offsets.resize(aligned.size());
-  packing.lowerBound = *bound;
-  for (const std::vector<size_t> &group : overlapGroups(aligned)) {
+  SearchedPacking result;
+  result.packing.offsets.resize(aligned.size());
+  result.packing.lowerBound = result.leastHeight = *bound;
+  // No group has to be lower than the highest load, the capacity or a group before it.
+  Bytes goal = std::max(*bound, options.capacity.value_or(0));
+  for (std::vector<size_t> &group : overlapGroups(aligned)) {
+    std::erase_if(group, [&](size_t index) { return aligned[index].size == 0; });
     std::vector<Lifetime> members;
     for (size_t index : group)
       members.push_back(aligned[index]);
-    std::optional<Packing> part = packPortfolio(members, *largestLoad(members));
-    if (!part)
+    GroupSearch search(std::move(members), options, options.nodeLimit - result.nodes);
+    if (!search.run(goal))
       return invalid("buffers: expected a packing below 2^63 bytes, got none");
     for (size_t i = 0; i < group.size(); ++i)
-      packing.offsets[group[i]] = part->offsets[i];
-    packing.height = std::max(packing.height, part->height);
+      result.packing.offsets[group[i]] = search.packing.offsets[i];
+    result.nodes = options.nodeLimit - search.nodesRemaining();
+    result.packing.height = std::max(result.packing.height, search.packing.height);
+    result.leastHeight = std::max(result.leastHeight, search.leastHeight());
+    goal = std::max(goal, result.packing.height);
   }
-  return packing;
+  EVO_TRY(validatePacking(buffers, alignment, result.packing));
+  return result;
+}
+
+Result<Packing> pack(std::span<const Lifetime> buffers, Bytes alignment) {
+  SearchOptions options;
+  options.nodeLimit = 1000;
+  EVO_ASSIGN(SearchedPacking result, searchPacking(buffers, alignment, options));
+  return std::move(result.packing);
 }
 
 } // namespace evo::memory

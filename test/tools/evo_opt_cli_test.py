@@ -6,7 +6,9 @@
 Ends with "N passed, N failed".
 """
 import argparse
+import csv
 import html.parser
+import io
 import json
 import os
 import pathlib
@@ -69,9 +71,14 @@ REFUSED = {
     "an unknown profile": (["tiny.json", "--profile=a100"], 2, ["--profile: expected h100, h200, cpu", "got 'a100'"]),
     "a profile that is not there": (["tiny.json", "--profile=a100.json"], 1, ["a100.json: No such file or directory"]),
     "a specification as the profile": (["tiny.json", "--profile=tiny.json"], 1, ["tiny.json: format: expected \"evo.profile/1\", got \"evo.model/1\""]),
-    "the sweep": (["tiny.json", "--sweep"], 2, ["--sweep is not in this version", "come with the schedule search"]),
+    "the sweep": (["tiny.json", "--sweep"], 2, ["--sweep is not in this version", "comes with the schedule search"]),
     "the sweep with a count": (["tiny.json", "--sweep=5"], 2, ["--sweep is not in this version"]),
+<<<<<<< HEAD
     "packing": (["--pack", "b.csv", "--capacity", "1000"], 2, ["--pack is not in this version", "come with the schedule search"]),
+=======
+    "a capacity without a packing": (["tiny.json", "--capacity=1000"], 2, ["--capacity: expected --pack=FILE.csv beside it, got none"]),
+    "training with an optimizer": (["optimizer.json", "--mode=train"], 1, ["expected a specification without an optimizer", "--mode=infer"]),
+>>>>>>> packer
     "one file for two outputs": (["tiny.json", "-o", "a", "--json=a"], 2, ["expected different files to write, got 'a' twice"]),
     "a report to standard output": (["tiny.json", "--json=-"], 2, ["--json: expected a file, got '-'"]),
     "small in inference": (["tiny.json", "--policy=small"], 2, ["evoformer for inference on 1 device: expected auto, direct or chunk, got 'small'"]),
@@ -516,6 +523,77 @@ def mlir_way(folder):
     expect("files", files, sorted(os.listdir(folder)))
     expect_in("--help", ["--pass-pipeline"], evo_opt.works("good.mlir", "--help"))
     expect_in("--show-dialects", ["builtin", "evo", "kern"], evo_opt.works("--show-dialects"))
+
+
+# Loads of 8 at every time, and a packing of 8 that large ones first misses by 1: b on a, c on b, d below c, e on a.
+BUFFERS = "name,size,id,lower,upper\nbase,1,a,0,5\n,5,b,1,5\n,2,c,1,6\n,6,d,5,6\n,7,e,0,1\n"
+OFFSETS = [0, 1, 6, 0, 1]
+
+
+def packed(text):
+    """Rows of a packed table, checked pair by pair, and the height."""
+    rows = list(csv.DictReader(io.StringIO(text)))
+    spans = [[int(row[k]) for k in ("lower", "upper", "offset", "size")] for row in rows]
+    for i, (lower, upper, offset, size) in enumerate(spans):
+        for other in spans[:i]:
+            if lower < other[1] and other[0] < upper and offset < other[2] + other[3] and other[2] < offset + size:
+                raise Failed(f"expected no overlap, got rows {rows[i]} and {other}")
+    return rows, max(offset + size for _, _, offset, size in spans)
+
+
+@case("--pack places buffers and keeps the other columns")
+def pack(folder):
+    evo_opt = Tool(PROGRAM, folder)
+    (folder / "b.csv").write_text(BUFFERS)
+    report = evo_opt.works("--pack", "b.csv", "--capacity", "8", "-o", "out.csv", "--json=report.json")
+    for label, value in (("buffers", "5"), ("capacity", "8 bytes"), ("height", "8 bytes"), ("lower bound", r"8 bytes \(largest load 8\)"),
+                         ("proven", "yes: no packing is lower"), ("states", r"\d+"), ("time", r"\d+\.\d ms")):
+        if not re.search(rf"^{label} +{value}$", report, re.MULTILINE):
+            raise Failed(f"expected a line '{label} {value}', got\n{report}")
+    text = (folder / "out.csv").read_text()
+    rows, height = packed(text)
+    expect("header", "name,size,id,lower,upper,offset", text.split("\n")[0])
+    expect("offsets", OFFSETS, [int(row["offset"]) for row in rows])
+    expect("height", 8, height)
+    made = json.loads((folder / "report.json").read_text())
+    expect("time", True, made.pop("pack_ms") >= 0 and made.pop("states") > 0)
+    expect("report", {"format": "evo.pack-report/1", "buffers": 5, "capacity_bytes": 8, "height_bytes": 8, "lower_bound_bytes": 8,
+                      "largest_load_bytes": 8, "proven": True, "fits": True}, made)
+    expect("to standard output", text, evo_opt.run("-o", "-", "--capacity=8", "--pack=b.csv")[1])
+    expect("without a capacity", text, evo_opt.works("--pack", "b.csv", "-o", "-", "--quiet"))
+    expect("packed again", text, (evo_opt.works("--pack=out.csv", "-o", "again.csv", "--quiet"), (folder / "again.csv").read_text())[1])
+
+
+@case("a packing above the capacity is exit 1, says by how much and is written all the same")
+def pack_above(folder):
+    evo_opt = Tool(PROGRAM, folder)
+    (folder / "b.csv").write_text(BUFFERS)
+    status, output, problems = evo_opt.run("--pack", "b.csv", "--capacity", "5", "-o", "out.csv", "--json=report.json")
+    expect("status and problem", (1, "evo-opt: error: b.csv: expected a packing of at most 5 bytes, got 8, 3 more; none is below 8\n"),
+           (status, problems))
+    expect_in("report", ["height       8 bytes", "capacity     5 bytes"], output)
+    expect("height", 8, packed((folder / "out.csv").read_text())[1])
+    expect("fits", False, json.loads((folder / "report.json").read_text())["fits"])
+
+
+@case("--pack refuses a bad file with its line, and wrong usage")
+def pack_refuses(folder):
+    evo_opt = Tool(PROGRAM, folder)
+    (folder / "b.csv").write_text(BUFFERS)
+    (folder / "out.csv").write_text("as before")
+    for text, parts in ((BUFFERS.replace("upper", "until"), ["bad.csv: line 1: expected the columns id, lower, upper, size, got no upper"]),
+                        (BUFFERS.replace("5,b", "5x,b"), ["bad.csv: line 3: expected a whole number as size, got '5x'"]),
+                        (BUFFERS.replace("1,6", "6,6"), ["bad.csv: line 4: expected a lifetime [lower, upper) with lower < upper, got [6, 6)"]),
+                        ("", ["bad.csv: line 1: expected a header", "got an empty file"])):
+        (folder / "bad.csv").write_text(text)
+        evo_opt.refuses(1, parts, "--pack", "bad.csv", "-o", "out.csv")
+    evo_opt.refuses(1, ["cannot open 'none.csv'"], "--pack", "none.csv", "-o", "out.csv")
+    evo_opt.refuses(1, ["'none/out.csv'"], "--pack", "b.csv", "-o", "none/out.csv")
+    evo_opt.refuses(2, ["expected --pack=FILE.csv, got no value"], "-o", "out.csv", "--pack")
+    for arguments, parts in ((["--pack", "b.csv", "b.csv"], ["--pack: expected one file, got 'b.csv' beside it"]),
+                             (["--pack", "b.csv", "--capacity=much"], ["--capacity: ", "got 'much'"]),
+                             (["--pack", "b.csv", "--policy=auto"], ["--pack: expected --capacity, -o, --json and --quiet", "got --policy"])):
+        evo_opt.refuses(2, parts, *arguments, "-o", "out.csv")
 
 
 @case("a failure leaves older files as they are")

@@ -9,6 +9,7 @@
 #include "runtime/core/FileIo.h"
 #include "runtime/core/Version.h"
 #include "tools/evo-opt/MlirWay.h"
+#include "tools/evo-opt/PackWay.h"
 
 #include "llvm/Config/llvm-config.h"
 
@@ -25,10 +26,12 @@ constexpr std::string_view kUsage =
     "       evo-opt FILE.mlir [mlir-opt's flags]          everything mlir-opt offers (--help "
     "behind\n"
     "                                                     the file lists it)\n"
+    "       evo-opt --pack FILE.csv [--capacity N]        places buffers in memory\n"
     "\n"
     "A report goes to standard output (with -o - to standard error), problems to standard error.\n"
     "Files are written when everything succeeded. Exit status: 0 success, 1 a bad input or an\n"
-    "infeasible budget, 2 wrong usage.\n"
+    "infeasible budget or capacity, 2 wrong usage. A packing above the capacity is written all the "
+    "same.\n"
     "\n";
 
 constexpr FlagValue kValue = FlagValue::Required;
@@ -49,8 +52,9 @@ constexpr Flag kFlags[] = {
     {"--json", kValue, "FILE", "write the report for machines"},
     {"--quiet", FlagValue::None, "", "print no report"},
     {"--sweep", FlagValue::Optional, "N", "the frontier (comes with the schedule search)"},
-    {"--pack", kValue, "FILE.csv", "pack buffers (comes with the schedule search)"},
-    {"--capacity", kValue, "N", "of --pack"},
+    {"--pack", kValue, "FILE.csv",
+     "pack buffers (columns id,lower,upper,size); -o gets the columns and offset"},
+    {"--capacity", kValue, "BYTES", "of --pack: the height to reach (default: the least)"},
     {"--help", FlagValue::None, "", "print this"},
     {"--version", FlagValue::None, "", "print the version and the libraries"},
 };
@@ -117,13 +121,14 @@ Status readTarget(const CommandLine &line, CompileOptions &options) {
   return {};
 }
 
-/// What is in the contract of the command line and not in this version.
+/// What is in the contract of the command line and not in this version, or not without --pack.
 Status refuseLater(const CommandLine &line) {
-  for (std::string_view flag : {"--sweep", "--pack", "--capacity"})
-    if (line.has(flag))
-      return usage(std::string(flag) +
-                   " is not in this version: --sweep (the frontier of time against memory) and "
-                   "--pack with --capacity (the packer alone) come with the schedule search");
+  if (line.has("--sweep"))
+    return usage(
+        "--sweep is not in this version: the frontier of time against memory comes with the "
+        "schedule search");
+  if (line.has("--capacity"))
+    return usage("--capacity: expected --pack=FILE.csv beside it, got none");
   return {};
 }
 
@@ -184,16 +189,24 @@ bool isDevice(const std::string &path) {
   return std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored);
 }
 
+/// What a run has to say.
+struct Texts {
+  std::string main;   ///< for -o
+  std::string json;   ///< for --json
+  std::string page;   ///< for --report
+  std::string report; ///< for the screen
+};
+
 /// Nothing gets its name before everything is written and the report is out.
-Status writeResults(const CommandLine &line, const Compilation &compilation,
-                    const std::vector<Output> &outputs, double compileMs) {
+Status writeResults(const CommandLine &line, const Texts &texts,
+                    const std::vector<Output> &outputs) {
   bool toStdout = line.textOr("-o", "") == "-";
   std::vector<OutputFile> files;
   for (const Output &output : outputs) {
     EVO_ASSIGN(OutputFile file, OutputFile::create(output.path));
-    EVO_TRY(file.write(output.flag == "-o"       ? compilation.text
-                       : output.flag == "--json" ? reportJson(compilation, compileMs)
-                                                 : reportHtml(compilation)));
+    EVO_TRY(file.write(output.flag == "-o"       ? texts.main
+                       : output.flag == "--json" ? texts.json
+                                                 : texts.page));
     files.push_back(std::move(file));
   }
   // A device gets no name in the end: what is wrong with it shows before anything else is done.
@@ -201,13 +214,20 @@ Status writeResults(const CommandLine &line, const Compilation &compilation,
     if (isDevice(file.path()))
       EVO_TRY(file.commit());
   if (toStdout)
-    EVO_TRY(print(stdout, compilation.text));
+    EVO_TRY(print(stdout, texts.main));
   if (!line.has("--quiet"))
-    EVO_TRY(print(toStdout ? stderr : stdout, reportText(compilation)));
+    EVO_TRY(print(toStdout ? stderr : stdout, texts.report));
   for (OutputFile &file : files)
     if (!isDevice(file.path()))
       EVO_TRY(file.commit());
   return {};
+}
+
+Status runPack(const CommandLine &line) {
+  EVO_ASSIGN(std::vector<Output> outputs, readOutputs(line));
+  EVO_ASSIGN(PackOutcome outcome, runPacker(line, kFlags));
+  EVO_TRY(writeResults(line, {outcome.table, outcome.json, "", outcome.report}, outputs));
+  return outcome.verdict;
 }
 
 Status runCompiler(const CommandLine &line) {
@@ -223,7 +243,11 @@ Status runCompiler(const CommandLine &line) {
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   EVO_ASSIGN(Compilation compilation, compile(spec, settings.compile, context));
   std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
-  return writeResults(line, compilation, outputs, elapsed.count());
+  return writeResults(line,
+                      {compilation.text, reportJson(compilation, elapsed.count()),
+                       line.has("--report") ? reportHtml(compilation) : "",
+                       reportText(compilation)},
+                      outputs);
 }
 
 /// Whether the command line asks for a specification to be compiled: its first positional argument
@@ -237,6 +261,8 @@ bool isCompilerLine(const std::vector<std::string> &arguments) {
     std::string name = argument.substr(0, argument.find('='));
     for (const Flag &flag : kFlags)
       if (flag.name == name) {
+        if (name == "--pack")
+          return true; // its file is no specification
         ours |= name != "-o";
         i += flag.value == kValue && name == argument ? 1 : 0;
         break;
@@ -258,7 +284,7 @@ int runTool(int argc, char **argv) {
   else if (line->has("--version"))
     status = print(stdout, versionText());
   else
-    status = runCompiler(*line);
+    status = line->has("--pack") ? runPack(*line) : runCompiler(*line);
   return status.ok() ? 0 : fail(status);
 }
 
