@@ -75,6 +75,7 @@ struct CallPlacer {
   Status placeForward(kern::BlocksOp blocks);
   LogicalResult placeBackward(kern::BlocksOp blocks);
   void placeOptimizer(kern::BlocksOp blocks);
+  LogicalResult placeBlocks(StringRef phase, kern::BlocksOp blocks);
   LogicalResult bind(kern::CallOp call);
   FailureOr<kern::BindingAttr> resolve(kern::CallOp call, kern::ShareAttr share);
   kern::BlocksOp blocksOf(kern::CallOp call) { return cast<kern::BlocksOp>(call->getParentOp()); }
@@ -247,6 +248,15 @@ void CallPlacer::placeOptimizer(kern::BlocksOp blocks) {
     call.setFrameOffsetAttr(builder.getI64IntegerAttr(end));
 }
 
+LogicalResult CallPlacer::placeBlocks(StringRef phase, kern::BlocksOp blocks) {
+  if (isForward(phase))
+    return emitStatus(blocks, placeForward(blocks));
+  if (!isOptimizer(phase))
+    return placeBackward(blocks);
+  placeOptimizer(blocks);
+  return success();
+}
+
 LogicalResult CallPlacer::run() {
   if (failed(placeTensors()) || failed(collect()))
     return failure();
@@ -254,10 +264,7 @@ LogicalResult CallPlacer::run() {
     for (auto program : module.getOps<kern::ProgramOp>())
       if (isForward(program.getPhase()) == forward)
         for (auto blocks : program.getBody().getOps<kern::BlocksOp>())
-          if (isOptimizer(program.getPhase()))
-            placeOptimizer(blocks);
-          else if (failed(forward ? emitStatus(blocks, placeForward(blocks))
-                                  : placeBackward(blocks)))
+          if (failed(placeBlocks(program.getPhase(), blocks)))
             return failure();
   WalkResult bound = module.walk([&](kern::CallOp call) { return WalkResult(bind(call)); });
   return failure(bound.wasInterrupted());
