@@ -274,7 +274,7 @@ TEST(Executor, StateLiesBehindAllGradients) {
   procedure.steps.push_back(
       kernel(Kernel::Copy, {view(0, {{0}}, {{2}}, {0}), view(1, {{0}}, {{2}}, {0})}, "step/copy"));
   plan.procedures = {procedure};
-  plan.programs = {{Phase::Optimizer, {}, {}, {{0, 3, {{0, 0, 0, 0}}}}}};
+  plan.programs = {{Phase::Optimizer, {}, {}, {{0, 3, {{0, 0, 0, 0, 0, {}}}}}}};
   std::vector<float> arena(1), parts(3 * (512 + 1024 + 512) / 4);
   for (size_t block = 0; block < 3; ++block)
     for (size_t i = 0; i < 2;

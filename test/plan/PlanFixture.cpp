@@ -563,11 +563,12 @@ Plan optimizerPlan() {
                     {{"scalars", advance.tensor(2, 0)}, {"y", advance.tensor(2, 1)}})});
   for (Builder *builder : {&count, &step, &advance})
     plan.procedures.push_back(builder->procedure);
-  plan.programs.push_back(
-      {Phase::Optimizer,
-       {"optimizer"},
-       {"optimizer"},
-       {{0, 3, {{2, 0, 0, 0}}}, {0, 3, {{3, 0, 0, 0}}}, {0, 1, {{4, 0, 0, 0}}}}});
+  plan.programs.push_back({Phase::Optimizer,
+                           {"optimizer"},
+                           {"optimizer"},
+                           {{0, 3, {{2, 0, 0, 0, 0, {}}}},
+                            {0, 3, {{3, 0, 0, 0, 0, {}}}},
+                            {0, 1, {{4, 0, 0, 0, 0, {}}}}}});
   plan.arenaBytes = 3584;
   Summary &summary = plan.summary;
   summary.arenaBytes = 3584;
