@@ -127,6 +127,19 @@ def resumes(folder):
             expect(f"state, {flags[0]} {dtype}", run.bytes("whole.safetensors"), run.bytes("s.safetensors"))
             if not whole[-1] < whole[0]:
                 raise Failed(f"expected the loss to fall, got {whole}")
+    for dtype in ("bf16", "fp16"):
+        run = Learn(folder, (*ADAMW, *MASTER, "--set=loss_scale=dynamic"), dtype=dtype)
+        whole = run.learn(6, "--save-state=whole.safetensors")
+        first = run.learn(2, "--save-state=s.safetensors")
+        second = run.learn(4, "--save-state=s.safetensors", start="--load-state=s.safetensors")
+        for key in ("losses", "loss_scales", "skipped"):
+            expect(f"{key}, {dtype}", whole[key], first[key] + second[key])
+        expect(f"state, {dtype}", run.bytes("whole.safetensors"), run.bytes("s.safetensors"))
+        # A weight is the rounding of its master, which keeps what steps below its last bit add.
+        tensors = golden.load(folder / "s.safetensors")[0]
+        for name in run.weights:
+            expect(f"type of {name}", ({"bf16": "BF16", "fp16": "F16"}[dtype], "F32"), (tensors[name][0], tensors[f"optimizer.master.{name}"][0]))
+            close(name, list(golden.values(tensors[f"optimizer.master.{name}"])), list(golden.values(tensors[name])), 2.0 ** -8)
 
 
 @case("a run with dropout resumes with its masks")
