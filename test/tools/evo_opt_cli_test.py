@@ -73,12 +73,7 @@ REFUSED = {
     "a specification as the profile": (["tiny.json", "--profile=tiny.json"], 1, ["tiny.json: format: expected \"evo.profile/1\", got \"evo.model/1\""]),
     "the sweep": (["tiny.json", "--sweep"], 2, ["--sweep is not in this version", "comes with the schedule search"]),
     "the sweep with a count": (["tiny.json", "--sweep=5"], 2, ["--sweep is not in this version"]),
-<<<<<<< HEAD
-    "packing": (["--pack", "b.csv", "--capacity", "1000"], 2, ["--pack is not in this version", "come with the schedule search"]),
-=======
     "a capacity without a packing": (["tiny.json", "--capacity=1000"], 2, ["--capacity: expected --pack=FILE.csv beside it, got none"]),
-    "training with an optimizer": (["optimizer.json", "--mode=train"], 1, ["expected a specification without an optimizer", "--mode=infer"]),
->>>>>>> packer
     "one file for two outputs": (["tiny.json", "-o", "a", "--json=a"], 2, ["expected different files to write, got 'a' twice"]),
     "a report to standard output": (["tiny.json", "--json=-"], 2, ["--json: expected a file, got '-'"]),
     "small in inference": (["tiny.json", "--policy=small"], 2, ["evoformer for inference on 1 device: expected auto, direct or chunk, got 'small'"]),
@@ -86,7 +81,8 @@ REFUSED = {
     "dap on one device": (["tiny.json", "--policy=dap"], 2, ["on 1 device: expected auto, direct or chunk, got 'dap'"]),
     "dap on two devices": (["tiny.json", "--policy=dap", "--devices=2"], 1, ["for inference this version has auto, direct, chunk; got 'dap'"]),
     "dap+small in inference": (["tiny.json", "--policy=dap+small", "--devices=2"], 2, ["on 2 devices: expected auto, direct, chunk, dap or dap+chunk, got 'dap+small'"]),
-    "a policy that training will have": (["tiny.json", "--policy=large", "--mode=train"], 1, ["for training this version has auto, small; got 'large'"]),
+    "a policy that several devices will have": (["tiny.json", "--policy=dap+large", "--mode=train", "--devices=2"], 1,
+                                                ["for training this version has auto, direct, small, large, chunk, extra; got 'dap+large'"]),
     "extra without an MSA": (["tiny.json", "--policy=extra", "--mode=train", "--set", "stack=template_pair"], 1, ["tiny.json: "]),
     "an override without a value": (["tiny.json", "--set", "s"], 2, ["--set: expected NAME=VALUE, got \"s\""]),
     "an override of no key": (["tiny.json", "--set", "c_x=3"], 2, ["--set \"c_x\": expected a key of the specification", "did you mean \"c_m\""]),
