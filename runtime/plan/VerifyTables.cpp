@@ -45,6 +45,7 @@ Verdict verifyDisjoint(const Path &root, std::string_view table, std::string_vie
                        const std::vector<Entry> &entries) {
   std::vector<size_t> order(entries.size());
   std::iota(order.begin(), order.end(), size_t{0});
+  std::erase_if(order, [&](size_t i) { return entries[i].bytes == 0; });
   std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
     return std::pair(entries[a].offset, a) < std::pair(entries[b].offset, b);
   });
@@ -79,10 +80,9 @@ Verdict verifyTensors(const Plan &plan, const Path &root) {
                  std::any_of(slots.begin(), slots.end(), [&](const Tensor &slot) {
                    return slot.offset == tensor.offset && slot.bytes == tensor.bytes;
                  });
-    // In the place of one that shares its slot nothing can overlap: it has no bytes of its own.
     slots.push_back(tensor);
     if (known)
-      slots.back().bytes = 0, slots.back().offset = tensor.offset + tensor.bytes;
+      slots.back().bytes = 0; // it has none of its own
   }
   return verifyDisjoint(root, "tensors", "offset", slots);
 }
