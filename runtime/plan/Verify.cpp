@@ -23,7 +23,9 @@ std::string_view invariantName(int invariant) {
   case 5:
     return "a backward finds what its forward had";
   case 6:
-    return "every use of a value contributes once to its gradient";
+    return "gradients are neither lost nor added twice";
+  case 7:
+    return "every use of a weight contributes to its gradient";
   case 8:
     return "buffers are aligned and within bounds";
   case 9:
@@ -58,10 +60,13 @@ std::optional<Violation> verifyPlan(const Plan &plan) {
   EVO_VERIFY(verifyStates(plan));
   EVO_VERIFY(verifyProcedureForm(plan));
   EVO_VERIFY(verifyPrograms(plan));
+  EVO_VERIFY(verifySums(plan));
   EVO_VERIFY(verifyData(plan, facts));
   EVO_VERIFY(verifyCalls(plan, facts));
   EVO_VERIFY(verifyOptimizer(plan, facts));
   EVO_VERIFY(verifyMemory(plan, facts));
+  EVO_VERIFY(verifyGradients(plan));
+  EVO_VERIFY(verifyContributions(plan));
   return verifyCost(plan);
 }
 

@@ -52,12 +52,39 @@ struct Content {
   bool read = false;
 };
 
+/// A mask of dropout is its counters, by rate, module and shape.
+struct Mask {
+  double rate = 0;
+  int64_t module = 0;
+  std::vector<int64_t> shape;
+  bool operator==(const Mask &) const = default;
+  std::string text() const {
+    return "rate " + std::to_string(rate) +
+           makeText(", module ", module, ", shape ", std::span(shape));
+  }
+};
+
+void collectMasks(const std::vector<Step> &steps, std::vector<Mask> &masks) {
+  for (const Step &step : steps) {
+    if (const auto *loop = std::get_if<LoopStep>(&step.value))
+      collectMasks(loop->body, masks);
+    const auto *kernel = std::get_if<KernelStep>(&step.value);
+    if (!kernel || kernel->kernel != Kernel::DropoutMask)
+      continue;
+    masks.push_back({kernel->attributes.rate, kernel->attributes.module, {}});
+    for (int32_t axis : kernel->operands[0]->order)
+      masks.back().shape.push_back(kernel->operands[0]->extent[axis].value);
+  }
+}
+
 class Replay {
 public:
   Replay(const Plan &plan, const std::vector<ProcedureFacts> &facts, ArenaUse &use)
       : plan(plan), facts(facts), use(use), version(plan.tensors.size()) {
-    for (const Procedure &procedure : plan.procedures)
+    for (const Procedure &procedure : plan.procedures) {
       copies.push_back(copiedTensors(procedure));
+      collectMasks(procedure.steps, masks.emplace_back());
+    }
   }
   Verdict run();
 
@@ -69,6 +96,7 @@ private:
   Verdict readKept(const Event &event, int32_t buffer);
   Verdict writeKept(const Event &event, int32_t buffer);
   Verdict useBoundTensor(const Event &event, int32_t buffer);
+  Verdict checkMasks(const Event &event) const;
   Verdict checkRanges();
   Verdict checkOrder();
   Verdict clearOfTensors(const Range &range, const Event &event, std::string_view field) const;
@@ -95,7 +123,10 @@ private:
   const std::vector<ProcedureFacts> &facts;
   ArenaUse &use;
   std::vector<std::vector<int32_t>> copies; ///< a procedure and buffer: the tensor it is a copy of
+  std::vector<std::vector<Mask>> masks;     ///< of each procedure
   std::vector<int64_t> version;             ///< of each tensor in its slot
+  /// The procedure that is a module's forward in a block.
+  std::map<std::pair<int64_t, std::string_view>, int32_t> forwardOf;
   /// Versions that a module's forward found in a block.
   std::map<std::pair<int64_t, std::string_view>, std::vector<int64_t>> found;
   std::vector<Event> events;
@@ -258,6 +289,24 @@ int32_t Replay::boundBuffer(const Event &event, int32_t tensor) const {
   return -1;
 }
 
+/// What drops elements in the forward of a module drops the same ones wherever it is computed
+/// again.
+Verdict Replay::checkMasks(const Event &event) const {
+  const std::string &module = procedureOf(event).module;
+  auto forward = forwardOf.find({event.block, module});
+  for (const Mask &mask : masks[callOf(event).procedure]) {
+    static const std::vector<Mask> kNone;
+    const std::vector<Mask> &own = forward == forwardOf.end() ? kNone : masks[forward->second];
+    if (std::find(own.begin(), own.end(), mask) == own.end())
+      return report(5, event, "",
+                    own.empty()
+                        ? makeText("no dropout, as in the forward of '", module, "'")
+                        : makeText("the dropout of the forward of '", module, "', ", own[0].text()),
+                    mask.text());
+  }
+  return {};
+}
+
 Verdict Replay::visit(const Event &event) {
   if (static_cast<int64_t>(events.size()) >= kMaxCalls)
     return report(0, event, "", "a plan that can be checked in bounded time", "more calls");
@@ -265,8 +314,15 @@ Verdict Replay::visit(const Event &event) {
   const Procedure &procedure = procedureOf(event);
   const ProcedureFacts &fact = facts[callOf(event).procedure];
   bool forward = phaseOf(event) == Phase::Forward;
-  if (forward)
+  if (forward) {
     found[{event.block, procedure.module}] = version;
+    if (!forwardOf.try_emplace({event.block, procedure.module}, callOf(event).procedure).second &&
+        plan.mode == Mode::Train)
+      return report(5, event, "",
+                    makeText("one call of module '", procedure.module, "' in a block"),
+                    "a second one");
+  }
+  EVO_VERIFY(checkMasks(event));
   for (size_t i = 0; i < procedure.buffers.size(); ++i)
     if (procedure.buffers[i].base == Base::Saved)
       EVO_VERIFY(procedure.phase == Phase::Backward ? readKept(event, static_cast<int32_t>(i))
@@ -362,8 +418,8 @@ Verdict Replay::checkRanges() {
   return {};
 }
 
-/// Kept tensors are read, and those of later calls are done with before those of earlier ones. What a
-/// recomputation runs on is the bottom of its own.
+/// Kept tensors are read, and those of later calls are done with before those of earlier ones. What
+/// a recomputation runs on is the bottom of its own.
 Verdict Replay::checkOrder() {
   std::vector<std::vector<size_t>> done(events.size());
   for (size_t i = 0; i < contents.size(); ++i) {
@@ -381,8 +437,7 @@ Verdict Replay::checkOrder() {
       std::erase(stack, index);
     for (size_t index : done[t])
       if (!contents[index].isStream && !stack.empty() &&
-          contents[stack.back()].made > contents[index].made &&
-          !contents[stack.back()].isStream)
+          contents[stack.back()].made > contents[index].made && !contents[stack.back()].isStream)
         return report(12, events[t], "", "what was kept later to be read for the last time before",
                       makeText("a use of ", contents[stack.back()].range.text(), " to come"));
   }

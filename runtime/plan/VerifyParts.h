@@ -56,6 +56,9 @@ struct ProcedureFacts {
   std::vector<std::vector<int32_t>> stateUpdates; ///< a weight's state: versions that are made
 };
 
+/// Contributions to weights' gradients in slice loops add up (7).
+Verdict verifySums(const Plan &plan);
+
 /// Executes each procedure on versions (1, 2, 3, 4, 9, 10, 11, 16).
 Verdict verifyData(const Plan &plan, std::vector<ProcedureFacts> &facts);
 
@@ -81,6 +84,12 @@ Verdict verifyKept(const Plan &plan, const std::vector<ProcedureFacts> &facts, A
 
 /// Arena and the summary's bytes (8, 10), and all of verifyKept.
 Verdict verifyMemory(const Plan &plan, const std::vector<ProcedureFacts> &facts);
+
+/// What backward procedures compute is read, and is a term of one sum (6).
+Verdict verifyGradients(const Plan &plan);
+
+/// Contributions to weights' gradients against the uses of the weights, block by block (7).
+Verdict verifyContributions(const Plan &plan);
 
 /// Costs (18).
 Verdict verifyCost(const Plan &plan);

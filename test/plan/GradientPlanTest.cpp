@@ -116,7 +116,7 @@ void leaveOutBlockZero(Plan &plan) {
   std::vector<BlockRun> &runs = plan.programs[1].runs;
   runs[0].firstBlock = 1;
   runs[0].blockCount = 2;
-  runs.push_back({0, 1, {{2, 2560, 0, 0}}});
+  runs.push_back({0, 1, {callOf(2, 2560)}});
 }
 
 const Mutation kMutations[] = {
@@ -175,38 +175,55 @@ const Mutation kMutations[] = {
 INSTANTIATE_TEST_SUITE_P(All, OfGradients, testing::ValuesIn(kMutations),
                          [](const auto &info) { return std::string(info.param.name); });
 
-/// Two calls of a block may share a weight: the second adds to what the first one wrote.
-TEST(GradientPlan, MayBeAddedToBehindItsWriter) {
+/// Two modules that share the weights. The backward of `second` runs first; procedures `adders` add
+/// to the gradients that they find.
+Plan sharedWeights(std::initializer_list<size_t> adders) {
   Plan plan = gradientPlan();
-  Procedure adds = plan.procedures[1];
-  adds.name = "adds";
+  for (size_t i : {0, 1}) {
+    Procedure second = plan.procedures[i];
+    second.name = i ? "second.backward" : "second";
+    second.module = "second";
+    plan.procedures.push_back(second);
+  }
   const char *const outputs[] = {"dweight", "dbias"};
-  for (int id : {0, 1}) {
-    KernelStep &step = kernelStep(adds, id);
-    View before = operand(step, outputs[id]);
-    before.version = 0;
-    step.operands[static_cast<size_t>(kernelInfo(step.kernel).operandIndex("accumulator"))] =
-        before;
-  }
-  plan.procedures.push_back(adds);
+  for (size_t adder : adders)
+    for (int id : {0, 1}) {
+      KernelStep &step = kernelStep(plan.procedures[adder], id);
+      View before = operand(step, outputs[id]);
+      before.version = 0;
+      step.operands[static_cast<size_t>(kernelInfo(step.kernel).operandIndex("accumulator"))] =
+          before;
+    }
   // Two kept tensors a block, in the order of the calls.
-  for (Program &program : plan.programs) {
-    bool forward = program.phase == Phase::Forward;
-    program.runs[0].calls = {{forward ? 0 : 1, 4096, forward ? 1024 : 1536, 1024},
-                             {forward ? 0 : 2, 4096, forward ? 1536 : 1024, 1024}};
-  }
+  plan.programs[0].runs[0].calls = {callOf(0, 4096, 1024, 1024), callOf(2, 4096, 1536, 1024)};
+  plan.programs[1].runs[0].calls = {callOf(3, 4096, 1536, 1024), callOf(1, 4096, 1024, 1024)};
   plan.arenaBytes = plan.summary.arenaBytes = 4608;
   plan.summary.keptBytes = 6 * 512;
   plan.summary.predictedPeakBytes = 4608 + 6144;
-  plan.summary.predictedMs = 0.078;
-  Status status = checkPlan(plan);
+  plan.summary.predictedMs = 0.078; // 3 us forward, 10 us backward, twice in each of 3 blocks
+  return plan;
+}
+
+TEST(GradientPlan, MayBeAddedToBehindItsWriter) {
+  Status status = checkPlan(sharedWeights({1}));
   EXPECT_TRUE(status.ok()) << status.message();
-  // The other way round nothing is there to add to.
-  std::vector<Call> &calls = plan.programs[1].runs[0].calls;
-  std::swap(calls[0].procedure, calls[1].procedure);
-  auto violation = verifyPlan(plan);
+}
+
+TEST(GradientPlan, NothingIsThereForTheFirstCallToAddTo) {
+  auto violation = verifyPlan(sharedWeights({3}));
   ASSERT_TRUE(violation.has_value());
+  EXPECT_EQ(violation->invariant, 1) << violation->message;
   EXPECT_EQ(violation->path, "programs[1].runs[0].calls[0]") << violation->message;
+}
+
+TEST(GradientPlan, TheSecondCallMustNotOverwriteTheFirst) {
+  auto violation = verifyPlan(sharedWeights({}));
+  ASSERT_TRUE(violation.has_value());
+  EXPECT_EQ(violation->message,
+            "invariant 7 (every use of a weight contributes to its gradient): expected rows [0, 4) "
+            "of the gradient of 'weight' to be added to what calls before have left, got a call "
+            "that overwrites them");
+  EXPECT_EQ(violation->path, "programs[1].runs[0].calls[1]");
 }
 
 } // namespace

@@ -351,6 +351,15 @@ void addSummary(Plan &plan) {
 
 } // namespace
 
+Call callOf(int32_t procedure, int64_t frameOffset, int64_t savedOffset, int64_t savedStride) {
+  Call call;
+  call.procedure = procedure;
+  call.frameOffset = frameOffset;
+  call.savedOffset = savedOffset;
+  call.savedStride = savedStride;
+  return call;
+}
+
 KernelStep &kernelStep(Procedure &procedure, int id) {
   auto find = [&](auto &&self, std::vector<Step> &steps) -> KernelStep * {
     for (Step &step : steps) {
@@ -395,7 +404,7 @@ Plan fixturePlan() {
   addTensor(plan, "msa_mask", {5, 7});
   addWeights(plan);
   plan.procedures = {rowProcedure(plan), transitionProcedure(plan), pairProcedure(plan)};
-  std::vector<Call> calls = {{kRow, 3072, 0, 0}, {kTransition, 3072, 0, 0}, {kPair, 3072, 0, 0}};
+  std::vector<Call> calls = {callOf(kRow, 3072), callOf(kTransition, 3072), callOf(kPair, 3072)};
   plan.programs.push_back(
       {Phase::Forward, {"m", "z", "msa_mask"}, {"m", "z"}, {{0, 3, calls}, {3, 1, calls}}});
   plan.ranks.push_back({0, {{"r", {0, 7}}, {"s", {0, 5}}}});
@@ -415,31 +424,41 @@ Plan trainingPlan() {
   addTensor(plan, "m", {4, 4});
   addTensor(plan, "dm", {4, 4});
 
-  Builder forward(plan, "keep");
-  View kept = forward.saved("kept", {4, 4}, 0, 1);
-  forward.procedure.steps.push_back(
-      {forward.step(Kernel::Copy, {}, {{"x", forward.tensor(0, 0)}, {"y", kept}})});
-  forward.procedure.steps.push_back({forward.step(
-      Kernel::Softmax, {}, {{"x", forward.tensor(0, 0)}, {"y", forward.tensor(0, 1)}})});
+  for (const char *module : {"first", "second"}) {
+    Builder forward(plan, module);
+    View kept = forward.saved("saved.m", {4, 4}, 0, 1);
+    forward.procedure.steps.push_back(
+        {forward.step(Kernel::Copy, {}, {{"x", forward.tensor(0, 0)}, {"y", kept}})});
+    forward.procedure.steps.push_back({forward.step(
+        Kernel::Softmax, {}, {{"x", forward.tensor(0, 0)}, {"y", forward.tensor(0, 1)}})});
 
-  Builder backward(plan, "recall");
-  backward.procedure.phase = Phase::Backward;
-  backward.procedure.frameBytes = 512;
-  std::vector<Step> &steps = backward.procedure.steps;
-  View recalled = backward.saved("kept", {4, 4}, 0, 0);
-  steps.push_back({backward.alloc("scratch", {4, 4}, 0)});
-  steps.push_back(
-      {backward.step(Kernel::Copy, {}, {{"x", recalled}, {"y", backward.frame("scratch", 1)}})});
-  steps.push_back({backward.free("scratch")});
-  steps.push_back({backward.step(Kernel::Softmax, {},
-                                 {{"x", backward.tensor(1, 0)}, {"y", backward.tensor(1, 1)}})});
-  plan.procedures = {forward.procedure, backward.procedure};
+    Builder backward(plan, module);
+    backward.procedure.name += ".backward";
+    backward.procedure.phase = Phase::Backward;
+    backward.procedure.frameBytes = 512;
+    std::vector<Step> &steps = backward.procedure.steps;
+    View recalled = backward.saved("saved.m", {4, 4}, 0, 0);
+    steps.push_back({backward.alloc("scratch", {4, 4}, 0)});
+    steps.push_back(
+        {backward.step(Kernel::Copy, {}, {{"x", recalled}, {"y", backward.frame("scratch", 1)}})});
+    steps.push_back({backward.step(Kernel::Add, {},
+                                   {{"x", backward.tensor(1, 0)},
+                                    {"addend", backward.frame("scratch", 1)},
+                                    {"y", backward.tensor(1, 1)}})});
+    steps.push_back({backward.free("scratch")});
+    plan.procedures.push_back(forward.procedure);
+    plan.procedures.push_back(backward.procedure);
+  }
 
   // m 512, dm 512, then for each block two kept tensors of 512, then the frame.
-  plan.programs.push_back(
-      {Phase::Forward, {"m"}, {"m"}, {{0, 3, {{0, 4096, 1024, 1024}, {0, 4096, 1536, 1024}}}}});
-  plan.programs.push_back(
-      {Phase::Backward, {"dm"}, {"dm"}, {{0, 3, {{1, 4096, 1536, 1024}, {1, 4096, 1024, 1024}}}}});
+  plan.programs.push_back({Phase::Forward,
+                           {"m"},
+                           {"m"},
+                           {{0, 3, {callOf(0, 4096, 1024, 1024), callOf(2, 4096, 1536, 1024)}}}});
+  plan.programs.push_back({Phase::Backward,
+                           {"dm"},
+                           {"dm"},
+                           {{0, 3, {callOf(3, 4096, 1536, 1024), callOf(1, 4096, 1024, 1024)}}}});
   plan.schedule = {"stack", "evoformer", "", 0, 3, {}};
   plan.arenaBytes = 4608;
   Summary &summary = plan.summary;
@@ -466,7 +485,7 @@ Plan gradientPlan() {
   plan.gradientBlockBytes = 1024;
 
   Builder forward(plan, "linear");
-  View kept = forward.saved("kept", {4, 4}, 0, 1);
+  View kept = forward.saved("saved.m", {4, 4}, 0, 1);
   forward.procedure.steps.push_back(
       {forward.step(Kernel::Copy, {}, {{"x", forward.tensor(0, 0)}, {"y", kept}})});
   forward.procedure.steps.push_back({forward.step(Kernel::Linear, {},
@@ -476,14 +495,15 @@ Plan gradientPlan() {
                                                    {"residual", forward.tensor(0, 0)},
                                                    {"y", forward.tensor(0, 1)}})});
 
-  Builder backward(plan, "linear_backward");
+  Builder backward(plan, "linear");
+  backward.procedure.name = "linear.backward";
   backward.procedure.phase = Phase::Backward;
   backward.procedure.frameBytes = 512;
   std::vector<Step> &steps = backward.procedure.steps;
   View dm = backward.tensor(1, 0);
   steps.push_back({backward.step(Kernel::WeightGrad, {},
                                  {{"du", dm},
-                                  {"x", backward.saved("kept", {4, 4}, 0, 0)},
+                                  {"x", backward.saved("saved.m", {4, 4}, 0, 0)},
                                   {"dweight", backward.gradient("weight")}})});
   steps.push_back(
       {backward.step(Kernel::BiasGrad, {}, {{"du", dm}, {"dbias", backward.gradient("bias")}})});
@@ -498,8 +518,9 @@ Plan gradientPlan() {
   plan.procedures = {forward.procedure, backward.procedure};
 
   // m 512, dm 512, for each block a kept tensor of 512, then the frame of 512.
-  plan.programs.push_back({Phase::Forward, {"m"}, {"m"}, {{0, 3, {{0, 2560, 1024, 512}}}}});
-  plan.programs.push_back({Phase::Backward, {"dm"}, {"dm"}, {{0, 3, {{1, 2560, 1024, 512}}}}});
+  plan.programs.push_back({Phase::Forward, {"m"}, {"m"}, {{0, 3, {callOf(0, 2560, 1024, 512)}}}});
+  plan.programs.push_back(
+      {Phase::Backward, {"dm"}, {"dm"}, {{0, 3, {callOf(1, 2560, 1024, 512)}}}});
   plan.schedule = {"stack", "evoformer", "", 0, 3, {}};
   plan.arenaBytes = 3072;
   Summary &summary = plan.summary;

@@ -19,8 +19,8 @@ namespace evo::plan::test {
 /// A legal plan.
 Plan fixturePlan();
 
-/// A legal plan for training: two calls a block keep m before they change it (procedure 0), two in
-/// the backward program read it again (procedure 1). Three blocks; m [4,4], dm [4,4].
+/// A legal plan for training: modules `first` and `second` keep m before they change it (procedures
+/// 0 and 2), and read it again in the backward program (1 and 3). Three blocks; m [4,4], dm [4,4].
 Plan trainingPlan();
 
 /// A legal plan for training with weights: x = m weight^T + bias is added to m (procedure 0), and
@@ -35,6 +35,10 @@ Plan optimizerPlan();
 // Where the fixture's parts stand.
 enum Procedures { kRow, kTransition, kPair };
 enum Tensors { kM, kZ, kMask };
+
+/// A call whose frame stands still.
+Call callOf(int32_t procedure, int64_t frameOffset, int64_t savedOffset = 0,
+            int64_t savedStride = 0);
 
 /// The `id`-th kernel step of a procedure, loops' bodies in order.
 KernelStep &kernelStep(Procedure &procedure, int id);

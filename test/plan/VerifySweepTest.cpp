@@ -50,6 +50,7 @@ std::string excuse(const std::string &where) {
       {"/programs/\\d+/runs/\\d+/calls/\\d+/frame_offset", "another place in the arena"},
       {"/procedures/.*/(eps|scale|inf|heads)", "another parameter of a kernel"},
       {"/procedures/.*/operands/(query|key|value|gate|x)/start/2", "other columns of one product"},
+      {"/tensors/[01]/offset", "a stream and its gradient in one slot"},
       {"/programs/\\d+/runs/\\d+/calls/\\d+/procedure", "another order of calls"},
       {"/procedures/1/steps/3/operands/x/buffer", "another operand of the same shape"},
   };

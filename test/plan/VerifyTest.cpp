@@ -47,9 +47,10 @@ TEST(Verify, SaysInvariantPathExpectedAndGot) {
 }
 
 TEST(Verify, EveryCheckedInvariantHasAName) {
-  for (int invariant : {0, 1, 2, 3, 4, 8, 9, 10, 11, 12, 15, 16, 18})
+  for (int invariant : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15, 16, 18})
     EXPECT_FALSE(invariantName(invariant).empty()) << invariant;
-  EXPECT_TRUE(invariantName(5).empty());
+  for (int invariant : {-1, 13, 14, 17, 19, 20})
+    EXPECT_TRUE(invariantName(invariant).empty()) << invariant;
 }
 
 /// Sets slice size and extents of the transition's loop over r = 7.
@@ -138,7 +139,7 @@ Plan maskPlan(double rate, int64_t module) {
   step.operands = {wholeView(procedure.buffers[0], 0, 1)};
   procedure.steps.push_back({step});
   plan.procedures = {procedure};
-  plan.programs = {{Phase::Forward, {}, {"mask"}, {{0, 1, {{0, 0, 0, 0}}}}}};
+  plan.programs = {{Phase::Forward, {}, {"mask"}, {{0, 1, {callOf(0, 0)}}}}};
   plan.schedule = {"stack", "", "", 0, 1, {}};
   plan.arenaBytes = plan.summary.arenaBytes = plan.summary.predictedPeakBytes = 512;
   plan.summary.budgetBytes = 512;
@@ -192,7 +193,7 @@ Plan copyPlan(int64_t extent, int64_t size) {
   loop.body.push_back({step});
   procedure.steps.push_back({std::move(loop)});
   plan.procedures = {procedure};
-  plan.programs = {{Phase::Forward, {"m"}, {"m"}, {{0, 1, {{0, 0, 0, 0}}}}}};
+  plan.programs = {{Phase::Forward, {"m"}, {"m"}, {{0, 1, {callOf(0, 0)}}}}};
   plan.schedule = {"stack", "", "", 0, 1, {}};
   plan.arenaBytes = plan.summary.arenaBytes = plan.summary.predictedPeakBytes = alignTo(2 * extent);
   plan.summary.budgetBytes = INT64_MAX;
@@ -264,7 +265,7 @@ TEST(Verify, RealSizedPlansTakeMilliseconds) {
     for (Procedure procedure : three) {
       procedure.name += std::to_string(block);
       plan.procedures.push_back(procedure);
-      run.calls.push_back({static_cast<int32_t>(plan.procedures.size() - 1), 3072, 0, 0});
+      run.calls.push_back(callOf(static_cast<int32_t>(plan.procedures.size() - 1), 3072));
     }
     plan.programs[0].runs.push_back(run);
   }
