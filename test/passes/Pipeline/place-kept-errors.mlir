@@ -2,27 +2,6 @@
 
 // Calls of nothing, and more bytes to keep than there can be.
 
-kern.procedure @f module "" phase "forward" choice "" tensors [] {
-  kern.return []
-}
-kern.procedure @b module "" phase "backward" choice "" tensors [] {
-  %m = kern.saved_buffer "m" : !kern.buffer<4x5x8xf32, 8>
-  kern.return []
-}
-kern.program "forward" inputs [] outputs [] {
-  kern.blocks first 0 count 2 {
-    kern.call @f
-  }
-}
-kern.program "backward" inputs [] outputs [] {
-  kern.blocks first 0 count 2 {
-    // expected-error @below {{expected a procedure that reads what @f keeps, nothing, got @b, which reads m !kern.buffer<4x5x8xf32, 8>}}
-    kern.call @b
-  }
-}
-
-// -----
-
 kern.program "forward" inputs [] outputs [] {
   kern.blocks first 0 count 2 {
     // expected-error @below {{expected a procedure, got @f}}
