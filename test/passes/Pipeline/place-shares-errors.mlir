@@ -1,6 +1,6 @@
 // RUN: evo-opt %s --kern-place --split-input-file --verify-diagnostics
 
-// Where shared tensors and the slots of gradients are looked for.
+// Where shared tensors are looked for.
 
 kern.procedure @f module "" phase "forward" choice "" tensors [] {
   %m = kern.saved_buffer "m" : !kern.buffer<4x5x8xf32, 8>
@@ -130,24 +130,3 @@ kern.program "backward" inputs [] outputs [] {
     kern.call @b {id = 2 : i64, partner = 1 : i64, shares = [#kern.share<buffer = "saved.m", call = 0, slot = "m", back = 1>]}
   }
 }
-
-// -----
-
-// A gradient lies in the slot of a stream before it, of its type.
-
-// expected-error @below {{expected the slot of a tensor before it of the same type, got @m}}
-kern.tensor @dm in @m : tensor<4x5x8xf32>
-kern.tensor @m : tensor<4x5x8xf32>
-
-// -----
-
-kern.tensor @m : tensor<4x5x9xf32>
-// expected-error @below {{expected the slot of a tensor before it of the same type, got @m}}
-kern.tensor @dm in @m : tensor<4x5x8xf32>
-
-// -----
-
-kern.tensor @m : tensor<4x5x8xf32>
-kern.tensor @dm in @m : tensor<4x5x8xf32>
-// expected-error @below {{expected the slot of a tensor before it of the same type, got @dm}}
-kern.tensor @ddm in @dm : tensor<4x5x8xf32>
