@@ -65,7 +65,7 @@ evo.stack @s tensors ["m", "msa_mask"] model {blocks = 1 : i64, mode = "train", 
 ^bb0(%m: tensor<4x5x8xf32>, %mask: tensor<4x5xf32>):
   %0 = evo.segment first 0 count 1 (%m) : (tensor<4x5x8xf32>) -> tensor<4x5x8xf32> {
   ^bb0(%x: tensor<4x5x8xf32>):
-    // expected-error @below {{expected one kernel variant and no slices where all is kept (C6), got #evo.choice<keep = all, backward_axis = s, backward_size = 2>}}
+    // expected-error @below {{expected one kernel variant and no slices where all is kept (C6), got '#evo.choice<keep = all, backward_axis = s, backward_size = 2>'}}
     %1 = evo.transition m %x mask %mask {prefix = "a", choice = #evo.choice<keep = all, backward_axis = s, backward_size = 2>, factor = 2 : i64} : tensor<4x5x8xf32>, tensor<4x5xf32> -> tensor<4x5x8xf32>
     evo.yield %1 : tensor<4x5x8xf32>
   }
