@@ -32,8 +32,10 @@ void measureErrors(KernelCase &testCase) {
   case Kernel::Linear:
   case Kernel::LayerNormGrad:
   case Kernel::WeightGrad:
+  case Kernel::BatchMatmulGrad:
   case Kernel::BiasGrad:
   case Kernel::SoftmaxGrad:
+  case Kernel::OuterProductGrad:
     testCase.magnitude = 1;
     break;
   default:

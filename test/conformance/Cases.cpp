@@ -241,6 +241,7 @@ std::vector<std::string_view> summedAxes(Kernel kernel) {
   case Kernel::DropoutMask:
   case Kernel::Gate:
   case Kernel::Add:
+  case Kernel::Zero:
   case Kernel::LinearGrad:
   case Kernel::GatedLinearGrad:
   case Kernel::CountNonfinite:

@@ -32,6 +32,9 @@ void elementKernels(CaseBuilder &builder) {
                  {{3, 1025}, {}},
                  {{1030, 3, 2}, {}},
                  {{2, 1, 3, 2, 1, 3}, {}}});
+  builder.sweep(
+      Kernel::Zero, {},
+      {{{}, {}}, {{1}, {}}, {{5, 9}, {}}, {{0, 3}, {}}, {{65, 1025}, {}}, {{2, 1, 3, 2, 1, 3}, {}}});
   std::vector<Sizes> sizes = {
       {{}, {{'n', 2}}}, {{3, 5}, {{'n', 11}}}, {{2, 3, 2}, {{'n', 8}}}, {{4, 65}, {{'n', 20}}}};
   KernelAttributes relu;
@@ -100,6 +103,17 @@ void weightKernels(CaseBuilder &builder) {
   builder.add(builder.make(Kernel::WeightGrad, {}, {{0}, {{'n', 5}, {'k', 3}}}));
 }
 
+/// The sizes of `batch_matmul`; a sum over no slices leaves the accumulator.
+void batchKernels(CaseBuilder &builder) {
+  builder.sweep(Kernel::BatchMatmulGrad, {},
+                {{{}, {{'b', 1}, {'m', 1}, {'n', 1}, {'k', 1}}},
+                 {{}, {{'b', 3}, {'m', 5}, {'n', 7}, {'k', 11}}},
+                 {{}, {{'b', 4}, {'m', 16}, {'n', 1}, {'k', 130}}},
+                 {{}, {{'b', 2}, {'m', 5}, {'n', 3}, {'k', 0}}},
+                 {{}, {{'b', 2}, {'m', 257}, {'n', 513}, {'k', 9}}},
+                 {{}, {{'b', 2}, {'m', 129}, {'n', 131}, {'k', 257}}}});
+}
+
 void outerKernels(CaseBuilder &builder) {
   builder.sweep(Kernel::OuterProductGrad, {},
                 {{{}, {{'s', 1}, {'i', 1}, {'j', 1}, {'c', 1}, {'d', 1}, {'x', 1}}},
@@ -157,6 +171,7 @@ void gradientKernels(CaseBuilder &builder) {
   elementKernels(builder);
   rowKernels(builder);
   weightKernels(builder);
+  batchKernels(builder);
   outerKernels(builder);
   attentionKernels(builder);
 }

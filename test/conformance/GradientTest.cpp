@@ -270,6 +270,30 @@ TEST(GradientTest, OuterProduct) {
   expectGradient(forward, "o", dout, "b", difference(grad["db"], grad["accumulator"]));
 }
 
+/// The last two of three axes exchanged.
+DenseTensor turned(const DenseTensor &a) {
+  DenseTensor result = a;
+  std::swap(result.shape[1], result.shape[2]);
+  for (int64_t b = 0; b < a.shape[0]; ++b)
+    for (int64_t m = 0; m < a.shape[1]; ++m)
+      for (int64_t k = 0; k < a.shape[2]; ++k)
+        result(b, k, m) = a(b, m, k);
+  return result;
+}
+
+TEST(GradientTest, BatchMatmul) {
+  Call forward(Kernel::BatchMatmul, {}, {{}, {{'b', 2}, {'m', 3}, {'n', 4}, {'k', 5}}});
+  const DenseTensor dy =
+      Call(Kernel::BatchMatmul, {}, {{}, {{'b', 2}, {'m', 3}, {'n', 4}, {'k', 1}}}).run()["y"];
+  // da = dy b, a sum over n; db = dy^T a, a sum over m.
+  Call da(Kernel::BatchMatmulGrad, {}, {{}, {{'b', 2}, {'m', 3}, {'n', 5}, {'k', 4}}}),
+      db(Kernel::BatchMatmulGrad, {}, {{}, {{'b', 2}, {'m', 4}, {'n', 5}, {'k', 3}}});
+  da.with({{"a", dy}, {"b", turned(forward["b"])}}).run();
+  db.with({{"a", turned(dy)}, {"b", turned(forward["a"])}}).run();
+  expectGradient(forward, "y", dy, "a", difference(da["dx"], da["accumulator"]));
+  expectGradient(forward, "y", dy, "b", difference(db["dx"], db["accumulator"]));
+}
+
 /// The value of an element of a view after the call.
 double elementAfter(const Placement::Buffer &buffer, const std::vector<std::byte> &after,
                     std::initializer_list<int64_t> indices) {

@@ -325,6 +325,8 @@ void runReference(plan::Kernel kernel, const KernelAttributes &attributes, Opera
   case plan::Kernel::MaskedMeanGrad:
   case plan::Kernel::OuterProductGrad:
   case plan::Kernel::Add:
+  case plan::Kernel::BatchMatmulGrad:
+  case plan::Kernel::Zero:
     return runGradientReference(kernel, attributes, operands);
   case plan::Kernel::CountNonfinite:
   case plan::Kernel::SgdStep:

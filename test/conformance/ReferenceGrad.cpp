@@ -83,6 +83,15 @@ void weightGrad(Operands &o) {
         o[3](n, k) += du(r, n) * x(r, k);
 }
 
+void batchMatmulGrad(Operands &o) {
+  begin(o[3], o[2]);
+  for (int64_t b = 0; b < o[3].shape[0]; ++b)
+    for (int64_t m = 0; m < o[3].shape[1]; ++m)
+      for (int64_t n = 0; n < o[3].shape[2]; ++n)
+        for (int64_t k = 0; k < o[0].shape[2]; ++k)
+          o[3](b, m, n) += o[0](b, m, k) * o[1](b, n, k);
+}
+
 /// Sums of thousands of equal values drift in double; these are wider.
 void biasGrad(Operands &o) {
   int64_t width = o[2].shape[0];
@@ -259,6 +268,10 @@ void runGradientReference(plan::Kernel kernel, const KernelAttributes &attribute
     return outerProductGrad(operands);
   case plan::Kernel::Add:
     return add(operands);
+  case plan::Kernel::BatchMatmulGrad:
+    return batchMatmulGrad(operands);
+  case plan::Kernel::Zero:
+    return begin(operands[0], DenseTensor{false, {}, {}});
   default:
     return;
   }

@@ -127,7 +127,7 @@ TEST_F(Gradients, AreRefusedWithAReason) {
     return reason;
   };
   for (const KernelInfo &info : plan::kernelTable())
-    if (info.kernel >= plan::Kernel::LayerNormGrad) {
+    if (info.kernel >= plan::Kernel::LayerNormGrad && info.kernel != plan::Kernel::Zero) {
       bool optimizes = info.kernel >= plan::Kernel::CountNonfinite;
       EXPECT_EQ(refused(info.kernel), "'kern." + std::string(info.mnemonic) + "' op is " +
                                           (optimizes ? "of the optimizer" : "a gradient itself") +
@@ -137,6 +137,7 @@ TEST_F(Gradients, AreRefusedWithAReason) {
             "'kern.outer_product_norm' op is of masks alone and has no backward");
   EXPECT_EQ(refused(plan::Kernel::DropoutMask),
             "'kern.dropout_mask' op depends on no value and has no backward");
+  EXPECT_EQ(refused(plan::Kernel::Zero), "'kern.zero' op is of no operand and has no backward");
   EXPECT_EQ(
       refused(plan::Kernel::MaskedMean),
       "'kern.masked_mean' op expected another reader of x behind the mean, whose gradient its "

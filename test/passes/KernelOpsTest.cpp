@@ -151,6 +151,7 @@ TEST_F(KernelOps, WorkCountsTheFormulasOfTheList) {
       {Kernel::LayerNormGrad, false, 16 * 12 * 2, 0},
       {Kernel::LinearGrad, false, 4 * 12 * 9, 12 * 9}, // sigmoid(gate)
       {Kernel::WeightGrad, true, 2 * 12 * 9 * 7, 0},   // [9,12] by [12,7]
+      {Kernel::BatchMatmulGrad, true, 2 * 3 * 11 * 9 * 7, 0},
       {Kernel::BiasGrad, false, 12 * 9, 0},
       {Kernel::GatedLinearGrad, false, 6 * 12 * 9, 12 * 9},
       // Logits, dout v^T, and the products of dquery, dkey and dvalue: five.
@@ -162,6 +163,7 @@ TEST_F(KernelOps, WorkCountsTheFormulasOfTheList) {
       {Kernel::MaskedMeanGrad, false, 2 * 3 * 5 * 8, 0},
       {Kernel::OuterProductGrad, true, 2 * 2 * 4 * 5 * 6 * 6, 0}, // da and db
       {Kernel::Add, false, 12, 0},
+      {Kernel::Zero, false, 0, 0},
       {Kernel::CountNonfinite, false, 12, 0},
       {Kernel::SgdStep, false, 5 * 12, 0},
       {Kernel::AdamwStep, false, 16 * 12, 0},

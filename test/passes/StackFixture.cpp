@@ -6,6 +6,8 @@
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Pass/PassManager.h"
 
+#include <set>
+
 using namespace mlir;
 
 namespace evo::test {
@@ -43,16 +45,24 @@ std::vector<ir::ChoiceAttr> legalChoices(ir::ModuleOpInterface op) {
 }
 
 std::vector<ir::ChoiceAttr> trainingChoices(ir::ModuleOpInterface op) {
-  std::vector<std::pair<ir::Axis, int64_t>> slices = {{ir::Axis::None, 0}};
+  std::vector<ir::Axis> axes = {ir::Axis::None};
   for (const ir::SliceAxis &axis : op.getLegalAxes())
-    slices.emplace_back(axis.axis, 2);
+    axes.push_back(axis.axis);
+  auto size = [](ir::Axis axis, int64_t elements) { return axis == ir::Axis::None ? 0 : elements; };
   std::vector<ir::ChoiceAttr> choices;
-  for (ir::KernelVariant forward : op.getLegalVariants())
+  auto add = [&](ir::Keep keep, ir::KernelVariant forward, ir::Axis axis,
+                 ir::KernelVariant backward, ir::Axis backwardAxis) {
+    choices.push_back(ir::ChoiceAttr::get(op->getContext(), forward, axis, size(axis, 2), keep,
+                                          backward, backwardAxis, size(backwardAxis, 3),
+                                          ir::MsaLayout::Whole, ir::PairLayout::Whole));
+  };
+  for (ir::KernelVariant forward : op.getLegalVariants()) {
     for (ir::KernelVariant backward : op.getLegalVariants())
-      for (auto [axis, size] : slices)
-        choices.push_back(ir::ChoiceAttr::get(op->getContext(), forward, axis, size,
-                                              ir::Keep::Input, backward, ir::Axis::None, 0,
-                                              ir::MsaLayout::Whole, ir::PairLayout::Whole));
+      for (ir::Axis axis : axes)
+        for (ir::Axis backwardAxis : axes)
+          add(ir::Keep::Input, forward, axis, backward, backwardAxis);
+    add(ir::Keep::All, forward, ir::Axis::None, forward, ir::Axis::None);
+  }
   return choices;
 }
 
@@ -99,28 +109,75 @@ Result<plan::Plan> lowerToPlan(ModuleOp module) {
   return emitPlan(module);
 }
 
+std::vector<std::string> streamsRead(ir::ModuleOpInterface op) {
+  std::vector<std::string> streams;
+  for (StringRef name : op.getTensorNames())
+    if (isStream(name) && !(name == "z" && isa<ir::OuterProductMeanOp>(op)))
+      streams.push_back(name.str());
+  return streams;
+}
+
+/// One block of a segment: each module pushes the versions that nobody has kept, and the frames lie
+/// on top.
+static Status predictBlock(ir::SegmentOp segment, const cost::DeviceProfile &profile,
+                           plan::Precision precision, plan::Mode mode,
+                           std::map<std::string, int64_t> &version,
+                           std::set<std::pair<std::string, int64_t>> &kept, int64_t streams,
+                           Prediction &prediction) {
+  for (auto op : segment.getBody().front().getOps<ir::ModuleOpInterface>()) {
+    EVO_ASSIGN(Candidate candidate,
+               priceCandidate(op, op.getModuleChoice(), profile, precision, mode));
+    int64_t bytes = candidate.savedBytes;
+    if (mode == plan::Mode::Train)
+      for (const std::string &stream : streamsRead(op)) {
+        if (kept.insert({stream, version[stream]}).second)
+          continue;
+        for (auto [name, type] : llvm::zip_equal(op.getTensorNames(), op->getOperandTypes()))
+          if (name == stream) {
+            EVO_ASSIGN(int64_t shared, tensorBytes({type}));
+            bytes -= shared;
+          }
+        ++prediction.shared[stream];
+      }
+    ++version[op.getUpdatedTensor().str()];
+    prediction.keptBytes += bytes;
+    prediction.costNs += candidate.costNs;
+    prediction.arenaBytes =
+        std::max(prediction.arenaBytes, streams + prediction.keptBytes + candidate.frameBytes);
+  }
+  return {};
+}
+
 Result<Prediction> predict(ModuleOp module) {
   auto stack = *module.getOps<ir::StackOp>().begin();
-  plan::Mode mode = getMode(stack.getModel());
   EVO_ASSIGN(cost::DeviceProfile profile, loadProfile("cpu"));
-  SmallVector<Type> types(stack.getBody().getArgumentTypes());
-  for (auto [name, type] : llvm::zip_equal(stack.getTensors().getAsValueRange<StringAttr>(),
-                                           stack.getBody().getArgumentTypes()))
-    if (mode == plan::Mode::Train && isStream(name))
-      types.push_back(type);
+  EVO_ASSIGN(int64_t streams, tensorBytes(SmallVector<Type>(stack.getBody().getArgumentTypes())));
   Prediction prediction;
-  EVO_ASSIGN(prediction.arenaBytes, tensorBytes(types));
-  int64_t frame = 0;
-  for (ir::ModuleOpInterface op : modulesOf(module)) {
-    EVO_ASSIGN(Candidate candidate, priceCandidate(op, op.getModuleChoice(), profile,
-                                                   getPrecision(stack.getModel()), mode));
-    int64_t blocks = op->getParentOfType<ir::SegmentOp>().getCount();
-    frame = std::max(frame, candidate.frameBytes);
-    prediction.keptBytes += blocks * candidate.savedBytes;
-    prediction.costNs += blocks * candidate.costNs;
-  }
-  prediction.arenaBytes += frame + prediction.keptBytes;
+  std::map<std::string, int64_t> version;
+  std::set<std::pair<std::string, int64_t>> kept;
+  for (auto segment : stack.getBody().front().getOps<ir::SegmentOp>())
+    for (int64_t block = 0; block < static_cast<int64_t>(segment.getCount()); ++block)
+      EVO_TRY(predictBlock(segment, profile, getPrecision(stack.getModel()),
+                           getMode(stack.getModel()), version, kept, streams, prediction));
   return prediction;
+}
+
+/// The price of a copy to the kept tensor of a stream.
+static int64_t copyCost(const plan::Plan &plan, const std::string &stream) {
+  for (const plan::Procedure &procedure : plan.procedures)
+    for (const plan::Step &step : procedure.steps)
+      if (const auto *kernel = std::get_if<plan::KernelStep>(&step.value))
+        if (kernel->kernel == plan::Kernel::Copy &&
+            procedure.buffers[kernel->operands[1]->buffer].name == "saved." + stream)
+          return kernel->costNs;
+  return 0;
+}
+
+int64_t predictedNs(const Prediction &prediction, const plan::Plan &plan) {
+  int64_t costNs = prediction.costNs;
+  for (const auto &[stream, count] : prediction.shared)
+    costNs -= count * copyCost(plan, stream);
+  return costNs;
 }
 
 static void collectKernels(const std::vector<plan::Step> &steps,

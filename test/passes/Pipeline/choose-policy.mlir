@@ -22,7 +22,7 @@
 // CHECK: evo.triangle_attention starting
 // DIRECT-SAME: {choice = #evo.choice, head_dim
 // CHUNK-SAME: {choice = #evo.choice<axis = r_i, size = 4>, head_dim
-evo.stack @template_pair tensors ["z", "pair_mask"] model {blocks = 2 : i64, precision = "fp32"} {
+evo.stack @template_pair tensors ["z", "pair_mask"] model {name = "t", stack = "template_pair", blocks = 2 : i64, precision = "fp32", sizes = {r = 8 : i64}, channels = {c_t = 16 : i64}} {
 ^bb0(%z: tensor<8x8x16xf32>, %mask: tensor<8x8xf32>):
   %0 = evo.segment first 0 count 2 (%z) : (tensor<8x8x16xf32>) -> tensor<8x8x16xf32> {
   ^bb0(%x: tensor<8x8x16xf32>):
@@ -34,7 +34,7 @@ evo.stack @template_pair tensors ["z", "pair_mask"] model {blocks = 2 : i64, pre
 
 // AUTO: error: no plan of policy auto fits in 30719 bytes: needed by policy: direct 40960, chunk 30720 bytes; the smallest feasible budget is 30720 bytes; give more --memory, a smaller type or sizes
 // NAMED: error: no plan of policy direct fits in 40959 bytes: needed by policy: direct 40960 bytes; the smallest feasible budget is 40960 bytes
-// POLICY: error: expected policy auto, direct, chunk or small, got fast
+// POLICY: error: expected policy auto, direct, small, large, chunk or extra, got fast
 // KERNELS: error: expected kernels all or plain, got some
 // PROFILE: error: h1000: No such file or directory
 // EMPTY: error: expected one evo.stack in the module

@@ -3,12 +3,12 @@
 // In training each module has two procedures: the forward keeps the streams that the backward reads, the backward computes
 // the forward again from them and sweeps back. The backward program runs segments, blocks and calls in reverse.
 
-// The streams' gradients stand behind the boundary tensors; masks have none.
+// The streams' gradients stand behind the boundary tensors, each in the slot of its stream; masks have none.
 // CHECK:      kern.tensor @m : tensor<6x5x8xf32>
 // CHECK-NEXT: kern.tensor @z : tensor<5x5x4xf32>
 // CHECK-NEXT: kern.tensor @msa_mask : tensor<6x5xf32>
-// CHECK-NEXT: kern.tensor @dm : tensor<6x5x8xf32>
-// CHECK-NEXT: kern.tensor @dz : tensor<5x5x4xf32>
+// CHECK-NEXT: kern.tensor @dm in @m : tensor<6x5x8xf32>
+// CHECK-NEXT: kern.tensor @dz in @z : tensor<5x5x4xf32>
 
 // The gradient of the residual is that of the result: dm is scaled by the mask for the product and added to by the norm.
 // CHECK-LABEL: kern.procedure @t.backward module "t" phase "backward" choice "fused; keeps input, backward fused" tensors [@saved::@m, @msa_mask, @dm] {
@@ -48,22 +48,34 @@
 // CHECK:         kern.save %{{.*}} "m"
 // CHECK-NOT:     kern.save
 
+// The outer product reads the m that the next block's transition finds, and keeps it for both: transitions behind the first
+// block's keep nothing and read it there. So the first block is one of its own. Ids count calls, a backward behind its forward.
+// CHECK-LABEL: kern.procedure @t.2 module "t" phase "forward"
+// CHECK-NOT:     kern.save
 // CHECK:      kern.program "forward" inputs [@m, @z, @msa_mask] outputs [@m, @z] {
-// CHECK-NEXT:   kern.blocks first 0 count 3 {
-// CHECK-NEXT:     kern.call @t{{ *$}}
-// CHECK-NEXT:     kern.call @opm{{ *$}}
+// CHECK-NEXT:   kern.blocks first 0 count 1 {
+// CHECK-NEXT:     kern.call @t {id = 0 : i64}
+// CHECK-NEXT:     kern.call @opm {id = 2 : i64}
+// CHECK-NEXT:   }
+// CHECK-NEXT:   kern.blocks first 1 count 2 {
+// CHECK-NEXT:     kern.call @t.2 {id = 4 : i64}
+// CHECK-NEXT:     kern.call @opm {id = 6 : i64}
 // CHECK-NEXT:   }
 // CHECK-NEXT:   kern.blocks first 3 count 1 {
-// CHECK-NEXT:     kern.call @t{{ *$}}
+// CHECK-NEXT:     kern.call @t.2 {id = 8 : i64}
 // CHECK-NEXT:   }
 // CHECK-NEXT: }
 // CHECK-NEXT: kern.program "backward" inputs [@dm, @dz] outputs [@dm, @dz] {
 // CHECK-NEXT:   kern.blocks first 3 count 1 {
-// CHECK-NEXT:     kern.call @t.backward{{ *$}}
+// CHECK-NEXT:     kern.call @t.backward {id = 9 : i64, partner = 8 : i64, shares = [#kern.share<buffer = "saved.m", call = 6, slot = "m", back = 1>]}
 // CHECK-NEXT:   }
-// CHECK-NEXT:   kern.blocks first 0 count 3 {
-// CHECK-NEXT:     kern.call @opm.backward{{ *$}}
-// CHECK-NEXT:     kern.call @t.backward{{ *$}}
+// CHECK-NEXT:   kern.blocks first 1 count 2 {
+// CHECK-NEXT:     kern.call @opm.backward {id = 7 : i64, partner = 6 : i64, shares = [#kern.share<buffer = "saved.m", call = 6, slot = "m">]}
+// CHECK-NEXT:     kern.call @t.backward {id = 5 : i64, partner = 4 : i64, shares = [#kern.share<buffer = "saved.m", call = 6, slot = "m", back = 1, before = 2>]}
+// CHECK-NEXT:   }
+// CHECK-NEXT:   kern.blocks first 0 count 1 {
+// CHECK-NEXT:     kern.call @opm.backward {id = 3 : i64, partner = 2 : i64, shares = [#kern.share<buffer = "saved.m", call = 2, slot = "m">]}
+// CHECK-NEXT:     kern.call @t.backward {id = 1 : i64, partner = 0 : i64, shares = [#kern.share<buffer = "saved.m", call = 0, slot = "m">]}
 // CHECK-NEXT:   }
 // CHECK-NEXT: }
 evo.stack @s tensors ["m", "z", "msa_mask"] model {blocks = 4 : i64, mode = "train", precision = "fp32"} {

@@ -1,27 +1,6 @@
 // RUN: evo-opt %s --kern-place --split-input-file --verify-diagnostics
 
-// Calls of nothing, and more bytes to keep than there can be.
-
-kern.procedure @f module "" phase "forward" choice "" tensors [] {
-  kern.return []
-}
-kern.procedure @b module "" phase "backward" choice "" tensors [] {
-  %m = kern.saved_buffer "m" : !kern.buffer<4x5x8xf32, 8>
-  kern.return []
-}
-kern.program "forward" inputs [] outputs [] {
-  kern.blocks first 0 count 2 {
-    kern.call @f
-  }
-}
-kern.program "backward" inputs [] outputs [] {
-  kern.blocks first 0 count 2 {
-    // expected-error @below {{expected a procedure that reads what @f keeps, nothing, got @b, which reads m !kern.buffer<4x5x8xf32, 8>}}
-    kern.call @b
-  }
-}
-
-// -----
+// Calls of nothing, more bytes to keep than there can be, and slots of gradients.
 
 kern.program "forward" inputs [] outputs [] {
   kern.blocks first 0 count 2 {
@@ -51,3 +30,24 @@ kern.program "forward" inputs [] outputs [] {
     kern.call @f
   }
 }
+
+// -----
+
+// A gradient lies in the slot of a stream before it, of its type.
+
+// expected-error @below {{expected the slot of a tensor before it of the same type, got @m}}
+kern.tensor @dm in @m : tensor<4x5x8xf32>
+kern.tensor @m : tensor<4x5x8xf32>
+
+// -----
+
+kern.tensor @m : tensor<4x5x9xf32>
+// expected-error @below {{expected the slot of a tensor before it of the same type, got @m}}
+kern.tensor @dm in @m : tensor<4x5x8xf32>
+
+// -----
+
+kern.tensor @m : tensor<4x5x8xf32>
+kern.tensor @dm in @m : tensor<4x5x8xf32>
+// expected-error @below {{expected the slot of a tensor before it of the same type, got @dm}}
+kern.tensor @ddm in @dm : tensor<4x5x8xf32>

@@ -1,15 +1,24 @@
 // RUN: evo-opt %s --kern-place --split-input-file --verify-diagnostics
 
-// The backward program runs the forward program's segments and calls in reverse, and reads what they keep.
+// Who calls whom in the backward program.
 
+kern.procedure @f module "" phase "forward" choice "" tensors [] {
+  %m = kern.saved_buffer "m" : !kern.buffer<4x5x8xf32, 8>
+  kern.return []
+}
 kern.procedure @b module "" phase "backward" choice "" tensors [] {
   %m = kern.saved_buffer "m" : !kern.buffer<4x5x8xf32, 8>
   kern.return []
 }
-// expected-error @below {{expected a forward program beside it, got none}}
+kern.program "forward" inputs [] outputs [] {
+  kern.blocks first 0 count 2 {
+    kern.call @f {id = 0 : i64}
+  }
+}
 kern.program "backward" inputs [] outputs [] {
-  kern.blocks first 0 count 1 {
-    kern.call @b
+  kern.blocks first 0 count 2 {
+    // expected-error @below {{expected a partner where a backward procedure is called, and none where a forward procedure is called again}}
+    kern.call @b {id = 1 : i64}
   }
 }
 
@@ -25,32 +34,13 @@ kern.procedure @b module "" phase "backward" choice "" tensors [] {
 }
 kern.program "forward" inputs [] outputs [] {
   kern.blocks first 0 count 2 {
-    kern.call @f
+    kern.call @f {id = 0 : i64}
   }
 }
-// expected-error @below {{expected the 1 kern.blocks of the forward program in reverse, got 0}}
 kern.program "backward" inputs [] outputs [] {
-}
-
-// -----
-
-kern.procedure @f module "" phase "forward" choice "" tensors [] {
-  %m = kern.saved_buffer "m" : !kern.buffer<4x5x8xf32, 8>
-  kern.return []
-}
-kern.procedure @b module "" phase "backward" choice "" tensors [] {
-  %m = kern.saved_buffer "m" : !kern.buffer<4x5x8xf32, 8>
-  kern.return []
-}
-kern.program "forward" inputs [] outputs [] {
   kern.blocks first 0 count 2 {
-    kern.call @f
-  }
-}
-kern.program "backward" inputs [] outputs [] {
-  // expected-error @below {{expected the forward program's blocks first 0 count 2, got first 0 count 1}}
-  kern.blocks first 0 count 1 {
-    kern.call @b
+    // expected-error @below {{expected a partner where a backward procedure is called, and none where a forward procedure is called again}}
+    kern.call @f {id = 1 : i64, partner = 0 : i64}
   }
 }
 
@@ -66,14 +56,13 @@ kern.procedure @b module "" phase "backward" choice "" tensors [] {
 }
 kern.program "forward" inputs [] outputs [] {
   kern.blocks first 0 count 2 {
-    kern.call @f
+    kern.call @f {id = 0 : i64}
   }
 }
 kern.program "backward" inputs [] outputs [] {
-  // expected-error @below {{expected the 1 calls of the forward program in reverse, got 2}}
   kern.blocks first 0 count 2 {
-    kern.call @b
-    kern.call @b
+    // expected-error @below {{expected the id of a call, got partner 7}}
+    kern.call @b {id = 1 : i64, partner = 7 : i64}
   }
 }
 
@@ -84,39 +73,37 @@ kern.procedure @f module "" phase "forward" choice "" tensors [] {
   kern.return []
 }
 kern.procedure @b module "" phase "backward" choice "" tensors [] {
-  %m = kern.saved_buffer "z" : !kern.buffer<4x5x8xf32, 8>
+  %m = kern.saved_buffer "m" : !kern.buffer<4x5x8xf32, 8>
   kern.return []
 }
 kern.program "forward" inputs [] outputs [] {
   kern.blocks first 0 count 2 {
-    kern.call @f
+    kern.call @f {id = 0 : i64}
   }
 }
 kern.program "backward" inputs [] outputs [] {
   kern.blocks first 0 count 2 {
-    // expected-error @below {{expected a procedure that reads what @f keeps, m !kern.buffer<4x5x8xf32, 8>, got @b, which reads z !kern.buffer<4x5x8xf32, 8>}}
-    kern.call @b
+    // expected-error @below {{expected an id of its own, got 0 again}}
+    kern.call @b {id = 0 : i64, partner = 0 : i64}
   }
 }
 
 // -----
 
+// A group is computed again on what its blocks keep in the forward program.
+
 kern.procedure @f module "" phase "forward" choice "" tensors [] {
   %m = kern.saved_buffer "m" : !kern.buffer<4x5x8xf32, 8>
   kern.return []
 }
-kern.procedure @b module "" phase "backward" choice "" tensors [] {
-  %m = kern.saved_buffer "m" : !kern.buffer<4x5x9xf32, 9>
-  kern.return []
-}
 kern.program "forward" inputs [] outputs [] {
   kern.blocks first 0 count 2 {
-    kern.call @f
+    kern.call @f {id = 0 : i64}
   }
 }
 kern.program "backward" inputs [] outputs [] {
-  kern.blocks first 0 count 2 {
-    // expected-error @below {{expected a procedure that reads what @f keeps, m !kern.buffer<4x5x8xf32, 8>, got @b, which reads m !kern.buffer<4x5x9xf32, 9>}}
-    kern.call @b
+  // expected-error @below {{expected the forward program's blocks from 1 on, got none}}
+  kern.blocks first 1 count 1 {
+    kern.call @f {id = 1 : i64}
   }
 }

@@ -1,6 +1,6 @@
 // RUN: evo-opt %s --kern-verify-placed --split-input-file --verify-diagnostics
 
-// Segments and frames beside kept tensors, backward calls and gradients. What @f keeps is 640 bytes, 1024 aligned.
+// Segments beside kept tensors, bindings of backward calls and gradients. What @f keeps is 640 bytes, 1024 aligned.
 
 kern.tensor @m offset 0 : tensor<4x5x8xf32>
 kern.procedure @f module "" phase "forward" choice "" tensors [] frame 512 {
@@ -28,10 +28,21 @@ kern.procedure @f module "" phase "forward" choice "" tensors [] frame 512 {
   %m = kern.saved_buffer "m" offset 0 : !kern.buffer<4x5x8xf32, 8>
   kern.return []
 }
+kern.procedure @b module "" phase "backward" choice "" tensors [] frame 512 {
+  %a = kern.alloc "a" offset 0 : !kern.buffer<128xf32, 128>
+  kern.free %a : !kern.buffer<128xf32, 128>
+  %m = kern.saved_buffer "m" offset 0 : !kern.buffer<4x5x8xf32, 8>
+  kern.return []
+}
 kern.program "forward" inputs [] outputs [] {
   kern.blocks first 0 count 2 {
-    // expected-error @below {{expected bytes apart from those of @f, [1024, 3072), got [2560, 3072)}}
-    kern.call @f frame 2560 {saved_offset = 1024 : i64, saved_stride = 1024 : i64}
+    kern.call @f frame 8192 {saved_offset = 1024 : i64, saved_stride = 1024 : i64}
+  }
+}
+kern.program "backward" inputs [] outputs [] {
+  kern.blocks first 0 count 2 {
+    // expected-error @below {{expected a binding of kept tensor 'm', got none}}
+    kern.call @b frame 8192 {bindings = [#kern.binding<buffer = "saved.z", offset = 1024, stride = 1024>]}
   }
 }
 
@@ -57,8 +68,8 @@ kern.program "forward" inputs [] outputs [] {
 }
 kern.program "backward" inputs [] outputs [] {
   kern.blocks first 0 count 2 {
-    // expected-error @below {{expected a place where a forward call of the same blocks keeps 1024 bytes, got saved offset 2048 and stride 1024}}
-    kern.call @b frame 8192 {saved_offset = 2048 : i64, saved_stride = 1024 : i64}
+    // expected-error @below {{expected bindings at multiples of 512, got #kern.binding<buffer = "saved.m", offset = 1000, stride = 1024>}}
+    kern.call @b frame 8192 {bindings = [#kern.binding<buffer = "saved.m", offset = 1000, stride = 1024>]}
   }
 }
 
@@ -83,11 +94,28 @@ kern.program "forward" inputs [] outputs [] {
   }
 }
 kern.program "backward" inputs [] outputs [] {
-  kern.blocks first 0 count 1 {
-    // expected-error @below {{expected a place where a forward call of the same blocks keeps 1024 bytes, got saved offset 1024 and stride 1024}}
-    kern.call @b frame 8192 {saved_offset = 1024 : i64, saved_stride = 1024 : i64}
+  kern.blocks first 0 count 2 {
+    // expected-error @below {{expected bindings at multiples of 512, got #kern.binding<buffer = "saved.m", offset = 1024, stride = 1000>}}
+    kern.call @b frame 8192 {bindings = [#kern.binding<buffer = "saved.m", offset = 1024, stride = 1000>]}
   }
 }
+
+// -----
+
+kern.tensor @m offset 0 : tensor<4x5x8xf32>
+// expected-error @below {{expected the type and offset of @m, got 'tensor<4x5x8xf32>' at 1024}}
+kern.tensor @dm in @m offset 1024 : tensor<4x5x8xf32>
+
+// -----
+
+kern.tensor @m offset 0 : tensor<4x5x8xf32>
+// expected-error @below {{expected the type and offset of @m, got 'tensor<4x5x4xf32>' at 0}}
+kern.tensor @dm in @m offset 0 : tensor<4x5x4xf32>
+
+// -----
+
+// expected-error @below {{expected the type and offset of @m, got 'tensor<4x5x8xf32>' at 0}}
+kern.tensor @dm in @m offset 0 : tensor<4x5x8xf32>
 
 // -----
 
