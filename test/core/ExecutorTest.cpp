@@ -66,7 +66,7 @@ Plan slicedPlan() {
   procedure.steps.push_back({std::move(rows)});
   plan.procedures = {std::move(procedure)};
   plan.programs = {
-      {Phase::Forward, {"z"}, {"z"}, {{0, 2, {{0, 1024, 0, 0}}}, {2, 1, {{0, 2048, 0, 0}}}}}};
+      {Phase::Forward, {"z"}, {"z"}, {{0, 2, {{0, 1024, 0, 0, 0, {}}}}, {2, 1, {{0, 2048, 0, 0, 0, {}}}}}}};
   return plan;
 }
 

@@ -62,9 +62,9 @@ Compilation makeCompilation(int64_t gap) {
   plan.procedures = {procedure, procedure};
   plan.procedures[1].phase = plan::Phase::Backward;
   plan::Program forward, backward;
-  forward.runs = {{0, 1, {{0, 512, 0, 0}}}, {1, 3, {{0, 512, 0, 0}}}};
+  forward.runs = {{0, 1, {{0, 512, 0, 0, 0, {}}}}, {1, 3, {{0, 512, 0, 0, 0, {}}}}};
   backward.phase = plan::Phase::Backward;
-  backward.runs = {{1, 3, {{1, 512, 0, 0}}}, {0, 1, {{1, 512, 0, 0}}}};
+  backward.runs = {{1, 3, {{1, 512, 0, 0, 0, {}}}}, {0, 1, {{1, 512, 0, 0, 0, {}}}}};
   plan.programs = {forward, backward};
   plan.arenaBytes = plan.summary.arenaBytes = 512 + procedure.frameBytes;
   plan.summary.budgetBytes = plan.summary.predictedPeakBytes = plan.arenaBytes;
