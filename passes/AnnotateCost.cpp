@@ -56,6 +56,27 @@ static Result<int64_t> priceKernel(kern::KernelOpInterface op, const cost::Devic
   return total;
 }
 
+/// The sums of a loop begin as zeros, which kernels write that the lowering adds; `zero_cost_ns` on
+/// the loop says what each of them takes. Adds to `sum`.
+static Status priceZeros(kern::SliceLoopOp loop, const cost::DeviceProfile &profile,
+                         plan::Precision precision, int64_t &sum) {
+  SmallVector<int64_t> costs;
+  for (Value result : loop.getResults().drop_front(loop.getResultAxes().size())) {
+    auto type = cast<RankedTensorType>(result.getType());
+    cost::KernelWork work;
+    work.workClass = cost::WorkClass::Vector;
+    work.bytesWritten = static_cast<double>(type.getNumElements()) *
+                        static_cast<double>(type.getElementTypeBitWidth() / 8);
+    int64_t cost = profile.costNs(work, precision);
+    costs.push_back(cost);
+    if (__builtin_add_overflow(sum, cost, &sum))
+      return Status::error(ErrorCode::InvalidInput, "the modelled time exceeds 2^63 ns");
+  }
+  if (!costs.empty())
+    loop->setAttr(kZeroCostAttr, DenseI64ArrayAttr::get(loop.getContext(), costs));
+  return {};
+}
+
 Result<int64_t> annotateCost(kern::ProcedureOp procedure, const cost::DeviceProfile &profile,
                              plan::Precision precision) {
   Builder builder(procedure.getContext());
@@ -73,6 +94,12 @@ Result<int64_t> annotateCost(kern::ProcedureOp procedure, const cost::DeviceProf
       return WalkResult::interrupt();
     }
     return WalkResult::advance();
+  });
+  if (!status.ok())
+    return status;
+  procedure.walk([&](kern::SliceLoopOp loop) {
+    status = priceZeros(loop, profile, precision, sum);
+    return status.ok() ? WalkResult::advance() : WalkResult::interrupt();
   });
   if (!status.ok())
     return status;

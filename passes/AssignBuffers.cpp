@@ -93,10 +93,10 @@ void Assigner::copyTo(Value value, const Place &target, Location location) {
 // Loops and ends
 //===----------------------------------------------------------------------===//
 
-void Assigner::launchZero(const Place &place, Location location) {
+void Assigner::launchZero(const Place &place, Location location, IntegerAttr costNs) {
   builder.create<kern::LaunchOp>(location, builder.getStringAttr("zero"), makeView(place, location),
                                  builder.getDenseBoolArrayAttr({true}),
-                                 builder.getDictionaryAttr({}), IntegerAttr());
+                                 builder.getDictionaryAttr({}), costNs);
 }
 
 /// Where a result of slices goes is settled before the loop, so that they are written in place:
@@ -149,7 +149,10 @@ void Assigner::prepareSum(kern::SliceLoopOp loop, unsigned index) {
   }
   Place zeros = sum.place;
   zeros.version = sum.zeros;
-  launchZero(zeros, loop.getLoc());
+  auto costs = loop->getAttrOfType<DenseI64ArrayAttr>(kZeroCostAttr);
+  launchZero(zeros, loop.getLoc(),
+             costs ? builder.getI64IntegerAttr(costs[index - loop.getResultAxes().size()])
+                   : IntegerAttr());
   wholes[result] = sum.place;
 
   kern::Transposed made =

@@ -90,7 +90,7 @@ private:
   void finishSlices(kern::SliceLoopOp loop, unsigned result, int32_t id, int64_t size);
   void finishSum(kern::SliceLoopOp loop, unsigned result);
   std::optional<Place> wantedPlace(mlir::Value value);
-  void launchZero(const Place &place, mlir::Location location);
+  void launchZero(const Place &place, mlir::Location location, mlir::IntegerAttr costNs);
   void assignReturn(kern::ReturnOp op);
   void copyTo(mlir::Value value, const Place &target, mlir::Location location);
   mlir::Value makeView(const Place &place, mlir::Location location);

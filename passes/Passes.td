@@ -77,7 +77,7 @@ def KernAnnotateCost : Pass<"kern-annotate-cost", "::mlir::ModuleOp"> {
   let summary = "price every kernel by a device profile";
   let description = [{
     Sets `cost_ns` on each kernel op: all its runs in one call of the procedure, the ragged last slice priced
-    by its own length.
+    by its own length. On a loop that sums, `zero_cost_ns` is what zeroing each sum takes.
 
     Before: `%1 = kern.softmax(x = %0) : ...`
     After:  `%1 = kern.softmax(x = %0) {cost_ns = 2150 : i64} : ...`

@@ -23,7 +23,11 @@ namespace evo {
 /// Procedures and programs in place of the stacks of a module.
 mlir::LogicalResult lowerToKern(mlir::ModuleOp module);
 
-/// Sets `cost_ns` on every kernel; returns their sum, or an error on overflow.
+/// On a slice loop: what zeroing each of its sums takes.
+inline constexpr llvm::StringLiteral kZeroCostAttr = "zero_cost_ns";
+
+/// Sets `cost_ns` on every kernel and `zero_cost_ns` on loops that sum; returns what all take
+/// together, or an error on overflow.
 Result<int64_t> annotateCost(kern::ProcedureOp procedure, const cost::DeviceProfile &profile,
                              plan::Precision precision);
 mlir::LogicalResult assignBuffers(kern::ProcedureOp procedure);
