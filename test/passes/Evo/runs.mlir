@@ -6,10 +6,11 @@
 // CHECK-LABEL: evo.stack @loop
 evo.stack @loop tensors ["m", "msa_mask"] model {blocks = 1 : i64, mode = "train", precision = "fp32"} {
 ^bb0(%m: tensor<4x5x8xf32>, %mask: tensor<4x5xf32>):
-  // CHECK: evo.segment first 0 count 1(%{{.*}}) attributes {runs = [#evo.run<first = 0, count = 2, axis = r, size = 2>]} :
-  %0 = evo.segment first 0 count 1 (%m) attributes {runs = [#evo.run<first = 0, count = 2, axis = r, size = 2>]} : (tensor<4x5x8xf32>) -> tensor<4x5x8xf32> {
+  // CHECK: evo.segment first 0 count 1(%{{.*}}) attributes {runs = [#evo.run<first = 1, count = 2, axis = r, size = 16>]} :
+  %0 = evo.segment first 0 count 1 (%m) attributes {runs = [#evo.run<first = 1, count = 2, axis = r, size = 16>]} : (tensor<4x5x8xf32>) -> tensor<4x5x8xf32> {
   ^bb0(%x: tensor<4x5x8xf32>):
-    %1 = evo.msa_column_attention %x, %mask {prefix = "c", choice = #evo.choice<keep = input>, heads = 2 : i64, head_dim = 4 : i64, inf = 1.0e9 : f64} : tensor<4x5x8xf32>, tensor<4x5xf32> -> tensor<4x5x8xf32>
+    %a = evo.transition m %x mask %mask {prefix = "a", choice = #evo.choice<keep = all>, factor = 2 : i64} : tensor<4x5x8xf32>, tensor<4x5xf32> -> tensor<4x5x8xf32>
+    %1 = evo.msa_column_attention %a, %mask {prefix = "c", choice = #evo.choice<keep = input>, heads = 2 : i64, head_dim = 4 : i64, inf = 1.0e9 : f64} : tensor<4x5x8xf32>, tensor<4x5xf32> -> tensor<4x5x8xf32>
     %2 = evo.transition m %1 mask %mask {prefix = "t", choice = #evo.choice<keep = input>, factor = 2 : i64} : tensor<4x5x8xf32>, tensor<4x5xf32> -> tensor<4x5x8xf32>
     evo.yield %2 : tensor<4x5x8xf32>
   }

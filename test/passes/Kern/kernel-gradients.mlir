@@ -106,3 +106,19 @@
   // CHECK-NEXT: %{{.*}} = kern.add(x = %[[X]], addend = %[[A]]) : (tensor<4x7xf32>, tensor<4x7xf32>) -> tensor<4x7xf32>
   %y = kern.add(x = %x, addend = %a) : (tensor<4x7xf32>, tensor<4x7xf32>) -> (tensor<4x7xf32>)
 }) : () -> ()
+
+// CHECK-LABEL: "test.zero"
+"test.zero"() ({
+  // CHECK-NEXT: %{{.*}} = kern.zero() : () -> tensor<4x7xf32>
+  %y = kern.zero() : () -> (tensor<4x7xf32>)
+}) : () -> ()
+
+// CHECK-LABEL: "test.batch_matmul_grad"
+"test.batch_matmul_grad"() ({
+^bb0(%a: tensor<3x5x7xf32>, %b: tensor<3x9x7xf32>, %sum: tensor<3x5x9xf32>):
+  // CHECK: ^bb0(%[[A:.*]]: tensor<3x5x7xf32>, %[[B:.*]]: tensor<3x9x7xf32>, %[[SUM:.*]]: tensor<3x5x9xf32>):
+  // CHECK-NEXT: %{{.*}} = kern.batch_matmul_grad(a = %[[A]], b = %[[B]]) : (tensor<3x5x7xf32>, tensor<3x9x7xf32>) -> tensor<3x5x9xf32>
+  %dx = kern.batch_matmul_grad(a = %a, b = %b) : (tensor<3x5x7xf32>, tensor<3x9x7xf32>) -> (tensor<3x5x9xf32>)
+  // CHECK-NEXT: %{{.*}} = kern.batch_matmul_grad(a = %[[A]], b = %[[B]], accumulator = %[[SUM]]) :
+  %dy = kern.batch_matmul_grad(a = %a, b = %b, accumulator = %sum) : (tensor<3x5x7xf32>, tensor<3x9x7xf32>, tensor<3x5x9xf32>) -> (tensor<3x5x9xf32>)
+}) : () -> ()

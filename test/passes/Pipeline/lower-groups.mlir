@@ -1,20 +1,7 @@
 // RUN: evo-opt %s --evo-verify-chosen --evo-lower-to-kern | FileCheck %s
 // RUN: evo-opt %s --evo-verify-chosen --evo-lower-to-kern --kern-annotate-cost --kern-assign-buffers --kern-free-buffers --kern-verify-buffers --kern-place --kern-verify-placed | FileCheck %s --check-prefix=PLACED
 
-// A recompute group keeps the streams that enter it. Its backward runs it again, now keeping what the choices say.
-
-// CHECK-LABEL: kern.procedure @checkpoint module "checkpoint" phase "forward" choice "copy" tensors [@m, @z] {
-// CHECK:         %[[M:.*]] = kern.copy(x = %{{.*}}) : (tensor<6x5x8xf32>)
-// CHECK-NEXT:    kern.save %[[M]] "m" : tensor<6x5x8xf32>
-// CHECK-NEXT:    %[[Z:.*]] = kern.copy(x = %{{.*}}) : (tensor<5x5x4xf32>)
-// CHECK-NEXT:    kern.save %[[Z]] "z" : tensor<5x5x4xf32>
-// CHECK-NEXT:    kern.return []
-
-// The first time the modules keep nothing.
-// CHECK-LABEL: kern.procedure @t module
-// CHECK-NOT:     kern.save
-// CHECK-LABEL: kern.procedure @opm module
-// CHECK-NOT:     kern.save
+// A recompute group keeps the streams that enter it, as far as running it again uses them. Its backward runs it again, now keeping what the choices say.
 
 // The backward of what keeps all reads results of its forward by name and computes no kernel of it again.
 // CHECK-LABEL: kern.procedure @t.backward module "t" phase "backward" choice "fused; keeps all" tensors [@saved::@m, @msa_mask, @dm, @saved::@layer_norm.0, @saved::@linear.1] {
@@ -22,7 +9,7 @@
 // CHECK-NOT:     activation = "relu"} : (tensor<6x5x8xf32>, tensor<16x8xf32>, tensor<16xf32>)
 // CHECK:         kern.return [@dm]
 
-// The second time they keep, and those that follow read what they make.
+// The second time the modules keep, and those that follow read what they make.
 // CHECK-LABEL: kern.procedure @t.again module "t" phase "forward" choice "fused; keeps all" tensors [@m, @msa_mask] {
 // CHECK:         kern.save %{{.*}} "m" : tensor<6x5x8xf32>
 // CHECK:         %[[OUT:.*]] = kern.linear({{.*}} residual =
@@ -31,32 +18,42 @@
 // CHECK-NEXT:    kern.return [@m] %[[OUT]] : tensor<6x5x8xf32>
 
 // The backward of the outer product reads m alone, which the re-run leaves where the checkpoint was; nobody reads its z, so that
-// nothing of it is computed again.
+// nothing of it is computed again, and z is no part of the checkpoint.
 // CHECK-LABEL: kern.procedure @opm.again module "opm" phase "forward" choice "fused; keeps input, backward fused" tensors [] {
 // CHECK-NEXT:    kern.return []
+// CHECK-LABEL: kern.procedure @checkpoint module "checkpoint" phase "forward" choice "copy" tensors [@m] {
+// CHECK:         %[[M:.*]] = kern.copy(x = %{{.*}}) : (tensor<6x5x8xf32>)
+// CHECK-NEXT:    kern.save %[[M]] "m" : tensor<6x5x8xf32>
+// CHECK-NEXT:    kern.return []
 
-// Blocks are alike: a checkpoint is of its own block. The re-run's streams are the checkpoint itself.
+// The first time the modules keep nothing.
+// CHECK-LABEL: kern.procedure @t module
+// CHECK-NOT:     kern.save
+// CHECK-LABEL: kern.procedure @opm module
+// CHECK-NOT:     kern.save
+
+// Blocks are alike: a checkpoint is of its own block. The re-run's m is the checkpoint itself.
 // CHECK:      kern.program "forward" inputs [@m, @z, @msa_mask] outputs [@m, @z] {
 // CHECK-NEXT:   kern.blocks first 0 count 3 {
-// CHECK-NEXT:     kern.call @checkpoint {id = 0 : i64}
-// CHECK-NEXT:     kern.call @t {id = 1 : i64}
-// CHECK-NEXT:     kern.call @opm {id = 2 : i64}
+// CHECK-NEXT:     kern.call @checkpoint {id = [[$CHECKPOINT:[0-9]+]] : i64}
+// CHECK-NEXT:     kern.call @t {id = {{[0-9]+}} : i64}
+// CHECK-NEXT:     kern.call @opm {id = {{[0-9]+}} : i64}
 // CHECK-NEXT:   }
 // CHECK-NEXT: }
 // CHECK-NEXT: kern.program "backward" inputs [@dm, @dz] outputs [@dm, @dz] {
 // CHECK-NEXT:   kern.blocks first 0 count 3 {
-// CHECK-NEXT:     kern.call @t.again {id = 3 : i64, shares = [#kern.share<buffer = "m", call = 0, slot = "m">]}
-// CHECK-NEXT:     kern.call @opm.again {id = 5 : i64, shares = [#kern.share<buffer = "m", call = 0, slot = "m">, #kern.share<buffer = "z", call = 0, slot = "z">]}
-// CHECK-NEXT:     kern.call @opm.backward {id = 6 : i64, partner = 5 : i64, shares = [#kern.share<buffer = "saved.m", call = 0, slot = "m">]}
-// CHECK-NEXT:     kern.call @t.backward {id = 4 : i64, partner = 3 : i64, shares = [#kern.share<buffer = "saved.layer_norm.0", call = 3, slot = "layer_norm.0">, #kern.share<buffer = "saved.linear.1", call = 3, slot = "linear.1">, #kern.share<buffer = "saved.m", call = 3, slot = "m">]}
+// CHECK-NEXT:     kern.call @t.again {id = [[$T:[0-9]+]] : i64, shares = [#kern.share<buffer = "m", call = [[$CHECKPOINT]], slot = "m">]}
+// CHECK-NEXT:     kern.call @opm.again {id = [[$OPM:[0-9]+]] : i64}
+// CHECK-NEXT:     kern.call @opm.backward {id = {{[0-9]+}} : i64, partner = [[$OPM]] : i64, shares = [#kern.share<buffer = "saved.m", call = [[$CHECKPOINT]], slot = "m">]}
+// CHECK-NEXT:     kern.call @t.backward {id = {{[0-9]+}} : i64, partner = [[$T]] : i64, shares = [#kern.share<buffer = "saved.layer_norm.0", call = [[$T]], slot = "layer_norm.0">, #kern.share<buffer = "saved.linear.1", call = [[$T]], slot = "linear.1">, #kern.share<buffer = "saved.m", call = [[$T]], slot = "m">]}
 
-// m 960 bytes -> 1024, z 400 -> 512, mask 120 -> 512: the boundary ends at 2048. A block keeps m and z, 1536; blocks begin at 2048,
-// 3584 and 5120. The re-run of block 0 stands on 3584 and keeps norm 1024, linear 6 5 16 4 = 1920 -> 2048 and m 1024, by name.
+// m 960 bytes -> 1024, z 400 -> 512, mask 120 -> 512: the boundary ends at 2048. A block keeps m, 1024; blocks begin at 2048, 3072
+// and 4096. The re-run of block 0 stands on 3072 and keeps norm 1024, linear 6 5 16 4 = 1920 -> 2048 and m 1024, by name: to 7168.
 // PLACED-LABEL: kern.program "backward"
-// PLACED:       kern.call @t.again frame 7680 {bindings = [#kern.binding<buffer = "m", offset = 2048, stride = 1536>], frame_stride = 1536 : i64, id = 3 : i64, saved_offset = 3584 : i64, saved_stride = 1536 : i64,
-// PLACED:       kern.call @opm.again frame 7680
-// PLACED:       kern.call @opm.backward frame 7680 {bindings = [#kern.binding<buffer = "saved.m", offset = 2048, stride = 1536>], frame_stride = 1536 : i64,
-// PLACED:       kern.call @t.backward frame 7680 {bindings = [#kern.binding<buffer = "saved.layer_norm.0", offset = 3584, stride = 1536>, #kern.binding<buffer = "saved.linear.1", offset = 4608, stride = 1536>, #kern.binding<buffer = "saved.m", offset = 6656, stride = 1536>], frame_stride = 1536 : i64,
+// PLACED:       kern.call @t.again frame 7168 {bindings = [#kern.binding<buffer = "m", offset = 2048, stride = 1024>], frame_stride = 1024 : i64, id = {{[0-9]+}} : i64, saved_offset = 3072 : i64, saved_stride = 1024 : i64,
+// PLACED:       kern.call @opm.again frame 7168
+// PLACED:       kern.call @opm.backward frame 7168 {bindings = [#kern.binding<buffer = "saved.m", offset = 2048, stride = 1024>], frame_stride = 1024 : i64,
+// PLACED:       kern.call @t.backward frame 7168 {bindings = [#kern.binding<buffer = "saved.layer_norm.0", offset = 3072, stride = 1024>, #kern.binding<buffer = "saved.linear.1", offset = 4096, stride = 1024>, #kern.binding<buffer = "saved.m", offset = 6144, stride = 1024>], frame_stride = 1024 : i64,
 evo.stack @s tensors ["m", "z", "msa_mask"] model {blocks = 3 : i64, mode = "train", precision = "fp32"} {
 ^bb0(%m: tensor<6x5x8xf32>, %z: tensor<5x5x4xf32>, %mask: tensor<6x5xf32>):
   %0:2 = evo.segment first 0 count 3 (%m, %z) attributes {runs = [#evo.run<first = 0, count = 2>]} : (tensor<6x5x8xf32>, tensor<5x5x4xf32>) -> (tensor<6x5x8xf32>, tensor<5x5x4xf32>) {
