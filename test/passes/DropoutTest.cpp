@@ -5,19 +5,15 @@
 // masks are the same to the bit whatever the plan keeps, computes again or cuts into slices, and so
 // outputs and gradients are the same within rounding.
 //===----------------------------------------------------------------------===//
-#include "runtime/core/Session.h"
-#include "runtime/core/TensorFile.h"
 #include "runtime/cpu/CpuBackend.h"
 #include "runtime/plan/PlanJson.h"
-#include "test/core/CoreTest.h"
+#include "test/passes/RunFixture.h"
 #include "test/passes/StackFixture.h"
 
 #include "mlir/IR/MLIRContext.h"
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
 #include <map>
 #include <set>
 
@@ -78,52 +74,19 @@ private:
 struct Outcome {
   Masks masks;
   std::map<MaskName, int> made;
-  std::map<std::string, std::vector<double>> tensors; ///< outputs, and gradients behind "gradient."
+  Tensors tensors;
 };
 
-void readTensors(const std::string &path, const std::string &prefix, Outcome &outcome) {
-  auto tensors = readTensorFile(path);
-  ASSERT_TRUE(tensors.ok()) << tensors.status().message();
-  for (const HostTensor &tensor : *tensors)
-    outcome.tensors[prefix + tensor.name] = valuesOf<double>(tensor);
-}
-
-Outcome runTraining(const plan::Plan &plan, uint32_t seed, int threads) {
-  TemporaryFolder folder;
+Outcome runWatched(const plan::Plan &plan, uint32_t seed, int threads) {
   WatchedCpu backend(threads);
-  RunOptions options;
-  options.outputs = folder.path("o.safetensors");
-  options.gradients = folder.path("g.safetensors");
-  options.randomSeed = 3;
-  options.dropoutSeed = seed;
-  options.warmup = 0;
-  auto report = runPlan(plan, backend, options);
-  EXPECT_TRUE(report.ok()) << report.status().message();
-  Outcome outcome{backend.masks, backend.made, {}};
-  readTensors(options.outputs, "", outcome);
-  readTensors(options.gradients, "gradient.", outcome);
-  return outcome;
+  Tensors tensors = runTraining(plan, backend, seed);
+  return {backend.masks, backend.made, tensors};
 }
 
-double norm(const std::vector<double> &values) {
-  double sum = 0;
-  for (double value : values)
-    sum += value * value;
-  return std::sqrt(sum);
-}
-
-/// Masks to the bit; the tensors within 1e-10 of their size, a gradient that vanishes of 1.
+/// Masks to the bit.
 void expectSame(const Outcome &expected, const Outcome &got) {
   EXPECT_EQ(expected.masks, got.masks);
-  ASSERT_EQ(expected.tensors.size(), got.tensors.size());
-  for (const auto &[name, values] : expected.tensors) {
-    ASSERT_TRUE(got.tensors.count(name)) << name;
-    std::vector<double> difference = got.tensors.at(name);
-    ASSERT_EQ(difference.size(), values.size()) << name;
-    for (size_t i = 0; i < values.size(); ++i)
-      difference[i] -= values[i];
-    EXPECT_LE(norm(difference), 1e-10 * std::max(norm(values), 1.0)) << name;
-  }
+  expectClose(expected.tensors, got.tensors);
 }
 
 struct Case {
@@ -190,7 +153,7 @@ TEST_P(DropoutMasks, AreTheSameUnderEveryPolicyAndChoice) {
     auto check = [&](const Result<plan::Plan> &plan, const std::string &what) {
       SCOPED_TRACE(what + ", seed " + std::to_string(seed));
       ASSERT_TRUE(plan.ok()) << plan.status().message();
-      Outcome outcome = runTraining(*plan, seed, 2);
+      Outcome outcome = runWatched(*plan, seed, 2);
       if (!expected)
         expected = outcome;
       expectSame(*expected, outcome);
@@ -209,7 +172,7 @@ TEST_P(DropoutMasks, AreTheSameUnderEveryPolicyAndChoice) {
 TEST_P(DropoutMasks, AreOfTheModulesThatHaveThem) {
   Result<plan::Plan> plan = planOfPolicy(specOf(GetParam()), Policy::Small, false);
   ASSERT_TRUE(plan.ok()) << plan.status().message();
-  Outcome outcome = runTraining(*plan, 1, 1);
+  Outcome outcome = runWatched(*plan, 1, 1);
   Masks expected;
   for (int64_t block = 0; block < 3; ++block)
     for (int64_t position : positionsOf(GetParam()))
@@ -238,10 +201,10 @@ TEST_P(DropoutMasks, FollowTheSeedAndNoThreads) {
   size_t most = 1;
   Result<plan::Plan> plan = planOfChoice(specOf(GetParam()), 1, most);
   ASSERT_TRUE(plan.ok()) << plan.status().message();
-  Outcome first = runTraining(*plan, 5, 1), again = runTraining(*plan, 5, 3);
+  Outcome first = runWatched(*plan, 5, 1), again = runWatched(*plan, 5, 3);
   EXPECT_EQ(first.masks, again.masks);
   EXPECT_EQ(first.tensors, again.tensors);
-  Outcome other = runTraining(*plan, 6, 1);
+  Outcome other = runWatched(*plan, 6, 1);
   for (const auto &[name, mask] : first.masks)
     if (mask.size() > 40) {
       EXPECT_NE(mask, other.masks.at(name));

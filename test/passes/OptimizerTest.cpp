@@ -48,8 +48,10 @@ protected:
     spec.precision = GetParam().precision;
     return spec;
   }
-  Result<Compilation> compiled(const spec::ModelSpec &spec, int64_t memory = int64_t{1} << 40) {
+  Result<Compilation> compiled(const spec::ModelSpec &spec, int64_t memory = int64_t{1} << 40,
+                               Policy policy = Policy::Small) {
     CompileOptions options;
+    options.policy = policy;
     options.target = {*cost::builtinProfile("h100"), memory, false};
     return compile(spec, options, context);
   }
@@ -137,7 +139,7 @@ TEST_P(WithOptimizer, FitsExactlyWhatItNeeds) {
 TEST_P(WithOptimizer, IsLeftOutOfInference) {
   spec::ModelSpec spec = specOf(TemplatePair);
   spec.mode = plan::Mode::Infer;
-  Result<Compilation> made = compiled(spec);
+  Result<Compilation> made = compiled(spec, int64_t{1} << 40, Policy::Direct);
   ASSERT_TRUE(made.ok()) << made.status().message();
   EXPECT_FALSE(made->plan.optimizer.has_value());
   EXPECT_EQ(made->plan.stateBlockBytes, 0);
