@@ -11,6 +11,7 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 SMALL = "evoformer_stress_one.safetensors"
+CASES = 2 * 4 + 5 * (2 * 2 + 2)  # inference: two policies in four types; training: five, in two types with two kernel sets, in two with one
 
 # Stands in for evo-opt: the plan is the specification with policy and type.
 EVO_OPT = """#!{python}
@@ -63,26 +64,31 @@ class Driver(unittest.TestCase):
 
     def test_reference_values_pass(self):
         status, output = self.drive()
-        self.assertEqual((status, output.splitlines()[-1]), (0, "16 passed, 0 failed"), output)
+        self.assertEqual((status, output.splitlines()[-1]), (0, f"{CASES} passed, 0 failed"), output)
 
     def test_disagreement_in_fp64_fails(self):
-        # 1e-8 is within what fp32 and fp64 hold against the file, but not what two policies may differ by.
+        # 1e-8 is within what fp32 and fp64 hold against the file, but not what two policies may differ by: in inference, and in training
+        # with both kernel sets.
         status, output = self.drive(factor=1 + 1e-8)
-        self.assertEqual((status, output.splitlines()[-1]), (1, "15 passed, 1 failed"), output)
+        self.assertEqual((status, output.splitlines()[-1]), (1, f"{CASES - 3} passed, 3 failed"), output)
         self.assertIn("FAIL: evoformer_stress_one, infer, chunk, fp64, all kernels", output)
+        for kernels in ("all", "plain"):
+            self.assertIn(f"FAIL: evoformer_stress_one, train, chunk, fp64, {kernels} kernels", output)
         self.assertIn("expected direct's values within 1e-10", output)
 
     def test_wrong_values_fail(self):
         # Beyond what fp32 and fp64 hold and 5e-3 of fp16, then also 2e-2 of bf16.
         for error, failed in ((1e-2, ("fp32", "fp64", "fp16")), (3e-2, ("fp32", "fp64", "bf16", "fp16"))):
             status, output = self.drive(factor=1 + error)
-            self.assertEqual((status, output.splitlines()[-1]), (1, f"{16 - len(failed)} passed, {len(failed)} failed"), output)
+            # In inference, and in training, where fp32 and fp64 have two kernel sets.
+            count = 2 * len(failed) + 2
+            self.assertEqual((status, output.splitlines()[-1]), (1, f"{CASES - count} passed, {count} failed"), output)
             for dtype in failed:
                 self.assertIn(f"FAIL: evoformer_stress_one, infer, chunk, {dtype}, all kernels", output)
 
     def test_a_program_that_fails_is_told(self):
         status, output = self.drive(crash=True)
-        self.assertEqual((status, output.splitlines()[-1]), (1, "0 passed, 16 failed"), output)
+        self.assertEqual((status, output.splitlines()[-1]), (1, f"0 passed, {CASES} failed"), output)
         self.assertIn("out of luck", output)
 
 
