@@ -1,4 +1,5 @@
 // RUN: evo-opt %s --kern-annotate-cost=profile=%inputs/toy.json | FileCheck %s
+// RUN: evo-opt %s --kern-annotate-cost=profile=%inputs/toy.json --kern-assign-buffers | FileCheck %s --check-prefix=ASSIGNED
 // RUN: not evo-opt %s --kern-annotate-cost=profile=none.json 2>&1 | FileCheck %s --check-prefix=PROFILE
 
 // The toy device takes 1 ns a flop, byte and exponential, and 100 ns a launch.
@@ -37,6 +38,24 @@ kern.procedure @sliced module "" phase "forward" choice "" tensors [@x, @w] {
     %c = kern.linear(x = %a, weight = %b) {activation = "none"} : (tensor<?x5x8xf32>, tensor<4x8xf32>) -> (tensor<?x5x4xf32>)
     kern.yield %c : tensor<?x5x4xf32>
   }) : (tensor<7x5x8xf32>, tensor<4x8xf32>) -> tensor<7x5x4xf32>
+  kern.return [@x] %x : tensor<7x5x8xf32>
+}
+
+// A loop that sums: zeroing writes 8 4 = 32 bytes, and 4 8 4 = 128. The pass behind it puts these on the launches.
+// CHECK-LABEL: kern.procedure @sums
+kern.procedure @sums module "" phase "backward" choice "" tensors [@x, @w] {
+^bb0(%x: tensor<7x5x8xf32>, %w: tensor<7x5x4xf32>):
+  %s:2 = "kern.slice_loop"(%x, %w) <{axis = "s", extent = 7 : i64, size = 3 : i64, sliced_axes = array<i64: 0, 0>, result_axes = array<i64>, operandSegmentSizes = array<i32: 2, 0>}> ({
+  ^bb0(%a: tensor<?x5x8xf32>, %b: tensor<?x5x4xf32>):
+    %c = kern.bias_grad(du = %a) : (tensor<?x5x8xf32>) -> (tensor<8xf32>)
+    %d = kern.weight_grad(du = %b, x = %a) : (tensor<?x5x4xf32>, tensor<?x5x8xf32>) -> (tensor<4x8xf32>)
+    kern.yield %c, %d : tensor<8xf32>, tensor<4x8xf32>
+  // CHECK: {zero_cost_ns = array<i64: 132, 228>} :
+  }) : (tensor<7x5x8xf32>, tensor<7x5x4xf32>) -> (tensor<8xf32>, tensor<4x8xf32>)
+  // ASSIGNED: kern.launch "zero"(%{{.*}}) present [true] {cost_ns = 132 : i64, settings = {}}
+  // ASSIGNED: kern.launch "zero"(%{{.*}}) present [true] {cost_ns = 228 : i64, settings = {}}
+  kern.store_gradient %s#0 "b" : tensor<8xf32>
+  kern.store_gradient %s#1 "w" : tensor<4x8xf32>
   kern.return [@x] %x : tensor<7x5x8xf32>
 }
 }
