@@ -15,18 +15,24 @@ namespace {
 /// Boxes and versions looked at before a plan is refused as too large: about half a second.
 constexpr int64_t kMaxWork = 100'000'000;
 
-/// The tensors that a procedure of this phase must leave as they are: inputs that are no outputs.
+/// The tensors that a procedure of this phase must leave as they are: inputs of its program, or, as
+/// masks are in a backward program that does not mention them, of another, that are no outputs.
 std::vector<bool> readOnlyTensors(const Plan &plan, Phase phase) {
   std::vector<bool> readOnly(plan.tensors.size());
   auto holds = [](const std::vector<std::string> &names, const std::string &name) {
     return std::find(names.begin(), names.end(), name) != names.end();
   };
-  for (const Program &program : plan.programs)
-    if (program.phase == phase)
-      for (size_t i = 0; i < plan.tensors.size(); ++i)
-        if (holds(program.inputs, plan.tensors[i].name) &&
-            !holds(program.outputs, plan.tensors[i].name))
-          readOnly[i] = true;
+  for (size_t i = 0; i < plan.tensors.size(); ++i) {
+    const std::string &name = plan.tensors[i].name;
+    bool input = false, output = false;
+    for (const Program &program : plan.programs) {
+      input |= holds(program.inputs, name);
+      output |= holds(program.outputs, name);
+      if (program.phase == phase && holds(program.inputs, name) && !holds(program.outputs, name))
+        readOnly[i] = true;
+    }
+    readOnly[i] = readOnly[i] || (input && !output);
+  }
   return readOnly;
 }
 

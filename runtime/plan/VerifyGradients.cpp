@@ -118,7 +118,8 @@ Verdict GradientFlow::free(int32_t buffer, const Path &path) {
   const Regions &unread = buffers[buffer].unread;
   int32_t writer = unread.newest(unread.whole());
   if (writer != kUndefined)
-    return violates(6, path, makeText("every element of ", quoted(buffer), " to be read before"),
+    return violates(6, path,
+                    makeText("every element of ", quoted(buffer), " to be read before it is freed"),
                     makeText("some that step ", writer, " wrote and nobody reads"));
   return {};
 }

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Part of Evo, under the Apache License v2.0. See LICENSE.
+#
+# Makes the plans of this folder again, behind a change of what evo-opt plans or of the format:
+#   test/plan/Inputs/regenerate.sh build/bin/evo-opt
+# Tiny models with dropout, in every policy for training.
+set -euo pipefail
+opt=$(realpath "$1")
+cd "$(dirname "$0")"
+spec=$(mktemp --suffix=.json)
+trap 'rm -f "$spec"' EXIT
+
+template='"stack": "template_pair", "sizes": { "r": 6 }, "dropout": { "pair": 0.25 },
+  "channels": { "c_t": 4, "c_hidden_tri_att": 4, "c_hidden_tri_mul": 5, "no_heads": 2, "pair_transition_n": 2 }'
+evoformer='"stack": "evoformer", "sizes": { "s": 5, "r": 6 }, "dropout": { "msa": 0.125, "pair": 0.25 },
+  "channels": { "c_m": 8, "c_z": 4, "c_hidden_msa_att": 4, "c_hidden_opm": 3, "c_hidden_mul": 5, "c_hidden_pair_att": 4,
+                "no_heads_msa": 2, "no_heads_pair": 2, "transition_n": 2 }'
+
+plan() { # name, stack, blocks, policy, type
+  echo "{ \"format\": \"evo.model/1\", \"name\": \"$1\", $2, \"blocks\": $3, \"dtype\": \"$5\", \"mode\": \"train\" }" > "$spec"
+  "$opt" "$spec" --profile=h100 --policy="$4" -o "$1.json" > /dev/null
+}
+plan template-direct "$template" 2 direct fp64
+plan template-small "$template" 3 small fp32
+plan template-large "$template" 3 large bf16
+plan template-chunk "$template" 2 chunk fp32
+plan evoformer-extra "$evoformer" 2 extra bf16
