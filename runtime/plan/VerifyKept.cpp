@@ -316,8 +316,10 @@ Verdict Replay::visit(const Event &event) {
   bool forward = phaseOf(event) == Phase::Forward;
   if (forward) {
     found[{event.block, procedure.module}] = version;
-    if (!forwardOf.try_emplace({event.block, procedure.module}, callOf(event).procedure).second &&
-        plan.mode == Mode::Train)
+    // What only copies (a checkpoint) is of no module: there may be several.
+    bool first =
+        forwardOf.try_emplace({event.block, procedure.module}, callOf(event).procedure).second;
+    if (!first && fact.writesAny() && plan.mode == Mode::Train)
       return report(5, event, "",
                     makeText("one call of module '", procedure.module, "' in a block"),
                     "a second one");
