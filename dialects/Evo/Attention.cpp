@@ -335,12 +335,14 @@ Value TriangleAttentionOp::emitWhole(KernBuilder &builder, ValueRange values,
 
 SmallVector<SideInput> TriangleAttentionOp::emitSides(KernBuilder &builder, ValueRange values,
                                                       Axis axis, int64_t size) {
-  Value z = orient(builder, *this, values[0]);
-  Value bias = builder.sliceLoop(
-      stringifyAxis(axis), size, Sliced{z, 0}, {}, 0,
-      [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
-        return {projectBias(builder, *this, normalise(builder, *this, sliced[0]))};
-      })[0];
+  // Slices of z itself, turned round inside the loop, so that its gradient is added to slice by
+  // slice.
+  Value bias =
+      builder.sliceLoop(stringifyAxis(axis), size, Sliced{values[0], getSliceDims(axis)[0]}, {}, 0,
+                        [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
+                          Value z = orient(builder, *this, sliced[0]);
+                          return {projectBias(builder, *this, normalise(builder, *this, z))};
+                        })[0];
   SmallVector<SideInput> sides = {{builder.transpose(bias, {2, 0, 1}), -1}};
   Dropout::of(*this).addSide(builder, values[0], getSliceDims(axis)[0], sides);
   return sides;

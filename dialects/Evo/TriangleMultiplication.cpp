@@ -145,14 +145,17 @@ Value TriangleMultiplicationOp::emitWhole(KernBuilder &builder, ValueRange value
 
 SmallVector<SideInput> TriangleMultiplicationOp::emitSides(KernBuilder &builder, ValueRange values,
                                                            Axis axis, int64_t size) {
-  Value z = orient(builder, *this, values[0]);
-  Value mask = orient(builder, *this, values[1]);
   Parameters parameters = parametersOf(builder, *this);
-  Value other = builder.sliceLoop(
-      stringifyAxis(axis), size, {Sliced{z, 0}, Sliced{mask, 0}}, {}, 0,
-      [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
-        return {parameters.operands(normIn(parameters, *this, sliced[0]), sliced[1], 1, 1)};
-      })[0];
+  int64_t dim = getSliceDims(axis)[0];
+  // Slices of z itself, turned round inside the loop, so that its gradient is added to slice by
+  // slice.
+  Value other =
+      builder.sliceLoop(stringifyAxis(axis), size, {Sliced{values[0], dim}, Sliced{values[1], dim}},
+                        {}, 0, [&](ArrayRef<Value> sliced, ArrayRef<Value>) -> SmallVector<Value> {
+                          Value z = orient(builder, *this, sliced[0]);
+                          Value mask = orient(builder, *this, sliced[1]);
+                          return {parameters.operands(normIn(parameters, *this, z), mask, 1, 1)};
+                        })[0];
   SmallVector<SideInput> sides = {{builder.transpose(other, {2, 0, 1}), -1}};
   Dropout::of(*this).addSide(builder, values[0], getSliceDims(axis)[0], sides);
   return sides;

@@ -3,10 +3,11 @@
 // Incoming edges are outgoing ones on the transposed z with a and b in each other's place.
 // CHECK-LABEL: kern.procedure @in module "in" phase "forward" choice "fused, r_j by 2" tensors [@z, @pair_mask] {
 // CHECK-NEXT: ^bb0(%[[Z:.*]]: tensor<3x3x4xf32>, %[[MASK:.*]]: tensor<3x3xf32>):
-// CHECK-NEXT:   %[[ZT:.*]] = kern.transpose %[[Z]] [1, 0, 2]
-// CHECK-NEXT:   %[[MT:.*]] = kern.transpose %[[MASK]] [1, 0]
 // The whole operand first, in slices of its own rows, stored channel-first.
-// CHECK-NEXT:   %[[W:.*]] = "kern.slice_loop"(%[[ZT]], %[[MT]]) <{axis = "r_j", extent = 3 : i64
+// CHECK-NEXT:   %[[W:.*]] = "kern.slice_loop"(%[[Z]], %[[MASK]]) <{axis = "r_j", extent = 3 : i64, operandSegmentSizes = array<i32: 2, 0>, result_axes = array<i64: 0>, size = 2 : i64, sliced_axes = array<i64: 1, 1>}> ({
+// CHECK-NEXT:   ^bb0(%[[ZW:.*]]: tensor<3x?x4xf32>, %[[MW:.*]]: tensor<3x?xf32>):
+// CHECK-NEXT:     kern.transpose %[[ZW]] [1, 0, 2]
+// CHECK-NEXT:     kern.transpose %[[MW]] [1, 0]
 // CHECK:          kern.weight "in.projections.weight" parts ["in.linear_b_p.weight", "in.linear_a_p.weight", "in.linear_b_g.weight", "in.linear_a_g.weight", "in.linear_g.weight"] rows [2, 2, 2, 2, 4] : tensor<12x4xf32>
 // Rows 2 and 3 are a_p, 6 and 7 a_g.
 // CHECK:          kern.slice %{{.*}} axis 0 start 2 size 2 : tensor<12x4xf32> -> tensor<2x4xf32>
