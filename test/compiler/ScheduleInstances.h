@@ -1,0 +1,79 @@
+//===- ScheduleInstances.h - problems of the schedule tests -----*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "compiler/schedule/Problem.h"
+
+#include <random>
+#include <string>
+
+namespace evo::schedule {
+
+struct Shape {
+  int ops = 3, choices = 2, blocks = 1, runs = 1, layouts = 1;
+  bool segments = false, inference = false;
+  Bytes unit = 1; ///< every size is a multiple
+};
+
+class RandomProblems {
+public:
+  explicit RandomProblems(uint64_t seed) : random(seed) {}
+
+  int64_t below(int64_t n) { return static_cast<int64_t>(random() % static_cast<uint64_t>(n)); }
+
+  /// Two streams of which most ops write one. Every op has a record from layout 0 to layout 0, so
+  /// that there is always a way.
+  Problem next(const Shape &shape) {
+    Problem problem;
+    problem.blocks = shape.blocks;
+    problem.streamBytes = {shape.unit * below(4), shape.unit * below(4)};
+    for (int op = 0; op < shape.ops; ++op) {
+      problem.ops.push_back({"op" + std::to_string(op), static_cast<StreamMask>(below(4))});
+      for (int i = 0; i < shape.choices; ++i)
+        addRecord(problem, shape, op, op, i == 0);
+    }
+    for (int i = 0; i < shape.runs; ++i) {
+      const auto first = static_cast<int>(below(shape.ops));
+      addRecord(problem, shape, first, first + static_cast<int>(below(shape.ops - first)), false);
+    }
+    if (shape.segments)
+      problem.segments = SegmentCosts{shape.unit * below(5), 1 + below(20), shape.unit * below(6)};
+    return problem;
+  }
+
+private:
+  void addRecord(Problem &problem, const Shape &shape, int first, int last, bool plain) {
+    Record record;
+    record.name = "record" + std::to_string(problem.records.size());
+    record.first = first;
+    record.last = last;
+    record.costNs = 1 + below(30) * (last - first + 1);
+    record.transientBytes = shape.unit * below(12);
+    if (!shape.inference) {
+      record.keptBytes = shape.unit * below(6);
+      record.needs = static_cast<StreamMask>(below(4));
+    }
+    if (!plain) {
+      record.layoutIn = static_cast<int>(below(shape.layouts));
+      record.layoutOut = static_cast<int>(below(shape.layouts));
+    }
+    problem.records.push_back(record);
+  }
+
+  std::mt19937_64 random;
+};
+
+/// A budget that every plan fits.
+inline Bytes ample(const Problem &problem) {
+  Bytes sum = 0;
+  for (const Record &record : problem.records)
+    sum += record.transientBytes + record.keptBytes;
+  for (Bytes bytes : problem.streamBytes)
+    sum += bytes * static_cast<Bytes>(problem.ops.size());
+  if (problem.segments)
+    sum += problem.segments->checkpointBytes + problem.segments->forwardTransientBytes;
+  return sum * problem.blocks;
+}
+
+} // namespace evo::schedule
