@@ -10,6 +10,25 @@ namespace evo::schedule {
 
 namespace {
 using Column = std::vector<TimeNs>; // one time a cell; cell i has headroom budget - i * granule
+constexpr size_t kTile = 1024;      // cells that stay in the first cache while all steps visit them
+
+/// out[i] = min(out[i], costNs + rest[i]), in a form that compilers vectorise without a 64-bit
+/// minimum: no difference leaves the range of TimeNs.
+void lowerBy(TimeNs *out, const TimeNs *rest, TimeNs costNs, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    const TimeNs before = out[i], difference = costNs + rest[i] - before;
+    out[i] = before + (difference & (difference >> 63));
+  }
+}
+
+/// A way through a block in those cells where, of the ways that differ in tau and time only, it is
+/// the fastest.
+struct Step {
+  State end = 0;
+  size_t shift = 0;                ///< cells that its frame takes
+  size_t firstCell = 0, limit = 0; ///< half-open
+  TimeNs costNs = 0;
+};
 
 class DenseEngine {
 public:
@@ -25,10 +44,13 @@ public:
 
   Found run() {
     const auto states = static_cast<size_t>(transitions.states);
+    for (const std::vector<Composite> &ways : menu)
+      steps.push_back(stepsOf(ways));
+    const std::vector<std::vector<bool>> asked = chainsAsked();
     table.assign(static_cast<size_t>(problem.blocks) + 1, std::vector<Column>(states));
     for (size_t blocks = 0; blocks < table.size(); ++blocks)
       for (size_t state = 0; state < states; ++state)
-        if (transitions.startsBlock[state])
+        if (asked[blocks][state])
           fill(blocks, static_cast<State>(state));
     Found found;
     const Column &top = table.back()[0];
@@ -59,6 +81,27 @@ private:
     return table[blocks][static_cast<size_t>(state)];
   }
 
+  /// For which numbers of blocks and states the whole chain asks.
+  std::vector<std::vector<bool>> chainsAsked() const {
+    const auto blocks = static_cast<size_t>(problem.blocks);
+    std::vector<std::vector<bool>> asked(
+        blocks + 1, std::vector<bool>(static_cast<size_t>(transitions.states), false));
+    asked[blocks][0] = true;
+    for (size_t left = blocks; left > 0; --left)
+      for (State state = 0; state < transitions.states; ++state) {
+        if (!asked[left][static_cast<size_t>(state)])
+          continue;
+        for (const Composite &way : menu[static_cast<size_t>(state)])
+          asked[left - 1][static_cast<size_t>(way.end)] = true;
+        if (problem.segments && transitions.inBoundaryLayout(state))
+          for (size_t count = 1; count < left; ++count) {
+            asked[count][static_cast<size_t>(state)] = true;
+            asked[left - count][static_cast<size_t>(transitions.afterFastForward(state))] = true;
+          }
+      }
+    return asked;
+  }
+
   void fill(size_t blocks, State state) {
     Column &out = table[blocks][static_cast<size_t>(state)];
     out.assign(cells, kNever);
@@ -73,21 +116,29 @@ private:
         addSegment(out, blocks, state, count);
   }
 
-  /// Among composites that differ in tau and time only, the one with the largest tau that fits is
-  /// the fastest: each cell is visited once for all of them.
-  void addBlock(Column &out, size_t blocks, State state) const {
-    const std::vector<Composite> &ways = menu[static_cast<size_t>(state)];
-    for (size_t end = ways.size(); end > 0;) {
-      const Composite &last = ways[end - 1];
-      const auto shift = static_cast<size_t>(last.sigma / granule);
-      const TimeNs *rest = column(blocks - 1, last.end).data() + shift;
-      size_t cell = 0;
-      for (; end > 0 && ways[end - 1].end == last.end && ways[end - 1].sigma == last.sigma; --end) {
-        const size_t limit = cellsWith(ways[end - 1].tau);
-        for (const TimeNs costNs = ways[end - 1].costNs; cell < limit; ++cell)
-          out[cell] = std::min(out[cell], costNs + rest[cell]);
-      }
+  /// Of ways with one frame and end, the one with the largest tau that fits is the fastest: each
+  /// cell is visited once for all of them.
+  std::vector<Step> stepsOf(const std::vector<Composite> &ways) const {
+    std::vector<Step> steps;
+    for (size_t i = ways.size(); i-- > 0;) {
+      const auto shift = static_cast<size_t>(ways[i].sigma / granule);
+      const bool goesOn =
+          !steps.empty() && steps.back().end == ways[i].end && steps.back().shift == shift;
+      steps.push_back({ways[i].end, shift, goesOn ? steps.back().limit : 0, cellsWith(ways[i].tau),
+                       ways[i].costNs});
     }
+    return steps;
+  }
+
+  void addBlock(Column &out, size_t blocks, State state) const {
+    for (size_t tile = 0; tile < cells; tile += kTile)
+      for (const Step &step : steps[static_cast<size_t>(state)]) {
+        const size_t first = std::max(step.firstCell, tile);
+        const size_t limit = std::min(step.limit, tile + kTile);
+        if (first < limit)
+          lowerBy(&out[first], &column(blocks - 1, step.end)[first + step.shift], step.costNs,
+                  limit - first);
+      }
   }
 
   size_t segmentCells() const {
@@ -99,8 +150,10 @@ private:
         column(blocks - count, transitions.afterFastForward(state)).data() + afterCheckpoint;
     const TimeNs *inner = column(count, state).data() + afterCheckpoint;
     const size_t limit = segmentCells();
-    for (size_t cell = 0; cell < limit; ++cell)
-      out[cell] = std::min(out[cell], forwardNs + rest[cell] + inner[cell]);
+    for (size_t cell = 0; cell < limit; ++cell) {
+      const TimeNs before = out[cell], difference = forwardNs + rest[cell] + inner[cell] - before;
+      out[cell] = before + (difference & (difference >> 63));
+    }
   }
 
   /// Writes the choices of a chain that begins with block `first`; a block before a segment, then
@@ -139,6 +192,7 @@ private:
   const Bytes granule;
   const size_t cells;
   const std::vector<std::vector<Composite>> menu;
+  std::vector<std::vector<Step>> steps; ///< [state], of the menu
   Bytes checkpoint = 0;
   size_t afterCheckpoint = 0;             ///< cells
   std::vector<std::vector<Column>> table; ///< [blocks][state]
