@@ -154,17 +154,17 @@ private:
     Bytes kept = 0, need = 0;
     while (at < static_cast<size_t>(transitions.ops) * states) {
       const TimeNs best = timeAt(ofOps[at], headroom - kept);
-      for (const Edge &edge : transitions.edges[at]) {
-        const Bytes left = headroom - kept - edge.sigma;
-        if (edge.tau > headroom - kept ||
-            edge.costNs + timeAt(ofOps[behindEdge(edge)], left) != best)
-          continue;
-        plan.records[first].push_back(edge.record);
-        need = std::max(need, kept + edge.tau);
-        kept += edge.sigma;
-        at = behindEdge(edge);
-        break;
-      }
+      const std::vector<Edge> &edges = transitions.edges[at];
+      auto edge = std::find_if(edges.begin(), edges.end(), [&](const Edge &e) {
+        return e.tau <= headroom - kept &&
+               e.costNs + timeAt(ofOps[behindEdge(e)], headroom - kept - e.sigma) == best;
+      });
+      if (edge == edges.end())
+        return {}; // a broken promise of our own, which the validation reports
+      plan.records[first].push_back(edge->record);
+      need = std::max(need, kept + edge->tau);
+      kept += edge->sigma;
+      at = behindEdge(*edge);
     }
     const auto end = static_cast<State>(at % states);
     const Need rest = trace(plan, first + 1, blocks - 1, end, headroom - kept);

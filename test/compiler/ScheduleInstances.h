@@ -12,6 +12,7 @@ namespace evo::schedule {
 
 struct Shape {
   int ops = 3, choices = 2, blocks = 1, runs = 1, layouts = 1;
+  StreamMask written = 3; ///< streams that ops may write
   bool segments = false, inference = false;
   Bytes unit = 1; ///< every size is a multiple
 };
@@ -27,9 +28,10 @@ public:
   Problem next(const Shape &shape) {
     Problem problem;
     problem.blocks = shape.blocks;
-    problem.streamBytes = {shape.unit * below(4), shape.unit * below(4)};
+    problem.streamBytes = {shape.unit * below(6), shape.unit * below(6)};
     for (int op = 0; op < shape.ops; ++op) {
-      problem.ops.push_back({"op" + std::to_string(op), static_cast<StreamMask>(below(4))});
+      problem.ops.push_back(
+          {"op" + std::to_string(op), static_cast<StreamMask>(below(4)) & shape.written});
       for (int i = 0; i < shape.choices; ++i)
         addRecord(problem, shape, op, op, i == 0);
     }

@@ -27,6 +27,7 @@ Shape randomShape(RandomProblems &random, bool small) {
   shape.choices = small && shape.blocks > 1 ? 2 : 2 + static_cast<int>(random.below(2));
   shape.runs = static_cast<int>(random.below(shape.blocks == 3 && small ? 2 : 3));
   shape.layouts = 1 + static_cast<int>(random.below(2));
+  shape.written = static_cast<StreamMask>(random.below(4));
   shape.segments = random.below(2) == 0;
   shape.inference = random.below(8) == 0;
   return shape;
