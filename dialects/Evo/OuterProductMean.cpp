@@ -65,7 +65,10 @@ static Value projectProduct(KernBuilder &builder, OuterProductMeanOp op, Value z
   options.bias = bias;
   options.rowScale = norm;
   options.residual = z;
-  return builder.linear(builder.outerProduct(a, b), weight, options);
+  // The product is stored within the range of its type, however long the sum over s is.
+  double factor = builder.productFactor(shapeOf(a)[0]);
+  options.factor = 1 / factor;
+  return builder.linear(builder.outerProduct(a, b, factor), weight, options);
 }
 
 SmallVector<int64_t> OuterProductMeanOp::getSliceDims(Axis) { return {-1, 0, 1}; }

@@ -138,9 +138,9 @@ Value TriangleMultiplicationOp::emitWhole(KernBuilder &builder, ValueRange value
   Value u = builder.slice(both, 0, 0, hidden);
   Value w = builder.slice(both, 0, hidden, hidden);
   Value product = builder.batchMatmul(u, w);
+  double eps = getNormEps().convertToDouble();
   Value dropout = orient(builder, *this, Dropout::of(*this).mask(builder, values[0]));
-  return orient(builder, *this,
-                parameters.output(product, x, z, dropout, getNormEps().convertToDouble()));
+  return orient(builder, *this, parameters.output(product, x, z, dropout, eps));
 }
 
 SmallVector<SideInput> TriangleMultiplicationOp::emitSides(KernBuilder &builder, ValueRange values,
@@ -169,9 +169,9 @@ Value TriangleMultiplicationOp::emitSlice(KernBuilder &builder, ArrayRef<Value> 
   Value x = normIn(parameters, *this, z);
   Value own = builder.transpose(parameters.operands(x, mask, 0, 1), {2, 0, 1});
   Value product = builder.batchMatmul(own, sides[0]);
+  double eps = getNormEps().convertToDouble();
   Value dropout = orient(builder, *this, sides.size() > 1 ? sides[1] : Value());
-  return orient(builder, *this,
-                parameters.output(product, x, z, dropout, getNormEps().convertToDouble()));
+  return orient(builder, *this, parameters.output(product, x, z, dropout, eps));
 }
 
 } // namespace evo::ir

@@ -137,7 +137,7 @@ llvm::MapVector<Value, Value> GradientBuilder::weightGradients() {
 // Shared pieces
 //===----------------------------------------------------------------------===//
 
-void GradientBuilder::addLinear(Value du, Value x, Value weight, Value bias) {
+void GradientBuilder::addLinear(Value du, Value x, Value weight, Value bias, double factor) {
   if (isActive(x)) {
     LinearOptions options;
     options.residual = get(x);
@@ -145,7 +145,7 @@ void GradientBuilder::addLinear(Value du, Value x, Value weight, Value bias) {
   }
   if (isActive(weight))
     add(weight, builder.create<WeightGradOp>(location, statisticLike(weight), du, x, Value(),
-                                             DenseI64ArrayAttr()));
+                                             kernels.factorAttr(factor), DenseI64ArrayAttr()));
   if (isActive(bias))
     add(bias, builder.create<BiasGradOp>(location, statisticLike(bias), du, Value(),
                                          DenseI64ArrayAttr()));

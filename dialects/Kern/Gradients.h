@@ -46,8 +46,11 @@ public:
   llvm::MapVector<mlir::Value, mlir::Value> weightGradients();
 
   // What the kernels' backwards are made of; each adds to the gradients of its inputs.
-  /// y = x weight^T + bias from du = dy: contributes to x, weight and bias.
-  void addLinear(mlir::Value du, mlir::Value x, mlir::Value weight, mlir::Value bias);
+  /// y = factor x weight^T + bias from du = dy; x was made with 1 / factor, and its gradient is the
+  /// one by what it stands for, so that it is no larger than without the factor: contributes to x,
+  /// weight and bias.
+  void addLinear(mlir::Value du, mlir::Value x, mlir::Value weight, mlir::Value bias,
+                 double factor = 1);
   mlir::Value linearGrad(mlir::Value dy, mlir::Value h, mlir::Value rowScale, mlir::Value gate,
                          mlir::Value dropout, plan::Activation activation, mlir::Value *dgate);
   /// The value in the storage type.

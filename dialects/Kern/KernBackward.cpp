@@ -34,6 +34,7 @@ LogicalResult LinearOp::emitBackward(GradientBuilder &gradients) {
       LinearOptions again;
       again.bias = getBias();
       again.activation = activation;
+      again.factor = getKernelAttributes().factor;
       h = gradients.kernelBuilder().linear(getX(), getWeight(), again);
     }
     du = gradients.linearGrad(dy, h, getRowScale(), getGate(), getDropout(), activation,
@@ -41,7 +42,7 @@ LogicalResult LinearOp::emitBackward(GradientBuilder &gradients) {
   }
   if (dgate)
     gradients.add(getGate(), dgate);
-  gradients.addLinear(du, getX(), getWeight(), getBias());
+  gradients.addLinear(du, getX(), getWeight(), getBias(), getKernelAttributes().factor);
   return success();
 }
 
@@ -143,14 +144,15 @@ LogicalResult MaskedMeanOp::emitBackward(GradientBuilder &gradients) {
 }
 
 static void addOuterProduct(GradientBuilder &gradients, Value a, Value b, Value dout) {
-  auto op = gradients.opBuilder().create<OuterProductGradOp>(gradients.getLoc(), a.getType(),
-                                                             gradients.statisticLike(b), a, b, dout,
-                                                             Value(), DenseI64ArrayAttr());
+  auto op = gradients.opBuilder().create<OuterProductGradOp>(
+      gradients.getLoc(), a.getType(), gradients.statisticLike(b), a, b, dout, Value(), FloatAttr(),
+      DenseI64ArrayAttr());
   gradients.add(a, op.getDa());
   gradients.add(b, gradients.isSummed(b) ? op.getDb() : gradients.toStorage(op.getDb()));
 }
 
 LogicalResult OuterProductOp::emitBackward(GradientBuilder &gradients) {
+  // The gradient is that by the product without its factor; see addLinear.
   addOuterProduct(gradients, getA(), getB(), gradients.get(getO()));
   return success();
 }
@@ -159,11 +161,14 @@ LogicalResult OuterProductMeanOp::emitBackward(GradientBuilder &gradients) {
   Value dy = gradients.get(getY());
   if (getResidual())
     gradients.add(getResidual(), dy);
-  Value o = gradients.kernelBuilder().outerProduct(getA(), getB());
+  // Stored here, though not by the forward: within the range of its type.
+  KernBuilder &kernels = gradients.kernelBuilder();
+  double factor = kernels.productFactor(cast<RankedTensorType>(getA().getType()).getDimSize(0));
+  Value o = kernels.outerProduct(getA(), getB(), factor);
   Value du = gradients.linearGrad(dy, {}, getRowScale(), {}, {}, plan::Activation::None, nullptr);
   // The product is a value of this sweep alone: its gradient goes straight to a and b.
   gradients.setActive(o);
-  gradients.addLinear(du, o, getWeight(), getBias());
+  gradients.addLinear(du, o, getWeight(), getBias(), 1 / factor);
   addOuterProduct(gradients, getA(), getB(), gradients.get(o));
   return success();
 }
@@ -182,22 +187,23 @@ LogicalResult DropoutMaskOp::emitBackward(GradientBuilder &) {
 
 /// Contributes a b^T to the gradient of `operand`; where slices share it, in the type that they are
 /// summed in.
-static void addProduct(GradientBuilder &gradients, Value operand, Value a, Value b) {
+static void addProduct(GradientBuilder &gradients, Value operand, Value a, Value b, double factor) {
   if (!gradients.isActive(operand))
     return;
   if (!gradients.isSummed(operand))
-    return gradients.add(operand, gradients.kernelBuilder().batchMatmul(a, b));
+    return gradients.add(operand, gradients.kernelBuilder().batchMatmul(a, b, factor));
   gradients.add(operand, gradients.opBuilder().create<BatchMatmulGradOp>(
                              gradients.getLoc(), gradients.statisticLike(operand), a, b, Value(),
-                             DenseI64ArrayAttr()));
+                             gradients.kernelBuilder().factorAttr(factor), DenseI64ArrayAttr()));
 }
 
 LogicalResult BatchMatmulOp::emitBackward(GradientBuilder &gradients) {
   KernBuilder &kernels = gradients.kernelBuilder();
   Value dy = gradients.get(getY());
-  addProduct(gradients, getA(), dy, kernels.transpose(getB(), {0, 2, 1}));
+  double factor = getKernelAttributes().factor;
+  addProduct(gradients, getA(), dy, kernels.transpose(getB(), {0, 2, 1}), factor);
   Value dyT = kernels.transpose(dy, {0, 2, 1});
-  addProduct(gradients, getB(), dyT, kernels.transpose(getA(), {0, 2, 1}));
+  addProduct(gradients, getB(), dyT, kernels.transpose(getA(), {0, 2, 1}), factor);
   return success();
 }
 

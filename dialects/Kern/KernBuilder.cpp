@@ -3,6 +3,10 @@
 //===----------------------------------------------------------------------===//
 #include "dialects/Kern/KernBuilder.h"
 
+#include "llvm/Support/MathExtras.h"
+
+#include <cmath>
+
 using namespace mlir;
 
 namespace evo::kern {
@@ -87,10 +91,11 @@ Value KernBuilder::layerNorm(Value x, const std::string &prefix, double eps) {
 }
 
 Value KernBuilder::linear(Value x, Value weight, const LinearOptions &options) {
-  return builder.create<LinearOp>(
-      location, withChannels(x, shapeOf(weight)[0]), x, weight, options.bias, options.rowScale,
-      options.gate, options.dropout, options.residual,
-      builder.getStringAttr(plan::activationName(options.activation)), layoutAttr(options.layout));
+  return builder.create<LinearOp>(location, withChannels(x, shapeOf(weight)[0]), x, weight,
+                                  options.bias, options.rowScale, options.gate, options.dropout,
+                                  options.residual,
+                                  builder.getStringAttr(plan::activationName(options.activation)),
+                                  factorAttr(options.factor), layoutAttr(options.layout));
 }
 
 Value KernBuilder::gatedLinear(Value x, Value weight, Value bias, Value gateWeight, Value gateBias,
@@ -135,10 +140,19 @@ Value KernBuilder::maskedMean(Value x, Value mask, double eps) {
                                       DenseI64ArrayAttr());
 }
 
-Value KernBuilder::outerProduct(Value a, Value b) {
+double KernBuilder::productFactor(int64_t terms) const {
+  return storageType.isF16() ? std::ldexp(1, -static_cast<int>(llvm::Log2_64_Ceil(terms))) : 1;
+}
+
+FloatAttr KernBuilder::factorAttr(double factor) const {
+  return factor == 1 ? FloatAttr() : builder.getF64FloatAttr(factor);
+}
+
+Value KernBuilder::outerProduct(Value a, Value b, double factor) {
   RankedTensorType type =
       tensor({shapeOf(a)[1], shapeOf(b)[1], shapeOf(a)[2] * shapeOf(b)[2]}, storageType);
-  return builder.create<OuterProductOp>(location, type, a, b, DenseI64ArrayAttr());
+  return builder.create<OuterProductOp>(location, type, a, b, factorAttr(factor),
+                                        DenseI64ArrayAttr());
 }
 
 Value KernBuilder::outerProductMean(Value a, Value b, Value weight, Value bias, Value rowScale,
@@ -153,9 +167,10 @@ Value KernBuilder::outerProductNorm(Value maskI, Value maskJ, double eps) {
                                             builder.getF64FloatAttr(eps), DenseI64ArrayAttr());
 }
 
-Value KernBuilder::batchMatmul(Value a, Value b) {
+Value KernBuilder::batchMatmul(Value a, Value b, double factor) {
   RankedTensorType type = tensor({shapeOf(a)[0], shapeOf(a)[1], shapeOf(b)[1]}, storageType);
-  return builder.create<BatchMatmulOp>(location, type, a, b, DenseI64ArrayAttr());
+  return builder.create<BatchMatmulOp>(location, type, a, b, factorAttr(factor),
+                                       DenseI64ArrayAttr());
 }
 
 Value KernBuilder::dropoutMask(ArrayRef<int64_t> shape, double rate, int64_t module) {

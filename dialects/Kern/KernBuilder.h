@@ -23,6 +23,7 @@ struct Part {
 struct LinearOptions {
   mlir::Value bias, rowScale, gate, dropout, residual;
   plan::Activation activation = plan::Activation::None;
+  double factor = 1;
   llvm::ArrayRef<int64_t> layout = {};
 };
 
@@ -76,11 +77,17 @@ public:
                              const AttentionOptions &options);
   mlir::Value gate(mlir::Value o, mlir::Value gate, mlir::Value gateBias);
   mlir::Value maskedMean(mlir::Value x, mlir::Value mask, double eps);
-  mlir::Value outerProduct(mlir::Value a, mlir::Value b);
+  mlir::Value outerProduct(mlir::Value a, mlir::Value b, double factor = 1);
   mlir::Value outerProductMean(mlir::Value a, mlir::Value b, mlir::Value weight, mlir::Value bias,
                                mlir::Value rowScale, mlir::Value residual);
   mlir::Value outerProductNorm(mlir::Value maskI, mlir::Value maskJ, double eps);
-  mlir::Value batchMatmul(mlir::Value a, mlir::Value b);
+  mlir::Value batchMatmul(mlir::Value a, mlir::Value b, double factor = 1);
+
+  /// A power of two that keeps a stored sum of `terms` products no larger than the largest of them,
+  /// where the storage type has the range of fp16; 1 for all others.
+  double productFactor(int64_t terms) const;
+  /// `factor` as an attribute; null where it is 1.
+  mlir::FloatAttr factorAttr(double factor) const;
   mlir::Value dropoutMask(llvm::ArrayRef<int64_t> shape, double rate, int64_t module);
 
   using Body = std::function<llvm::SmallVector<mlir::Value>(llvm::ArrayRef<mlir::Value> sliced,

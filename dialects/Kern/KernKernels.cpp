@@ -150,6 +150,8 @@ plan::KernelAttributes readKernelAttributes(DictionaryAttr dictionary, plan::Ker
   for (plan::KernelAttribute attribute : plan::kernelInfo(kernel).attributes) {
     const plan::AttributeInfo &entry = plan::attributeInfo(attribute);
     StringRef name = entry.name;
+    if (entry.optional && !dictionary.get(name))
+      continue;
     if (entry.real)
       values.*entry.real = dictionary.getAs<FloatAttr>(name).getValueAsDouble();
     else if (entry.integer)
@@ -172,6 +174,8 @@ DictionaryAttr writeKernelAttributes(MLIRContext *context, plan::Kernel kernel,
   NamedAttrList list;
   for (plan::KernelAttribute attribute : plan::kernelInfo(kernel).attributes) {
     const plan::AttributeInfo &entry = plan::attributeInfo(attribute);
+    if (entry.optional && values.*entry.real == plan::KernelAttributes().*entry.real)
+      continue;
     if (entry.real)
       list.set(StringRef(entry.name), builder.getF64FloatAttr(values.*entry.real));
     else if (entry.integer)
@@ -280,6 +284,8 @@ LogicalResult verifyKernelAttributes(Operation *op, DictionaryAttr dictionary,
     const plan::AttributeInfo &entry = plan::attributeInfo(attribute);
     StringRef name = entry.name;
     Attribute value = dictionary.get(name);
+    if (entry.optional && !value)
+      continue;
     auto expected = [&](StringRef what) -> LogicalResult {
       InFlightDiagnostic error = op->emitOpError("expected ") << name << what << ", got ";
       return value ? error << value : error << "none";

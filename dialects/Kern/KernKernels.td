@@ -65,7 +65,7 @@ def Kern_LinearOp : Kern_Kernel<"linear", "Linear", [AttrSizedOperandSegments]> 
   let arguments = (ins Kern_Tensor:$x, Kern_Tensor:$weight, Optional<Kern_Tensor>:$bias,
                        Optional<Kern_Tensor>:$row_scale, Optional<Kern_Tensor>:$gate,
                        Optional<Kern_Tensor>:$dropout, Optional<Kern_Tensor>:$residual, StrAttr:$activation,
-                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+                       OptionalAttr<F64Attr>:$factor, OptionalAttr<DenseI64ArrayAttr>:$layout);
   let results = (outs Kern_Tensor:$y);
 }
 
@@ -165,7 +165,7 @@ def Kern_OuterProductOp : Kern_Kernel<"outer_product", "OuterProduct"> {
 
     Example: `%o = kern.outer_product(a = %a, b = %b) : (tensor<6x4x2xf32>, tensor<6x5x3xf32>) -> (tensor<4x5x6xf32>)`
   }];
-  let arguments = (ins Kern_Tensor:$a, Kern_Tensor:$b, OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let arguments = (ins Kern_Tensor:$a, Kern_Tensor:$b, OptionalAttr<F64Attr>:$factor, OptionalAttr<DenseI64ArrayAttr>:$layout);
   let results = (outs Kern_Tensor:$o);
 }
 
@@ -202,7 +202,7 @@ def Kern_BatchMatmulOp : Kern_Kernel<"batch_matmul", "BatchMatmul"> {
 
     Example: `%p = kern.batch_matmul(a = %a, b = %b) : (tensor<8x5x7xf32>, tensor<8x6x7xf32>) -> (tensor<8x5x6xf32>)`
   }];
-  let arguments = (ins Kern_Tensor:$a, Kern_Tensor:$b, OptionalAttr<DenseI64ArrayAttr>:$layout);
+  let arguments = (ins Kern_Tensor:$a, Kern_Tensor:$b, OptionalAttr<F64Attr>:$factor, OptionalAttr<DenseI64ArrayAttr>:$layout);
   let results = (outs Kern_Tensor:$y);
 }
 
@@ -266,7 +266,7 @@ def Kern_WeightGradOp : Kern_Kernel<"weight_grad", "WeightGrad"> {
     Example: `%dw = kern.weight_grad(du = %du, x = %x) : (tensor<4x7x8xf32>, tensor<4x7x16xf32>) -> (tensor<8x16xf32>)`
   }];
   let arguments = (ins Kern_Tensor:$du, Kern_Tensor:$x, Optional<Kern_Tensor>:$accumulator,
-                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+                       OptionalAttr<F64Attr>:$factor, OptionalAttr<DenseI64ArrayAttr>:$layout);
   let results = (outs Kern_Tensor:$dweight);
 }
 
@@ -278,7 +278,7 @@ def Kern_BatchMatmulGradOp : Kern_Kernel<"batch_matmul_grad", "BatchMatmulGrad">
     Example: `%dx = kern.batch_matmul_grad(a = %a, b = %b) : (tensor<3x5x7xf32>, tensor<3x9x7xf32>) -> (tensor<3x5x9xf32>)`
   }];
   let arguments = (ins Kern_Tensor:$a, Kern_Tensor:$b, Optional<Kern_Tensor>:$accumulator,
-                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+                       OptionalAttr<F64Attr>:$factor, OptionalAttr<DenseI64ArrayAttr>:$layout);
   let results = (outs Kern_Tensor:$dx);
 }
 
@@ -375,7 +375,7 @@ def Kern_OuterProductGradOp : Kern_Kernel<"outer_product_grad", "OuterProductGra
     Example: `%da, %db = kern.outer_product_grad(a = %a, b = %b, dout = %do) : (tensor<6x4x2xf32>, tensor<6x5x3xf32>, tensor<4x5x6xf32>) -> (tensor<6x4x2xf32>, tensor<6x5x3xf32>)`
   }];
   let arguments = (ins Kern_Tensor:$a, Kern_Tensor:$b, Kern_Tensor:$dout, Optional<Kern_Tensor>:$accumulator,
-                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+                       OptionalAttr<F64Attr>:$factor, OptionalAttr<DenseI64ArrayAttr>:$layout);
   let results = (outs Kern_Tensor:$da, Kern_Tensor:$db);
 }
 

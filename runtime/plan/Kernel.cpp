@@ -19,13 +19,9 @@ std::vector<KernelInfo> buildTable() {
 #define ATTRIBUTES(...)                                                                            \
   std::vector<KernelAttribute> { __VA_ARGS__ }
 #define IN(name, axes, type)                                                                       \
-  OperandInfo {                                                                                    \
-#name, OperandRole::In, axes, type, {}, false                                                  \
-  }
+  OperandInfo { #name, OperandRole::In, axes, type, {}, false }
 #define OPT_IN(name, axes, type)                                                                   \
-  OperandInfo {                                                                                    \
-#name, OperandRole::OptIn, axes, type, {}, false                                               \
-  }
+  OperandInfo { #name, OperandRole::OptIn, axes, type, {}, false }
 #define OUT(name, axes, type, alias)                                                               \
   OperandInfo { #name, OperandRole::Out, axes, type, alias }
 #define OPT_OUT(name, axes, type, alias)                                                           \
@@ -193,7 +189,7 @@ Status checkPresence(const KernelInfo &info, const KernelAttributes &attributes,
 const AttributeInfo &attributeInfo(KernelAttribute attribute) {
   using enum AttributeRange;
   using Values = KernelAttributes;
-  static constexpr std::array<AttributeInfo, 13> table = {{
+  static constexpr std::array<AttributeInfo, 14> table = {{
       {"eps", Positive, &Values::eps, nullptr},
       {"activation", Any, nullptr, nullptr},
       {"heads", Positive, nullptr, &Values::heads},
@@ -207,6 +203,7 @@ const AttributeInfo &attributeInfo(KernelAttribute attribute) {
       {"beta2", Fraction, &Values::beta2, nullptr},
       {"weight_decay", NonNegative, &Values::weightDecay, nullptr},
       {"growth_interval", NonNegative, nullptr, &Values::growthInterval},
+      {"factor", Positive, &Values::factor, nullptr, true},
   }};
   return table[static_cast<size_t>(attribute)];
 }

@@ -39,7 +39,8 @@ enum class KernelAttribute : uint8_t {
   Beta1,
   Beta2,
   WeightDecay,
-  GrowthInterval
+  GrowthInterval,
+  Factor,
 };
 enum class Activation : uint8_t { None, Relu };
 
@@ -61,6 +62,7 @@ struct KernelAttributes {
   double beta1 = 0, beta2 = 0;              ///< in [0, 1)
   double weightDecay = 0;                   ///< >= 0
   int64_t growthInterval = 0; ///< >= 0: steps before the loss scale doubles; 0: it is fixed
+  double factor = 1;          ///< > 0: of the kernel's products
   bool operator==(const KernelAttributes &) const = default;
 };
 
@@ -81,6 +83,7 @@ struct AttributeInfo {
   AttributeRange range = AttributeRange::Any; ///< Fraction: in [0, 1). Word: in [0, 2^32)
   double KernelAttributes::*real = nullptr;
   int64_t KernelAttributes::*integer = nullptr;
+  bool optional = false; ///< has its default where it is left out
 };
 const AttributeInfo &attributeInfo(KernelAttribute attribute);
 /// Whether a value is finite and in the range.
@@ -96,7 +99,7 @@ struct OperandInfo {
   std::string_view axes;
   OperandType type;
   std::string_view mayAlias; ///< the input that an output may coincide with; empty: none
-  bool accumulates; ///< the output is that input plus the kernel's own contribution
+  bool accumulates;          ///< the output is that input plus the kernel's own contribution
 
   bool isOutput() const { return role == OperandRole::Out || role == OperandRole::OptOut; }
   bool isOptional() const { return role == OperandRole::OptIn || role == OperandRole::OptOut; }

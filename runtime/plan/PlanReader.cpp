@@ -179,6 +179,11 @@ KernelAttributes readAttributes(JsonObject &object, const KernelInfo &info) {
   KernelAttributes attributes;
   for (KernelAttribute attribute : info.attributes) {
     const AttributeInfo &entry = attributeInfo(attribute);
+    if (entry.optional) {
+      if (auto given = object.find(entry.name))
+        attributes.*entry.real = given->number();
+      continue;
+    }
     JsonCursor value = object.at(entry.name);
     if (entry.real)
       attributes.*entry.real = value.number();

@@ -161,6 +161,9 @@ Result<Json> toJson(const KernelStep &step, const std::vector<Buffer> &buffers) 
                        std::to_string(step.operands.size()));
   Json object = {{"kernel", info.mnemonic}};
   for (KernelAttribute attribute : info.attributes) {
+    const AttributeInfo &entry = attributeInfo(attribute);
+    if (entry.optional && step.attributes.*entry.real == KernelAttributes().*entry.real)
+      continue;
     EVO_ASSIGN(Json value, attributeToJson(step.attributes, attribute));
     object[std::string(attributeName(attribute))] = std::move(value);
   }

@@ -22,8 +22,8 @@ Fill fillOf(std::string_view operand) {
   return operand == "weight" || operand == "gate_weight" ? Fill::Weight : Fill::Normal;
 }
 
-/// Sums and differences of terms of the order of 1, which may cancel in outputs of few elements, and
-/// exponents whose rounding errors are those of a logit and a lse of a few units.
+/// Sums and differences of terms of the order of 1, which may cancel in outputs of few elements,
+/// and exponents whose rounding errors are those of a logit and a lse of a few units.
 void measureErrors(KernelCase &testCase) {
   switch (testCase.kernel) {
   case Kernel::AttentionGrad:

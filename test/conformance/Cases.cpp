@@ -215,6 +215,20 @@ void wideHeads(CaseBuilder &builder) {
 
 } // namespace
 
+/// Products with a factor, the power of two that keeps long sums in a half type's range.
+static void factorKernels(CaseBuilder &builder) {
+  KernelAttributes attributes;
+  attributes.factor = 0.125;
+  builder.sweep(Kernel::Linear, attributes, {{{3, 5}, {{'k', 7}, {'n', 11}}}});
+  builder.sweep(Kernel::WeightGrad, attributes, {{{3, 5}, {{'k', 7}, {'n', 11}}}});
+  Sizes product{{}, {{'b', 3}, {'m', 5}, {'n', 7}, {'k', 130}}};
+  builder.sweep(Kernel::BatchMatmul, attributes, {product});
+  builder.sweep(Kernel::BatchMatmulGrad, attributes, {product});
+  Sizes outer{{}, {{'s', 9}, {'i', 3}, {'j', 5}, {'c', 2}, {'d', 4}, {'x', 8}}};
+  builder.sweep(Kernel::OuterProduct, attributes, {outer});
+  builder.sweep(Kernel::OuterProductGrad, attributes, {outer});
+}
+
 const std::vector<KernelCase> &kernelCases() {
   static const std::vector<KernelCase> cases = [] {
     CaseBuilder builder;
@@ -227,6 +241,7 @@ const std::vector<KernelCase> &kernelCases() {
     gradientKernels(builder);
     wideHeads(builder);
     optimizerKernels(builder);
+    factorKernels(builder);
     return std::move(builder.cases);
   }();
   return cases;

@@ -115,7 +115,8 @@ void linear(const KernelAttributes &attributes, Operands &o) {
   DenseTensor x = asRows(o[0], o[0].shape.back()), y = asRows(o[7], width);
   for (int64_t r = 0; r < x.shape[0]; ++r)
     for (int64_t n = 0; n < width; ++n) {
-      double value = affine(x, r, o[1], o[2], n);
+      double value = affine(x, r, o[1], DenseTensor{false, {}, {}}, n) * attributes.factor +
+                     (o[2].present ? o[2](n) : 0);
       if (attributes.activation == plan::Activation::Relu)
         value = std::max(value, 0.0);
       if (o[4].present)
@@ -231,12 +232,12 @@ double outer(const DenseTensor &a, const DenseTensor &b, int64_t i, int64_t j, i
   return sum;
 }
 
-void outerProduct(Operands &o) {
+void outerProduct(const KernelAttributes &attributes, Operands &o) {
   int64_t width = o[1].shape[2];
   for (int64_t i = 0; i < o[2].shape[0]; ++i)
     for (int64_t j = 0; j < o[2].shape[1]; ++j)
       for (int64_t x = 0; x < o[2].shape[2]; ++x)
-        o[2](i, j, x) = outer(o[0], o[1], i, j, x / width, x % width);
+        o[2](i, j, x) = attributes.factor * outer(o[0], o[1], i, j, x / width, x % width);
 }
 
 void outerProductMean(Operands &o) {
@@ -265,14 +266,14 @@ void outerProductNorm(const KernelAttributes &attributes, Operands &o) {
     }
 }
 
-void batchMatmul(Operands &o) {
+void batchMatmul(const KernelAttributes &attributes, Operands &o) {
   for (int64_t b = 0; b < o[2].shape[0]; ++b)
     for (int64_t m = 0; m < o[2].shape[1]; ++m)
       for (int64_t n = 0; n < o[2].shape[2]; ++n) {
         double sum = 0;
         for (int64_t k = 0; k < o[0].shape[2]; ++k)
           sum += o[0](b, m, k) * o[1](b, n, k);
-        o[2](b, m, n) = sum;
+        o[2](b, m, n) = attributes.factor * sum;
       }
 }
 
@@ -300,13 +301,13 @@ void runReference(plan::Kernel kernel, const KernelAttributes &attributes, Opera
   case plan::Kernel::MaskedMean:
     return maskedMean(attributes, operands);
   case plan::Kernel::OuterProduct:
-    return outerProduct(operands);
+    return outerProduct(attributes, operands);
   case plan::Kernel::OuterProductMean:
     return outerProductMean(operands);
   case plan::Kernel::OuterProductNorm:
     return outerProductNorm(attributes, operands);
   case plan::Kernel::BatchMatmul:
-    return batchMatmul(operands);
+    return batchMatmul(attributes, operands);
   case plan::Kernel::Copy:
     operands[1].data = operands[0].data;
     return;

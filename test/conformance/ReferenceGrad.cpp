@@ -74,22 +74,22 @@ void linearGrad(const KernelAttributes &attributes, Operands &o) {
   }
 }
 
-void weightGrad(Operands &o) {
+void weightGrad(const KernelAttributes &attributes, Operands &o) {
   DenseTensor du = asRows(o[0], o[3].shape[0]), x = asRows(o[1], o[3].shape[1]);
   begin(o[3], o[2]);
   for (int64_t r = 0; r < du.shape[0]; ++r)
     for (int64_t n = 0; n < o[3].shape[0]; ++n)
       for (int64_t k = 0; k < o[3].shape[1]; ++k)
-        o[3](n, k) += du(r, n) * x(r, k);
+        o[3](n, k) += attributes.factor * du(r, n) * x(r, k);
 }
 
-void batchMatmulGrad(Operands &o) {
+void batchMatmulGrad(const KernelAttributes &attributes, Operands &o) {
   begin(o[3], o[2]);
   for (int64_t b = 0; b < o[3].shape[0]; ++b)
     for (int64_t m = 0; m < o[3].shape[1]; ++m)
       for (int64_t n = 0; n < o[3].shape[2]; ++n)
         for (int64_t k = 0; k < o[0].shape[2]; ++k)
-          o[3](b, m, n) += o[0](b, m, k) * o[1](b, n, k);
+          o[3](b, m, n) += attributes.factor * o[0](b, m, k) * o[1](b, n, k);
 }
 
 /// Sums of thousands of equal values drift in double; these are wider.
@@ -218,7 +218,7 @@ void maskedMeanGrad(const KernelAttributes &attributes, Operands &o) {
   }
 }
 
-void outerProductGrad(Operands &o) {
+void outerProductGrad(const KernelAttributes &attributes, Operands &o) {
   const DenseTensor &a = o[0], &b = o[1], &dout = o[2];
   int64_t width = b.shape[2];
   begin(o[4], DenseTensor{false, {}, {}});
@@ -227,8 +227,8 @@ void outerProductGrad(Operands &o) {
     for (int64_t i = 0; i < a.shape[1]; ++i)
       for (int64_t j = 0; j < b.shape[1]; ++j)
         for (int64_t x = 0; x < dout.shape[2]; ++x) {
-          o[4](s, i, x / width) += dout(i, j, x) * b(s, j, x % width);
-          o[5](s, j, x % width) += dout(i, j, x) * a(s, i, x / width);
+          o[4](s, i, x / width) += attributes.factor * dout(i, j, x) * b(s, j, x % width);
+          o[5](s, j, x % width) += attributes.factor * dout(i, j, x) * a(s, i, x / width);
         }
 }
 
@@ -247,7 +247,7 @@ void runGradientReference(plan::Kernel kernel, const KernelAttributes &attribute
   case plan::Kernel::LinearGrad:
     return linearGrad(attributes, operands);
   case plan::Kernel::WeightGrad:
-    return weightGrad(operands);
+    return weightGrad(attributes, operands);
   case plan::Kernel::BiasGrad:
     return biasGrad(operands);
   case plan::Kernel::GatedLinearGrad:
@@ -265,11 +265,11 @@ void runGradientReference(plan::Kernel kernel, const KernelAttributes &attribute
   case plan::Kernel::MaskedMeanGrad:
     return maskedMeanGrad(attributes, operands);
   case plan::Kernel::OuterProductGrad:
-    return outerProductGrad(operands);
+    return outerProductGrad(attributes, operands);
   case plan::Kernel::Add:
     return add(operands);
   case plan::Kernel::BatchMatmulGrad:
-    return batchMatmulGrad(operands);
+    return batchMatmulGrad(attributes, operands);
   case plan::Kernel::Zero:
     return begin(operands[0], DenseTensor{false, {}, {}});
   default:

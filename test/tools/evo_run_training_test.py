@@ -302,6 +302,48 @@ def broken_plans(folder):
     refused(["kept_bytes: invariant 10"], lambda p: p["summary"].update(kept_bytes=0))
 
 
+def large(shape, value):
+    count = 1
+    for n in shape:
+        count *= n
+    return ("F32", shape, array.array("f", [value] * count).tobytes())
+
+
+@case("fp16: an outer product that passes 65504 is stored in a smaller scale, and its gradient is not larger for it")
+def long_sums(folder):
+    # Operands of about 40 in an outer product over s = 200 rows: sums of 320,000.
+    values, flags = {}, ("--set", "s=200", "--set", "blocks=1", "--mode=train", "--kernels=plain")
+    for dtype in ("fp64", "fp16"):
+        run = Run(folder, plan("tiny", "small", dtype, flags))
+        for name, (_, shape, _) in run.weights.items():
+            if "outer_product_mean.linear_1.bias" in name or "outer_product_mean.linear_2.bias" in name:
+                run.weights[name] = large(shape, 40.0)
+            elif "outer_product_mean.linear_out" in name:
+                run.weights[name] = ("F32", shape, pack(shape, random.Random(3), deviation=0.01))
+        for name in run.inputs:
+            if name.endswith("mask"):
+                run.inputs[name] = large(run.inputs[name][1], 1.0)
+        run.write()
+        rnd = random.Random(12)
+        golden.save(folder / "c.safetensors", {name: ("F32", run.inputs[name][1], pack(run.inputs[name][1], rnd, deviation=1)) for name in ("m", "z")})
+        run.works("plan.json", *FILES, "--outputs=o.safetensors", "--gradients=g.safetensors", "--quiet", "--warmup=0", "--check-finite")
+        values[dtype] = {f"{file} {name}": golden.values(tensor) for file in ("o", "g") for name, tensor in golden.load(folder / f"{file}.safetensors")[0].items()}
+    steps = [step for procedure in run.content["procedures"] for step in steps_of(procedure["steps"])]
+    # 2^-8 for 200 rows; the projection undoes it.
+    factors = {(step["kernel"], step["factor"]) for step in steps if "factor" in step}
+    for expected in (("outer_product", 2.0 ** -8), ("linear", 2.0 ** 8), ("weight_grad", 2.0 ** 8)):
+        if expected not in factors:
+            raise Failed(f"expected a step {expected}, got {sorted(factors)}")
+    for name in ("o m", "o z"):
+        x, y = values["fp16"][name], values["fp64"][name]
+        error = golden.norm([a - b for a, b in zip(x, y)]) / golden.norm(y)
+        if not error <= 5e-3:  # the tolerance of fp16 outputs on golden files
+            raise Failed(f"{name}: expected fp64's values within 5e-3, got a relative error of {error:.3e}")
+    for name, tensor in values["fp16"].items():
+        if not all(abs(x) < 65504 * 1e9 for x in tensor):
+            raise Failed(f"{name}: expected finite values")
+
+
 if __name__ == "__main__":
     read_programs(__doc__)
     sys.exit(drive(CASES))

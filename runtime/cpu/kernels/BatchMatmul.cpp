@@ -1,7 +1,7 @@
 //===- BatchMatmul.cpp ----------------------------------------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// y[b,m,n] = sum_k a[b,m,k] b[b,n,k].
+// y[b,m,n] = factor sum_k a[b,m,k] b[b,n,k].
 //===----------------------------------------------------------------------===//
 #include "runtime/cpu/kernels/Rows.h"
 
@@ -19,8 +19,9 @@ template <class S> void launchBatchMatmul(const Launch &launch) {
     Matrix<const S> right{elements<S>(b) + batch * b.strides[0], b.strides[2],
                           b.strides[1]}; // [k, n]
     Matrix<S> out{elements<S>(y) + batch * y.strides[0], y.strides[1], y.strides[2]};
-    storeProduct(smaller(kRows, m - row), smaller(kCols, n - col), k, Compute<S>(1),
-                 left.block(row, 0), right.block(0, col), out.block(row, col), workspace);
+    storeProduct(smaller(kRows, m - row), smaller(kCols, n - col), k,
+                 Compute<S>(launch.attributes->factor), left.block(row, 0), right.block(0, col),
+                 out.block(row, col), workspace);
   });
 }
 

@@ -1,7 +1,7 @@
 //===- BatchMatmulGrad.cpp ------------------------------------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// dx[b,m,n] = accumulator[b,m,n] + sum_k a[b,m,k] b[b,n,k]; dx may be the accumulator.
+// dx[b,m,n] = accumulator[b,m,n] + factor sum_k a[b,m,k] b[b,n,k]; dx may be the accumulator.
 //===----------------------------------------------------------------------===//
 #include "runtime/cpu/kernels/Rows.h"
 
@@ -29,8 +29,8 @@ template <class S> void launchBatchMatmulGrad(const Launch &launch) {
                            base.strides[2]};
       copyMatrix(out, sums.block(row, col), rows, cols);
     }
-    gemm(rows, cols, k, T(1), left.block(row, 0), right.block(0, col), base ? T(1) : T(0), out,
-         workspace);
+    gemm(rows, cols, k, T(launch.attributes->factor), left.block(row, 0), right.block(0, col),
+         base ? T(1) : T(0), out, workspace);
   });
 }
 

@@ -19,8 +19,9 @@ constexpr int64_t kTileRows = 256, kTileCols = 256;
 
 /// x [rows, k], weight^T [k, cols], y [rows, cols], all of one tile.
 template <class S>
-void linearTile(int64_t rows, int64_t cols, int64_t k, Matrix<const S> x, Matrix<const S> weight,
-                Epilogue<S> epilogue, Matrix<S> y, const Workspace &workspace) {
+void linearTile(int64_t rows, int64_t cols, int64_t k, Compute<S> factor, Matrix<const S> x,
+                Matrix<const S> weight, Epilogue<S> epilogue, Matrix<S> y,
+                const Workspace &workspace) {
   using T = Compute<S>;
   bool direct = takesProducts(y, rows, cols);
   Matrix<const S> residual = epilogue.residual;
@@ -28,7 +29,7 @@ void linearTile(int64_t rows, int64_t cols, int64_t k, Matrix<const S> x, Matrix
     if (direct && residual && epilogue.addsOnlyResidual()) {
       if (residual.data != y.data)
         copyMatrix(y, residual, rows, cols);
-      gemm(rows, cols, k, T(1), x, weight, T(1), y, workspace);
+      gemm(rows, cols, k, factor, x, weight, T(1), y, workspace);
       epilogue.residual = {};
       if (epilogue.bias)
         epilogue.apply(y, y, rows, cols);
@@ -37,7 +38,7 @@ void linearTile(int64_t rows, int64_t cols, int64_t k, Matrix<const S> x, Matrix
   bool inPlace = residual && residual.data == y.data;
   ScratchSpace scratch(workspace);
   Matrix<T> product = productOf(y, direct && !inPlace, rows, cols, scratch);
-  gemm(rows, cols, k, T(1), x, weight, T(0), product, workspace);
+  gemm(rows, cols, k, factor, x, weight, T(0), product, workspace);
   epilogue.apply(product, y, rows, cols);
 }
 
@@ -66,7 +67,7 @@ template <class S> void launchLinear(const Launch &launch) {
             launch.attributes->activation == plan::Activation::Relu,
             space.either<S>(dropout, dropouts, tile.outer, dropout.strides[leading])};
         linearTile(
-            tile.rows, tile.cols, k,
+            tile.rows, tile.cols, k, Compute<S>(launch.attributes->factor),
             space.matrix<S>(x, xs, tile.outer, x.strides[leading]).asConst().block(tile.row, 0),
             weightT.block(0, tile.col), epilogue.block(tile.row, tile.col),
             space.matrix<S>(y, ys, tile.outer, y.strides[leading]).block(tile.row, tile.col),

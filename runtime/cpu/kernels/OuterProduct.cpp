@@ -1,7 +1,7 @@
 //===- OuterProduct.cpp ---------------------------------------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// o[i,j,(c,d)] = sum_s a[s,i,c] b[s,j,d]; x is c times d.
+// o[i,j,(c,d)] = factor sum_s a[s,i,c] b[s,j,d]; x is c times d.
 //===----------------------------------------------------------------------===//
 #include "runtime/cpu/kernels/OuterTile.h"
 
@@ -45,7 +45,7 @@ template <class S> void launchOuterProduct(const Launch &launch) {
                 Range i = range(task / dTiles / cTiles / jTiles, tiling.i, allI);
                 ScratchSpace space(workspace);
                 OuterScratch<T> scratch(space, tiling);
-                outerTile<S>(a, b, i, j, c, d, scratch, workspace);
+                outerTile<S>(T(launch.attributes->factor), a, b, i, j, c, d, scratch, workspace);
                 storeOuter<S>(scratch.tile, o, allD, i, j, c, d);
               });
 }

@@ -1,8 +1,9 @@
 //===- OuterProductGrad.cpp -----------------------------------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// da[s,i,c] = sum_{j,d} dout[i,j,(c,d)] b[s,j,d];
-// db[s,j,d] = accumulator[s,j,d] + sum_{i,c} dout[i,j,(c,d)] a[s,i,c]; db may be the accumulator.
+// da[s,i,c] = factor sum_{j,d} dout[i,j,(c,d)] b[s,j,d];
+// db[s,j,d] = accumulator[s,j,d] + factor sum_{i,c} dout[i,j,(c,d)] a[s,i,c]; db may be the
+// accumulator.
 //
 // Both are one contraction with the roles of i, c and j, d changed: a box of dout is laid out as
 // rows (i,c) and columns (j,d), and the product with b as rows s is a tile of da, which is summed
@@ -62,7 +63,7 @@ void contract(const Launch &launch, OuterView<S> dout, const Operand &other,
                                            d.first * dout.d,
                                        dout.c, dout.d},
                        c.count, d.count);
-        gemm(s.count, rows, cols, T(1), Matrix<const T>{right, cols, 1},
+        gemm(s.count, rows, cols, T(launch.attributes->factor), Matrix<const T>{right, cols, 1},
              Matrix<const T>{box, 1, cols}, T(1), Matrix<T>{sums, rows, 1}, workspace);
       }
     for (int64_t row = 0; row < s.count; ++row)

@@ -75,7 +75,7 @@ template <class S> void launchOuterProductMean(const Launch &launch) {
             for (int64_t d = 0; d < allD; d += tiling.d) {
               Range cs{c, smaller(tiling.c, allC - c)}, ds{d, smaller(tiling.d, allD - d)};
               if (!oneTile || n == 0)
-                outerTile<S>(a, b, i, j, cs, ds, scratch, workspace);
+                outerTile<S>(T(1), a, b, i, j, cs, ds, scratch, workspace);
               projectTile(rows, cols, cs, ds, allD, scratch.tile, weightT.block(0, n),
                           c == 0 && d == 0, sums, workspace);
             }

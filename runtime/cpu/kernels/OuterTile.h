@@ -53,16 +53,16 @@ void packOuter(T *packed, const Operand &source, Range s, Range i, Range c) {
                i.count, c.count);
 }
 
-/// scratch.tile[(i,j), (c,d)] = sum_s a[s,i,c] b[s,j,d]
+/// scratch.tile[(i,j), (c,d)] = factor sum_s a[s,i,c] b[s,j,d]
 template <class S, class T>
-void outerTile(const Operand &a, const Operand &b, Range i, Range j, Range c, Range d,
+void outerTile(T factor, const Operand &a, const Operand &b, Range i, Range j, Range c, Range d,
                const OuterScratch<T> &scratch, const Workspace &workspace) {
   int64_t rows = i.count * c.count, cols = j.count * d.count, depth = a.shape[0];
   for (int64_t s = 0; s < larger<int64_t>(depth, 1); s += kOuterDepth) {
     Range block{s, smaller(kOuterDepth, depth - s)};
     packOuter<S>(scratch.a, a, block, i, c);
     packOuter<S>(scratch.b, b, block, j, d);
-    gemm(rows, cols, block.count, T(1), Matrix<const T>{scratch.a, 1, rows},
+    gemm(rows, cols, block.count, factor, Matrix<const T>{scratch.a, 1, rows},
          Matrix<const T>{scratch.b, cols, 1}, s ? T(1) : T(0), Matrix<T>{scratch.product, cols, 1},
          workspace);
   }

@@ -1,7 +1,7 @@
 //===- WeightGrad.cpp -----------------------------------------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// dweight[n,k] = accumulator[n,k] + sum_* du[*,n] x[*,k]; dweight may be the accumulator.
+// dweight[n,k] = accumulator[n,k] + factor sum_* du[*,n] x[*,k]; dweight may be the accumulator.
 //
 // A task owns a tile of dweight and a chunk of rows: one product a block of rows, summed in the
 // output where there is one chunk, else in the chunk's slot. Small weights get several chunks,
@@ -64,7 +64,7 @@ template <class S> void launchWeightGrad(const Launch &launch) {
       gemm(rows, cols, 0, T(1), Matrix<const S>{}, Matrix<const S>{}, beta, sums, workspace);
     for (int64_t i = first; i < end; ++i, beta = 1) {
       Tile tile = grid.at(i);
-      gemm(rows, cols, tile.rows, T(1),
+      gemm(rows, cols, tile.rows, T(launch.attributes->factor),
            space.matrix<S>(du, dus, tile.outer, du.strides[leading])
                .asConst()
                .block(tile.row, row)
