@@ -5,7 +5,8 @@
 // forward program pushes what it keeps, block by block, and each backward call pops. A
 // recomputation pushes on what is left and pops again. A frame lies on top of the stack of its
 // moment. So the arena is as high as the largest sum of live bytes, frames packed; only what a
-// recomputation runs on stays until the group has ended, though its last version may be dead before.
+// recomputation runs on stays until the group has ended, though its last version may be dead
+// before.
 //===----------------------------------------------------------------------===//
 #include "passes/Passes.h"
 #include "passes/Procedure.h"
