@@ -7,7 +7,6 @@
 #include "dialects/Kern/Gradients.h"
 #include "passes/Unit.h"
 
-#include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringMap.h"
 
@@ -71,12 +70,6 @@ void Emission::emitModules(bool backward) {
   }
   ir::emitModules(kernels, unit.modules, variants, backward ? unit.backwardAxis : unit.axis,
                   backward ? unit.backwardSize : unit.size, tensors);
-}
-
-static void eraseDead(Block &body) {
-  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(body)))
-    if (isOpTriviallyDead(&op))
-      op.erase();
 }
 
 /// Drops the arguments that nothing reads, so that nothing is kept for them.
@@ -171,7 +164,7 @@ kern::ProcedureOp emitForward(OpBuilder &builder, const Unit &unit, StringRef na
   for (auto [tensor, value] : llvm::zip_equal(unit.tensors(), body.getArguments()))
     if (options.kept.count(tensor.str()))
       saveCopy(builder, value, tensor);
-  eraseDead(body);
+  kern::eraseDeadOps(body);
   eraseUnusedArguments(emission.procedure);
   return emission.procedure;
 }
@@ -310,7 +303,7 @@ FailureOr<kern::ProcedureOp> emitBackward(OpBuilder &builder, const Unit &unit, 
   for (Value input : inputs)
     results.push_back(gradients.get(input));
   builder.create<kern::ReturnOp>(location, builder.getArrayAttr(gradientTensors), results);
-  eraseDead(body);
+  kern::eraseDeadOps(body);
   if (unit.keep == ir::Keep::All) {
     // Only what is left of the forward may be looked at: its dead ops are gone.
     llvm::DenseSet<Operation *> left;
@@ -324,7 +317,7 @@ FailureOr<kern::ProcedureOp> emitBackward(OpBuilder &builder, const Unit &unit, 
           }))
         alive.insert({slot, value});
     readKept(emission.procedure, alive, left);
-    eraseDead(body);
+    kern::eraseDeadOps(body);
   }
   eraseUnusedArguments(emission.procedure);
   return emission.procedure;

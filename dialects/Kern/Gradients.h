@@ -15,6 +15,10 @@
 
 namespace evo::kern {
 
+/// Erases what nothing reads, last first: of a forward that is computed again, what its backward
+/// has no use for.
+void eraseDeadOps(mlir::Block &block);
+
 class GradientBuilder {
 public:
   GradientBuilder(mlir::OpBuilder &builder, mlir::Location location, mlir::Type storageType,

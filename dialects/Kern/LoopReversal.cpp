@@ -15,7 +15,7 @@ using namespace mlir;
 
 namespace evo::kern {
 
-static void eraseDeadOps(Block &block) {
+void eraseDeadOps(Block &block) {
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
     if (isOpTriviallyDead(&op))
       op.erase();

@@ -3,8 +3,9 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/core/Executor.h"
 
+#include "runtime/core/Clock.h"
+
 #include <algorithm>
-#include <chrono>
 #include <map>
 
 namespace evo {
@@ -172,12 +173,6 @@ void collectSteps(const std::vector<plan::Step> &steps,
     else if (const auto *loop = std::get_if<plan::LoopStep>(&step.value))
       collectSteps(loop->body, out);
   }
-}
-
-int64_t nowNs() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
 }
 
 } // namespace

@@ -4,6 +4,7 @@
 #include "runtime/core/Session.h"
 
 #include "runtime/core/Binding.h"
+#include "runtime/core/Clock.h"
 #include "runtime/core/Convert.h"
 #include "runtime/core/Executor.h"
 #include "runtime/core/LossCurve.h"
@@ -14,18 +15,11 @@
 #include "runtime/plan/Verify.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 
 namespace evo {
 
 namespace {
-
-double nowMs() {
-  return std::chrono::duration<double, std::milli>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 Status unsupported(const std::string &message) {
   return Status::error(ErrorCode::Unsupported, message);

@@ -3,19 +3,10 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/core/Training.h"
 
+#include "runtime/core/Clock.h"
 #include "runtime/core/TensorFile.h"
 
-#include <chrono>
-
 namespace evo {
-
-namespace {
-double nowMs() {
-  return std::chrono::duration<double, std::milli>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-} // namespace
 
 Result<Training> Training::create(const plan::Plan &plan, const RunOptions &options) {
   Training training(options);
