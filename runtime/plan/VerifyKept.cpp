@@ -79,8 +79,9 @@ void collectMasks(const std::vector<Step> &steps, std::vector<Mask> &masks) {
 
 class Replay {
 public:
-  Replay(const Plan &plan, const std::vector<ProcedureFacts> &facts, ArenaUse &use)
-      : plan(plan), facts(facts), use(use), version(plan.tensors.size()) {
+  Replay(const Plan &plan, const std::vector<ProcedureFacts> &facts, ArenaUse &use,
+         std::set<Recall> &recalls)
+      : plan(plan), facts(facts), use(use), recalls(recalls), version(plan.tensors.size()) {
     for (const Procedure &procedure : plan.procedures) {
       copies.push_back(copiedTensors(procedure));
       collectMasks(procedure.steps, masks.emplace_back());
@@ -93,10 +94,12 @@ private:
   Verdict visit(const Event &event);
   Verdict place(const Event &event, int32_t buffer, Range &range) const;
   Verdict findContent(const Event &event, int32_t buffer, const Range &range, size_t &content);
-  Verdict readKept(const Event &event, int32_t buffer);
+  Verdict readKept(const Event &event, int32_t buffer, int32_t &keeper);
   Verdict writeKept(const Event &event, int32_t buffer);
   Verdict useBoundTensor(const Event &event, int32_t buffer);
+  Verdict useTensorInItsSlot(const Event &event, size_t tensor) const;
   Verdict checkMasks(const Event &event) const;
+  void pairCalls(const Event &event, std::vector<int32_t> keepers);
   Verdict checkRanges();
   Verdict checkOrder();
   Verdict clearOfTensors(const Range &range, const Event &event, std::string_view field) const;
@@ -122,6 +125,7 @@ private:
   const Plan &plan;
   const std::vector<ProcedureFacts> &facts;
   ArenaUse &use;
+  std::set<Recall> &recalls;
   std::vector<std::vector<int32_t>> copies; ///< a procedure and buffer: the tensor it is a copy of
   std::vector<std::vector<Mask>> masks;     ///< of each procedure
   std::vector<int64_t> version;             ///< of each tensor in its slot
@@ -129,6 +133,8 @@ private:
   std::map<std::pair<int64_t, std::string_view>, int32_t> forwardOf;
   /// Versions that a module's forward found in a block.
   std::map<std::pair<int64_t, std::string_view>, std::vector<int64_t>> found;
+  std::vector<std::pair<int64_t, std::string_view>> undone; ///< forwards without a backward yet
+  Verdict outOfOrder; ///< the first backward call that is not of the last of these
   std::vector<Event> events;
   std::vector<Content> contents;
   std::map<int64_t, size_t> newest; ///< contents by where they begin
@@ -198,7 +204,7 @@ Verdict Replay::findContent(const Event &event, int32_t buffer, const Range &ran
 }
 
 /// A backward procedure finds what its module's forward found, or computed, in this block.
-Verdict Replay::readKept(const Event &event, int32_t buffer) {
+Verdict Replay::readKept(const Event &event, int32_t buffer, int32_t &keeper) {
   const Procedure &procedure = procedureOf(event);
   const Buffer &info = procedure.buffers[buffer];
   Range range;
@@ -206,6 +212,8 @@ Verdict Replay::readKept(const Event &event, int32_t buffer) {
   EVO_VERIFY(place(event, buffer, range));
   EVO_VERIFY(findContent(event, buffer, range, content));
   const Identity &identity = contents[content].identity;
+  keeper = identity.tensor >= 0 ? -2 - identity.tensor
+                                : callOf(events[contents[content].made]).procedure;
   bool right = identity.module == procedure.module && identity.block == event.block &&
                identity.slot == info.name;
   if (identity.tensor >= 0) {
@@ -278,6 +286,21 @@ Verdict Replay::useBoundTensor(const Event &event, int32_t buffer) {
   return {};
 }
 
+/// What runs again on a tensor in its slot finds there what its module's forward did.
+Verdict Replay::useTensorInItsSlot(const Event &event, size_t tensor) const {
+  const Procedure &procedure = procedureOf(event);
+  const ProcedureFacts &fact = facts[callOf(event).procedure];
+  auto known = found.find({event.block, procedure.module});
+  if (phaseOf(event) != Phase::Backward || procedure.phase != Phase::Forward ||
+      !fact.readsAtEntry[tensor] || !fact.writesAny() || known == found.end() ||
+      known->second[tensor] == version[tensor])
+    return {};
+  return report(5, event, "",
+                makeText("version ", known->second[tensor], " of '", plan.tensors[tensor].name,
+                         "', which the forward of '", procedure.module, "' found"),
+                makeText("version ", version[tensor]));
+}
+
 /// The tensor's buffer in the call's procedure where the call binds it; -1 where it lies in its
 /// slot.
 int32_t Replay::boundBuffer(const Event &event, int32_t tensor) const {
@@ -307,6 +330,32 @@ Verdict Replay::checkMasks(const Event &event) const {
   return {};
 }
 
+/// Gradients go back through the modules in the order in which the forward went through them.
+void Replay::pairCalls(const Event &event, std::vector<int32_t> keepers) {
+  const Procedure &procedure = procedureOf(event);
+  std::pair<int64_t, std::string_view> place = {event.block, procedure.module};
+  if (phaseOf(event) == Phase::Forward) {
+    if (facts[callOf(event).procedure].writesAny() && programOf(plan, Phase::Backward))
+      undone.push_back(place);
+    return;
+  }
+  auto forward = forwardOf.find(place);
+  if (phaseOf(event) == Phase::Backward && forward != forwardOf.end())
+    recalls.insert({forward->second, callOf(event).procedure, std::move(keepers)});
+  if (procedure.phase != Phase::Backward)
+    return;
+  bool next = !undone.empty() && undone.back() == place;
+  if (!next && !outOfOrder)
+    outOfOrder =
+        report(6, event, "",
+               undone.empty() ? "no backward without a forward"
+                              : makeText("the backward of '", undone.back().second, "', block ",
+                                         undone.back().first, ", the last of the forward left"),
+               makeText("that of '", procedure.module, "'"));
+  if (next)
+    undone.pop_back();
+}
+
 Verdict Replay::visit(const Event &event) {
   if (static_cast<int64_t>(events.size()) >= kMaxCalls)
     return report(0, event, "", "a plan that can be checked in bounded time", "more calls");
@@ -325,13 +374,18 @@ Verdict Replay::visit(const Event &event) {
                     "a second one");
   }
   EVO_VERIFY(checkMasks(event));
+  std::vector<int32_t> keepers(procedure.phase == Phase::Backward ? procedure.buffers.size() : 0,
+                               -1);
   for (size_t i = 0; i < procedure.buffers.size(); ++i)
     if (procedure.buffers[i].base == Base::Saved)
-      EVO_VERIFY(procedure.phase == Phase::Backward ? readKept(event, static_cast<int32_t>(i))
-                                                    : writeKept(event, static_cast<int32_t>(i)));
+      EVO_VERIFY(procedure.phase == Phase::Backward
+                     ? readKept(event, static_cast<int32_t>(i), keepers[i])
+                     : writeKept(event, static_cast<int32_t>(i)));
+  pairCalls(event, std::move(keepers));
   for (size_t i = 0; i < version.size(); ++i) {
     int32_t bound = boundBuffer(event, static_cast<int32_t>(i));
     if (bound < 0) {
+      EVO_VERIFY(useTensorInItsSlot(event, i));
       version[i] += fact.writes[i];
       continue;
     }
@@ -466,13 +520,22 @@ Verdict Replay::run() {
     }
   }
   EVO_VERIFY(checkRanges());
-  return checkOrder();
+  EVO_VERIFY(checkOrder());
+  if (outOfOrder)
+    return outOfOrder;
+  if (!undone.empty())
+    return violates(
+        6, Path().at("programs"),
+        makeText("a backward call of '", undone.back().second, "' in block ", undone.back().first),
+        "none");
+  return {};
 }
 
 } // namespace
 
-Verdict verifyKept(const Plan &plan, const std::vector<ProcedureFacts> &facts, ArenaUse &use) {
-  return Replay(plan, facts, use).run();
+Verdict verifyKept(const Plan &plan, const std::vector<ProcedureFacts> &facts, ArenaUse &use,
+                   std::set<Recall> &recalls) {
+  return Replay(plan, facts, use, recalls).run();
 }
 
 } // namespace evo::plan

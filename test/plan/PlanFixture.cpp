@@ -439,12 +439,12 @@ Plan trainingPlan() {
     std::vector<Step> &steps = backward.procedure.steps;
     View recalled = backward.saved("saved.m", {4, 4}, 0, 0);
     steps.push_back({backward.alloc("scratch", {4, 4}, 0)});
-    steps.push_back(
-        {backward.step(Kernel::Copy, {}, {{"x", recalled}, {"y", backward.frame("scratch", 1)}})});
-    steps.push_back({backward.step(Kernel::Add, {},
-                                   {{"x", backward.tensor(1, 0)},
-                                    {"addend", backward.frame("scratch", 1)},
-                                    {"y", backward.tensor(1, 1)}})});
+    steps.push_back({backward.step(Kernel::Softmax, {},
+                                   {{"x", recalled}, {"y", backward.frame("scratch", 1)}})});
+    steps.push_back({backward.step(Kernel::SoftmaxGrad, {},
+                                   {{"y", backward.frame("scratch", 1)},
+                                    {"dy", backward.tensor(1, 0)},
+                                    {"dx", backward.tensor(1, 1)}})});
     steps.push_back({backward.free("scratch")});
     plan.procedures.push_back(forward.procedure);
     plan.procedures.push_back(backward.procedure);
