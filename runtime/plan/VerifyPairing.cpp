@@ -31,9 +31,10 @@ Value swapped(Value value, size_t a, size_t b) {
 
 class Pairing {
 public:
-  Pairing(Trace &trace, const std::set<int32_t> &held, const KernelStep &step, const Path &path)
-      : trace(trace), e(trace.expressions), held(held), step(step), info(kernelInfo(step.kernel)),
-        path(path), operands(path.at("operands")), outputs(info.operands.size()) {}
+  Pairing(Trace &trace, const ForwardExpressions &forward, const KernelStep &step, const Path &path)
+      : trace(trace), e(trace.expressions), forward(forward), step(step),
+        info(kernelInfo(step.kernel)), path(path), operands(path.at("operands")),
+        outputs(info.operands.size()) {}
 
   Verdict run();
 
@@ -82,7 +83,7 @@ private:
 
   Trace &trace;
   Expressions &e;
-  const std::set<int32_t> &held; ///< expressions that steps of the forward read or write
+  const ForwardExpressions &forward;
   const KernelStep &step;
   const KernelInfo &info;
   const Path &path;
@@ -157,7 +158,10 @@ Verdict Pairing::same(std::string_view name, const Value &got, const Value &want
     return violates(6, own, makeText("no ", quoted(name), ", as in the forward's step"), "one");
   if (!got)
     return violates(6, own, makeText(quoted(name), " as in the forward's step"), "none");
-  if (!held.count(got.node) || got.scale != want.scale)
+  // Of a value that no step of the forward holds, any part of its expressions may be in the way.
+  bool known =
+      forward.held.count(want.node) ? forward.held.count(got.node) > 0 : got.node < forward.count;
+  if (!known || got.scale != want.scale)
     return violates(
         5, own, makeText(quoted(name), " as the forward of '", trace.procedure.module, "' had it"),
         "what is computed or read in another way");
@@ -623,7 +627,7 @@ bool isOfGradients(const KernelInfo &info) {
 
 } // namespace
 
-Verdict pairStep(Trace &trace, const std::set<int32_t> &held, const KernelStep &step,
+Verdict pairStep(Trace &trace, const ForwardExpressions &forward, const KernelStep &step,
                  const Path &path) {
   const KernelInfo &info = kernelInfo(step.kernel);
   bool gradient = isOfGradients(info);
@@ -632,7 +636,7 @@ Verdict pairStep(Trace &trace, const std::set<int32_t> &held, const KernelStep &
       for (const Piece &piece : trace.read(*step.operands[i]))
         gradient |= piece.held.isGradient;
   if (gradient)
-    return Pairing(trace, held, step, path).run();
+    return Pairing(trace, forward, step, path).run();
   trace.evaluate(step);
   return {};
 }

@@ -107,7 +107,7 @@ private:
   WorkBudget &work;
   Path root;
   Expressions expressions;
-  std::set<int32_t> held; ///< what the steps of the forward read and write
+  ForwardExpressions known;
   std::map<int32_t, Left> traced;
   std::vector<std::pair<size_t, size_t>> gradients; ///< streams and their gradients
   std::optional<PathSums> expected;
@@ -132,7 +132,7 @@ Verdict ModuleCheck::trace(int32_t procedure, const Path &path, Left &left) {
     return {};
   }));
   if (procedure == own)
-    held = std::move(trace.held);
+    known = {std::move(trace.held), expressions.size()};
   for (size_t i = 0; i < plan.tensors.size(); ++i)
     left.tensors.push_back(tensor(i));
   for (size_t i = 0; i < info.buffers.size(); ++i) {
@@ -274,7 +274,7 @@ Verdict ModuleCheck::recall(const Recall &recall) {
   Trace trace(plan, info, expressions, work);
   EVO_VERIFY(enter(trace, recall));
   EVO_VERIFY(trace.run(path, [&](const KernelStep &step, const Path &where) {
-    return pairStep(trace, held, step, where);
+    return pairStep(trace, known, step, where);
   }));
   EVO_VERIFY(streams(trace, path));
   return weights(trace, path);

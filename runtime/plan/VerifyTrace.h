@@ -79,9 +79,15 @@ private:
 /// The attributes that an op's value depends on.
 std::vector<int64_t> numbersOf(Op op, const KernelAttributes &attributes);
 
+/// The expressions of a module's forward.
+struct ForwardExpressions {
+  std::set<int32_t> held; ///< of what its steps read and write
+  int32_t count = 0;      ///< these, and what they are made of, are numbered below
+};
+
 /// Runs a step of a backward procedure: one of gradients is held to the kernel of the forward that
-/// it differentiates (5, 6). `held` are the expressions that the forward's steps read and write.
-Verdict pairStep(Trace &trace, const std::set<int32_t> &held, const KernelStep &step,
+/// it differentiates (5, 6).
+Verdict pairStep(Trace &trace, const ForwardExpressions &forward, const KernelStep &step,
                  const Path &path);
 
 } // namespace evo::plan

@@ -47,7 +47,8 @@ struct Use {
   View &view() const { return *operand(); }
   const Buffer &buffer() const { return site.buffer(view().buffer); }
   std::string text() const {
-    return site.procedure->name + " " + site.kernel()->location + " " + std::string(info().name);
+    return site.procedure->name + " " + site.kernel()->location + " " + std::string(info().name) +
+           " in " + buffer().name;
   }
 };
 
@@ -168,6 +169,20 @@ inline int usesOfBuffer(Procedure &procedure, int32_t buffer) {
       for (const auto &view : site.kernel()->operands)
         uses += view && view->buffer == buffer;
   return uses;
+}
+
+/// Operands that read the version of the buffer that this one names.
+inline int readersOf(const Use &use) {
+  std::vector<Site> sites;
+  collect(*use.site.procedure, use.site.procedure->steps, {}, sites);
+  int readers = 0;
+  for (const Site &site : sites)
+    for (size_t i = 0; site.kernel() && i < site.kernel()->operands.size(); ++i) {
+      const std::optional<View> &view = site.kernel()->operands[i];
+      readers += view && !kernelInfo(site.kernel()->kernel).operands[i].isOutput() &&
+                 view->buffer == use.view().buffer && view->version == use.view().version;
+    }
+  return readers;
 }
 
 inline int32_t newestVersion(const Procedure &procedure, int32_t buffer) {

@@ -350,13 +350,14 @@ bool isProduct(const Use &use) {
   return isGradient(use) && (kernel == Kernel::WeightGrad || kernel == Kernel::BiasGrad);
 }
 
-/// Whether other steps use what this one reads.
-bool readsWhatOthersUse(const Use &use) {
+/// Whether other steps read what this one reads.
+bool readsWhatOthersRead(const Use &use) {
   const std::vector<std::optional<View>> &operands = use.site.kernel()->operands;
-  return std::all_of(operands.begin(), operands.end(), [&](const std::optional<View> &view) {
-    return !view || view->buffer == use.view().buffer ||
-           usesOfBuffer(*use.site.procedure, view->buffer) > 1;
-  });
+  for (size_t i = 0; i < operands.size(); ++i)
+    if (Use other{use.site, i}; operands[i] && !other.info().isOutput() &&
+                                operands[i]->buffer != use.view().buffer && readersOf(other) < 2)
+      return false;
+  return true;
 }
 
 const std::vector<Mutator> kWeights = {
@@ -375,7 +376,7 @@ const std::vector<Mutator> kWeights = {
        return atUse(
            p, r,
            [](const Use &use) {
-             return isProduct(use) && use.site.loops.empty() && readsWhatOthersUse(use);
+             return isProduct(use) && use.site.loops.empty() && readsWhatOthersRead(use);
            },
            [](const Use &use) {
              View view = use.view();

@@ -3,7 +3,7 @@
 #
 # Makes the plans of this folder again, behind a change of what evo-opt plans or of the format:
 #   test/plan/Inputs/regenerate.sh build/bin/evo-opt
-# Tiny models with dropout, in every policy for training.
+# Tiny models with dropout, in every policy for training; with an optimizer and plain kernels; and of the extra MSA stack.
 set -euo pipefail
 opt=$(realpath "$1")
 cd "$(dirname "$0")"
@@ -16,12 +16,19 @@ evoformer='"stack": "evoformer", "sizes": { "s": 5, "r": 6 }, "dropout": { "msa"
   "channels": { "c_m": 8, "c_z": 4, "c_hidden_msa_att": 4, "c_hidden_opm": 3, "c_hidden_mul": 5, "c_hidden_pair_att": 4,
                 "no_heads_msa": 2, "no_heads_pair": 2, "transition_n": 2 }'
 
-plan() { # name, stack, blocks, policy, type
+extra='"stack": "extra_msa", "sizes": { "s": 5, "r": 6 },
+  "channels": { "c_m": 8, "c_z": 4, "c_hidden_msa_att": 4, "c_hidden_opm": 3, "c_hidden_mul": 5, "c_hidden_pair_att": 4,
+                "no_heads_msa": 2, "no_heads_pair": 2, "transition_n": 2 }'
+adamw='"optimizer": { "kind": "adamw", "lr": 0.01 }'
+
+plan() { # name, stack, blocks, policy, type, flags
   echo "{ \"format\": \"evo.model/1\", \"name\": \"$1\", $2, \"blocks\": $3, \"dtype\": \"$5\", \"mode\": \"train\" }" > "$spec"
-  "$opt" "$spec" --profile=h100 --policy="$4" -o "$1.json" > /dev/null
+  "$opt" "$spec" --profile=h100 --policy="$4" -o "$1.json" "${@:6}" > /dev/null
 }
 plan template-direct "$template" 2 direct fp64
 plan template-small "$template" 3 small fp32
 plan template-large "$template" 3 large bf16
 plan template-chunk "$template" 2 chunk fp32
 plan evoformer-extra "$evoformer" 2 extra bf16
+plan template-plain "$template, $adamw" 2 direct fp16 --kernels=plain
+plan extra-small "$extra" 2 small fp32
