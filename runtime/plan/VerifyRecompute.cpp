@@ -120,6 +120,7 @@ ModuleCheck::ModuleCheck(const Plan &plan, const std::vector<ProcedureFacts> &fa
   for (size_t i = 0; i < plan.tensors.size() && backward; ++i)
     for (size_t k = 0; k < plan.tensors.size(); ++k)
       if (plan.tensors[k].name == "d" + plan.tensors[i].name &&
+          plan.tensors[k].shape == plan.tensors[i].shape &&
           std::count(backward->inputs.begin(), backward->inputs.end(), plan.tensors[k].name))
         gradients.emplace_back(i, k);
 }

@@ -56,8 +56,14 @@ Value Trace::unknown(std::span<const int64_t> shape) {
   return expressions.make(Op::Unknown, {own, unknowns++}, {}, shape);
 }
 
-void Trace::enter(size_t buffer, const Held &held) {
-  definitions[buffer] = {{0, Regions(procedure.buffers[buffer].shape, 0).whole(), held}};
+/// A value of another shape than the buffer's is none that is known.
+void Trace::enter(size_t buffer, Held held) {
+  const std::vector<int64_t> &shape = procedure.buffers[buffer].shape;
+  auto fits = [](const AxisSlice &axis, int64_t length) { return axis.length() == length; };
+  const std::vector<AxisSlice> &axes = held.value.axes;
+  if (held.value && !std::equal(axes.begin(), axes.end(), shape.begin(), shape.end(), fits))
+    held = {false, unknown(shape), 0};
+  definitions[buffer] = {{0, Regions(shape, 0).whole(), std::move(held)}};
 }
 
 Verdict Trace::steps(const std::vector<Step> &list, const Path &parent, std::string_view field,

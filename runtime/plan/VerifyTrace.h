@@ -34,7 +34,7 @@ public:
   Trace(const Plan &plan, const Procedure &procedure, Expressions &expressions, WorkBudget &work);
 
   /// What a buffer holds when the procedure is entered.
-  void enter(size_t buffer, const Held &held);
+  void enter(size_t buffer, Held held);
   /// Calls `kernel` for each kernel step.
   Verdict run(const Path &path, const Kernels &kernel) {
     return steps(procedure.steps, path, "steps", kernel);
