@@ -96,6 +96,22 @@ Verdict verifyStepOperands(const Procedure &procedure, const KernelStep &step, c
   return {};
 }
 
+/// Gradients are counted in the scalars, which are advanced in place.
+Verdict verifyScalarsOf(const Procedure &procedure, const KernelStep &step, const Path &path) {
+  const KernelInfo &info = kernelInfo(step.kernel);
+  for (size_t i = 0; i < info.operands.size(); ++i) {
+    const Buffer &got = procedure.buffers[step.operands[i]->buffer];
+    Path operand = path.at(info.operands[i].name);
+    if (info.operands[i].name == "x" && got.base != Base::Gradient)
+      return violates(6, operand.at("buffer"), "the gradient of a weight",
+                      makeText("'", got.name, "'"));
+    if (info.operands[i].name != "x" && (got.base != Base::Tensor || got.name != kOptimizerTensor))
+      return violates(6, operand.at("buffer"), makeText("'", kOptimizerTensor, "'"),
+                      makeText("'", got.name, "'"));
+  }
+  return {};
+}
+
 /// Steps of another optimizer than the plan's are steps that its state and its reader know nothing
 /// of.
 Verdict verifyKernels(const Plan &plan, const Procedure &procedure, const std::vector<Step> &steps,
@@ -109,6 +125,8 @@ Verdict verifyKernels(const Plan &plan, const Procedure &procedure, const std::v
                         kernelInfo(kernel->kernel).mnemonic);
       if (step)
         EVO_VERIFY(verifyStepOperands(procedure, *kernel, path.at("operands")));
+      if (kernel->kernel == Kernel::CountNonfinite || kernel->kernel == Kernel::AdvanceOptimizer)
+        EVO_VERIFY(verifyScalarsOf(procedure, *kernel, path.at("operands")));
     } else if (const auto *loop = std::get_if<LoopStep>(&steps[i].value)) {
       EVO_VERIFY(verifyKernels(plan, procedure, loop->body, path, "body"));
     }

@@ -238,6 +238,15 @@ std::vector<Use> otherSteps(Plan &plan, const Use &use) {
   });
 }
 
+/// A gradient that is as long as the scalars of the optimizer.
+std::optional<int32_t> gradientOfFour(const Procedure &procedure) {
+  for (size_t i = 0; i < procedure.buffers.size(); ++i)
+    if (procedure.buffers[i].base == Base::Gradient &&
+        procedure.buffers[i].shape == std::vector<int64_t>{4})
+      return static_cast<int32_t>(i);
+  return std::nullopt;
+}
+
 /// Exchanges operands of these names with those of another step of the optimizer.
 std::string exchangeSteps(Plan &plan, Random &random, std::string_view first,
                           std::string_view second) {
@@ -352,6 +361,22 @@ const std::vector<Mutator> kPairing = {
      [](Plan &p, Random &r) { return exchangeSteps(p, r, "gradient", "gradient"); }},
     {"StepWithTheMomentOfAnotherWeight",
      [](Plan &p, Random &r) { return exchangeSteps(p, r, "first_moment", "new_first_moment"); }},
+    {"VelocityOfAnotherWeight",
+     [](Plan &p, Random &r) { return exchangeSteps(p, r, "velocity", "new_velocity"); }},
+    {"CountInAGradient",
+     [](Plan &p, Random &r) {
+       return atUse(
+           p, r,
+           [](const Use &use) {
+             return use.site.kernel()->kernel == Kernel::CountNonfinite &&
+                    use.info().name == "scalars" && use.view().version == 0 &&
+                    gradientOfFour(*use.site.procedure);
+           },
+           [](const Use &use) {
+             int32_t buffer = *gradientOfFour(*use.site.procedure);
+             use.operand() = wholeView(use.site.buffer(buffer), buffer, 0);
+           });
+     }},
     {"MomentsExchanged",
      [](Plan &p, Random &r) {
        return atUse(

@@ -19,6 +19,7 @@ evoformer='"stack": "evoformer", "sizes": { "s": 5, "r": 6 }, "dropout": { "msa"
 extra='"stack": "extra_msa", "sizes": { "s": 5, "r": 6 },
   "channels": { "c_m": 8, "c_z": 4, "c_hidden_msa_att": 4, "c_hidden_opm": 3, "c_hidden_mul": 5, "c_hidden_pair_att": 4,
                 "no_heads_msa": 2, "no_heads_pair": 2, "transition_n": 2 }'
+sgd='"optimizer": { "kind": "sgd", "lr": 0.01, "momentum": 0.9 }'
 adamw='"optimizer": { "kind": "adamw", "lr": 0.01 }'
 
 plan() { # name, stack, blocks, policy, type, flags
@@ -31,4 +32,4 @@ plan template-large "$template" 3 large bf16
 plan template-chunk "$template" 2 chunk fp32
 plan evoformer-extra "$evoformer" 2 extra bf16
 plan template-plain "$template, $adamw" 2 direct fp16 --kernels=plain
-plan extra-small "$extra" 2 small fp32
+plan extra-small "$extra, $sgd" 2 small fp32
