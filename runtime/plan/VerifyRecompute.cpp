@@ -140,8 +140,7 @@ Verdict ModuleCheck::trace(int32_t procedure, const Path &path, Left &left) {
     const Buffer &buffer = info.buffers[i];
     if (buffer.base != Base::Tensor && buffer.base != Base::Saved)
       continue;
-    Pieces pieces = trace.final(i);
-    Value value = pieces.size() == 1 ? pieces[0].held.value : trace.unknown(buffer.shape);
+    Value value = trace.joined(trace.final(i), buffer.shape);
     if (buffer.base == Base::Tensor)
       left.tensors[buffer.tensor] = value;
     else

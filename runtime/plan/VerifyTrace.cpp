@@ -140,12 +140,11 @@ std::vector<int64_t> Trace::shapeOf(const View &view) const {
   return shape;
 }
 
-Value Trace::readValue(const View &view, bool &gradient) {
-  Pieces pieces = read(view);
-  for (const Piece &piece : pieces)
-    gradient |= piece.held.isGradient;
-  std::vector<int64_t> shape = shapeOf(view);
-  if (gradient || pieces.empty())
+Value Trace::joined(const Pieces &pieces, std::span<const int64_t> shape) {
+  bool known =
+      !pieces.empty() && std::none_of(pieces.begin(), pieces.end(),
+                                      [](const Piece &piece) { return piece.held.isGradient; });
+  if (!known)
     return unknown(shape);
   if (pieces.size() == 1)
     return pieces[0].held.value;
@@ -156,6 +155,13 @@ Value Trace::readValue(const View &view, bool &gradient) {
     parts.push_back(piece.held.value);
   }
   return expressions.make(Op::Other, std::move(places), std::move(parts), shape);
+}
+
+Value Trace::readValue(const View &view, bool &gradient) {
+  Pieces pieces = read(view);
+  for (const Piece &piece : pieces)
+    gradient |= piece.held.isGradient;
+  return joined(pieces, shapeOf(view));
 }
 
 void Trace::write(const View &view, const Pieces &pieces) {

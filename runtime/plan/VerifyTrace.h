@@ -43,6 +43,8 @@ public:
   Pieces read(const View &view);
   /// The value of an operand of which no element is a gradient; `gradient` is set where one is.
   Value readValue(const View &view, bool &gradient);
+  /// Pieces that are no gradients as one value.
+  Value joined(const Pieces &pieces, std::span<const int64_t> shape);
   void write(const View &view, const Pieces &pieces);
   /// What all elements of a buffer hold now, in its own axes.
   Pieces final(size_t buffer);
