@@ -11,6 +11,8 @@ namespace {
 
 /// Deeper expressions are not sliced: the recursion ends there.
 constexpr int32_t kMaxDepth = 1000;
+/// What a number of an expression costs of a budget of steps: it is memory too.
+constexpr size_t kWorkOfANumber = 10;
 
 struct OpInfo {
   std::string_view axes;                  ///< as in Kernels.def
@@ -90,7 +92,7 @@ Value Expressions::make(Op op, std::vector<int64_t> numbers, std::vector<Value> 
     if (input)
       made.depth = std::max(made.depth, all[input.node].depth + 1);
   }
-  work.spend(key.size());
+  work.spend(kWorkOfANumber * key.size());
   auto [entry, isNew] = known.try_emplace(std::move(key), size());
   Value value{entry->second, 1, {}};
   for (size_t axis = 0; axis < shape.size(); ++axis)
