@@ -45,7 +45,7 @@ enum class Op : uint8_t {
   OuterNorm, ///< mask_i, mask_j
   Matmul,    ///< a, b
   Dropout,   ///< nothing
-  Other,     ///< any kernel, in whatever a plan does not need
+  Other,     ///< any other kernel, and values in several pieces
 };
 inline constexpr size_t kOps = 20;
 
