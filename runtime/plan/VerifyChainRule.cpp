@@ -156,7 +156,10 @@ Verdict Pairing::layerNormGrad() {
   Value y;
   uint64_t sum = 0;
   EVO_VERIFY(whole("dy", Op::Norm, y, sum));
-  EVO_VERIFY(same("x", e[y].inputs[0]));
+  Value x;
+  EVO_VERIFY(value("x", x));
+  x.scale *= step.attributes.factor;
+  EVO_VERIFY(same("x", x, e[y].inputs[0]));
   EVO_VERIFY(same("weight", e[y].inputs[1]));
   EVO_VERIFY(numbers(numbersOf(Op::Norm, step.attributes), e[y].numbers));
   EVO_VERIFY(contribute("dx", "residual", y, 0, sum));

@@ -214,6 +214,11 @@ private:
       whole.end[whole.rank++] = length;
     trace.write(*view, {{whole, {false, value, 0}}});
   }
+  /// A value times the step's factor.
+  Value times(Value value) const {
+    value.scale *= step.attributes.factor;
+    return value;
+  }
   const std::optional<View> &operand(std::string_view name) const {
     return step.operands[static_cast<size_t>(info.operandIndex(name))];
   }
@@ -314,7 +319,7 @@ void Evaluation::any() {
 void Evaluation::run() {
   switch (step.kernel) {
   case Kernel::LayerNorm:
-    out("y", make(Op::Norm, {in("x"), in("weight"), in("bias")}, shape("y")));
+    out("y", make(Op::Norm, {times(in("x")), in("weight"), in("bias")}, shape("y")));
     for (std::string_view name : {"mean", "rstd"})
       if (operand(name))
         out(name, trace.unknown(shape(name)));
