@@ -203,7 +203,7 @@ OwningOpRef<ModuleOp> importSpecification(const ModelSpec &spec, MLIRContext *co
   }
   auto stack =
       builder.create<ir::StackOp>(location, builder.getStringAttr(spec::stackName(spec.stack)),
-                                  builder.getStrArrayAttr(names), modelAttr(spec, builder));
+                                  builder.getStrArrayAttr(names), modelAttr(spec, builder), ArrayAttr());
   stack.getBody().push_back(body);
   builder.setInsertionPointToEnd(body);
 

@@ -140,4 +140,22 @@ def Evo_RunAttr : AttrDef<Evo_Dialect, "Run"> {
   let genVerifyDecl = 1;
 }
 
+def Evo_RecomputeAttr : AttrDef<Evo_Dialect, "Recompute"> {
+  let mnemonic = "recompute";
+  let summary = "blocks that run forward twice, in training";
+  let description = [{
+    Blocks [first, first + count) of a stack. First they run forward and keep nothing but the streams that enter them, each
+    module as the choice of `choices` at its position in the block says; its `keep` is nothing. When the backward pass reaches
+    them they run again, now as their modules' own choices say, and then backward. Intervals are apart or nested.
+
+    Example: `#evo.recompute<first = 0, count = 4, choices = [#evo.choice<variant = fused>]>`
+  }];
+  let parameters = (ins "int64_t":$first, "int64_t":$count, "::mlir::ArrayAttr":$choices);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    int64_t getEnd() const { return getFirst() + getCount(); }
+  }];
+}
+
 #endif

@@ -121,15 +121,14 @@ std::optional<PlanPeak> planPeak(const Plan &plan) {
         std::optional<FrameMoment> moment = framePeak(procedure);
         if (end > highest && moment) {
           highest = end;
-          bool backward = program.phase == Phase::Backward;
+          bool down = goesDown(plan, program, run);
           bool every = run.calls[c].frameStride == 0;
-          // Backward the last block of a run comes first.
-          int64_t blocksBefore = backward || every ? 0 : run.blockCount - 1;
+          int64_t blocksBefore = down || every ? 0 : run.blockCount - 1;
           int64_t startNs = runStartNs + blocksBefore * blockNs + before + moment->startNs;
           peak = PlanPeak{static_cast<int32_t>(p),
                           static_cast<int32_t>(r),
                           static_cast<int32_t>(c),
-                          run.firstBlock + (backward ? run.blockCount - 1 : blocksBefore),
+                          run.firstBlock + (down ? run.blockCount - 1 : blocksBefore),
                           every,
                           startNs,
                           *std::move(moment)};

@@ -459,7 +459,7 @@ Verdict Replay::run() {
       for (int64_t i = 0; i <= last; ++i) {
         if (plan.mode == Mode::Infer && i > 1)
           i = last;
-        int64_t ofRun = phase == Phase::Backward ? last - i : i;
+        int64_t ofRun = goesDown(plan, *program, run) ? last - i : i;
         for (size_t c = 0; c < run.calls.size(); ++c)
           EVO_VERIFY(visit({number, r, c, run.firstBlock + ofRun, ofRun}));
       }

@@ -29,7 +29,7 @@
 // CHECK-NEXT: kern.program "backward"
 // CHECK-NEXT:   kern.blocks first 1 count 3 {
 // CHECK-NEXT:     kern.call @opm.backward {id = 7 : i64, partner = 6 : i64, shares = [#kern.share<buffer = "saved.m", call = 6, slot = "m">]}
-// CHECK-NEXT:     kern.call @row.backward {id = 5 : i64, partner = 4 : i64, shares = [#kern.share<buffer = "saved.m", call = 6, slot = "m", back = 1, before = 2>, #kern.share<buffer = "saved.z", call = 4, slot = "z">]}
+// CHECK-NEXT:     kern.call @row.backward {id = 5 : i64, partner = 4 : i64, shares = [#kern.share<buffer = "saved.m", call = 6, slot = "m">, #kern.share<buffer = "saved.z", call = 4, slot = "z">]}
 // CHECK-NEXT:   }
 // CHECK-NEXT:   kern.blocks first 0 count 1 {
 // CHECK-NEXT:     kern.call @opm.backward {id = 3 : i64, partner = 2 : i64, shares = [#kern.share<buffer = "saved.m", call = 2, slot = "m">]}

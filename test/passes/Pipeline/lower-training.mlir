@@ -67,11 +67,11 @@
 // CHECK-NEXT: }
 // CHECK-NEXT: kern.program "backward" inputs [@dm, @dz] outputs [@dm, @dz] {
 // CHECK-NEXT:   kern.blocks first 3 count 1 {
-// CHECK-NEXT:     kern.call @t.backward {id = 9 : i64, partner = 8 : i64, shares = [#kern.share<buffer = "saved.m", call = 6, slot = "m", back = 1>]}
+// CHECK-NEXT:     kern.call @t.backward {id = 9 : i64, partner = 8 : i64, shares = [#kern.share<buffer = "saved.m", call = 6, slot = "m">]}
 // CHECK-NEXT:   }
 // CHECK-NEXT:   kern.blocks first 1 count 2 {
 // CHECK-NEXT:     kern.call @opm.backward {id = 7 : i64, partner = 6 : i64, shares = [#kern.share<buffer = "saved.m", call = 6, slot = "m">]}
-// CHECK-NEXT:     kern.call @t.backward {id = 5 : i64, partner = 4 : i64, shares = [#kern.share<buffer = "saved.m", call = 6, slot = "m", back = 1, before = 2>]}
+// CHECK-NEXT:     kern.call @t.backward {id = 5 : i64, partner = 4 : i64, shares = [#kern.share<buffer = "saved.m", call = 6, slot = "m">]}
 // CHECK-NEXT:   }
 // CHECK-NEXT:   kern.blocks first 0 count 1 {
 // CHECK-NEXT:     kern.call @opm.backward {id = 3 : i64, partner = 2 : i64, shares = [#kern.share<buffer = "saved.m", call = 2, slot = "m">]}
