@@ -86,6 +86,9 @@ struct Candidate {
   int64_t frameBytes = 0; ///< the larger of both
   int64_t savedBytes = 0; ///< kept from forward to backward
 };
+/// Prices, assigns, frees and packs one procedure as it was emitted.
+Result<Candidate> priceProcedure(kern::ProcedureOp procedure, const cost::DeviceProfile &profile,
+                                 plan::Precision precision);
 /// Lowers the module alone and packs its real buffers.
 Result<Candidate> priceCandidate(ir::ModuleOpInterface op, ir::ChoiceAttr choice,
                                  const cost::DeviceProfile &profile, plan::Precision precision,

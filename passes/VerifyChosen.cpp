@@ -87,7 +87,7 @@ struct ChosenVerifier {
       for (int64_t i = run.getFirst(); i < run.getFirst() + run.getCount(); ++i) {
         ir::ChoiceAttr choice = modules[i].getModuleChoice();
         if (run.getAxis() != ir::Axis::None &&
-            (choice.getKeep() == ir::Keep::All || choice.getAxis() != ir::Axis::None ||
+            (keepsResults(choice.getKeep()) || choice.getAxis() != ir::Axis::None ||
              choice.getBackwardAxis() != ir::Axis::None))
           return modules[i]->emitOpError("expected a choice without slices that keeps no more than "
                                          "its input, in a run with slices, got ")

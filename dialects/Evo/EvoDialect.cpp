@@ -97,10 +97,10 @@ LogicalResult verifyChoice(ModuleOpInterface op, ChoiceAttr choice) {
     return failure();
   if (choice.getKeep() == Keep::Nothing)
     return success();
-  if (choice.getKeep() == Keep::All &&
+  if (keepsResults(choice.getKeep()) &&
       (choice.getAxis() != Axis::None || choice.getBackwardAxis() != Axis::None ||
        choice.getVariant() != choice.getBackwardVariant()))
-    return op->emitOpError("expected one kernel variant and no slices where all is kept (C6), got "
+    return op->emitOpError("expected one kernel variant and no slices where results are kept (C6), got "
                            "'")
            << choice << "'";
   return verifyPhase(op, "backward ", choice.getBackwardVariant(), choice.getBackwardAxis());

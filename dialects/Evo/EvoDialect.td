@@ -42,10 +42,14 @@ def Evo_Axis : Evo_Enum<"Axis", "an axis that a slice loop may run over", [
 
 def Evo_Keep : Evo_Enum<"Keep", "what a module keeps from forward to backward", [
   I32EnumAttrCase<"Nothing", 0, "nothing">, I32EnumAttrCase<"Input", 1, "input">,
-  I32EnumAttrCase<"All", 2, "all">]> {
+  I32EnumAttrCase<"All", 2, "all">, I32EnumAttrCase<"Products", 3, "products">,
+  I32EnumAttrCase<"Mixing", 4, "mixing">]> {
   let description = [{
     `nothing`: inference. `input`: the streams that the module reads; the rest is computed again. `all`: whatever its backward reads, so
-    nothing is computed again; forward and backward then have one variant and no slices. Example: `keep = input`.
+    nothing is computed again. Between the two, of what the backward reads, `products` keeps what matrix products of any kind make and
+    computes norms, gates and other elementwise results again; `mixing` keeps only what mixes positions (attention, triangle and
+    outer products) and computes projections again too. Where results are kept forward and backward have one variant and no
+    slices. Example: `keep = input`.
   }];
 }
 
