@@ -300,9 +300,8 @@ LogicalResult BlockScheduler::scheduleRecompute(ArrayRef<ir::RecomputeAttr> inte
     size_t next = 0;
     for (const Unit &unit : unitsOf(block))
       for (ir::ModuleOpInterface module : unit.modules)
-        scheduleForward(block,
-                        Unit::of(module, cast<ir::ChoiceAttr>(outer.getChoices()[next++])), streams,
-                        forward);
+        scheduleForward(block, Unit::of(module, cast<ir::ChoiceAttr>(outer.getChoices()[next++])),
+                        streams, forward);
   }
   Calls sweeps;
   if (failed(scheduleChain(outer.getFirst(), outer.getEnd(), intervals.drop_front(), again,

@@ -106,9 +106,8 @@ private:
                                     std::set<std::string> &used);
   void scheduleForward(int64_t block, const Unit &unit, Streams &streams, Calls &forward);
   Checkpoint planCheckpoint(const Streams &streams, llvm::ArrayRef<Unit> units);
-  void addCheckpoint(int64_t block, const Checkpoint &checkpoint,
-                     const std::set<std::string> &used, Streams &streams, Calls &forward,
-                     Calls &backward);
+  void addCheckpoint(int64_t block, const Checkpoint &checkpoint, const std::set<std::string> &used,
+                     Streams &streams, Calls &forward, Calls &backward);
   ScheduledCall keep(const std::set<std::string> &slots, Streams &streams,
                      std::set<std::string> &own);
   ScheduledCall checkpointCall(int64_t id, const StreamTypes &streams,

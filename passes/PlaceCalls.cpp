@@ -81,9 +81,9 @@ struct CallPlacer {
   int64_t end = 0; ///< of the boundary tensors
   llvm::StringMap<kern::ProcedureOp> procedures;
   llvm::StringMap<Kept> kept;
-  std::vector<Event> events; ///< in the order in which they run
+  std::vector<Event> events;                                   ///< in the order in which they run
   llvm::DenseMap<std::pair<int64_t, int64_t>, size_t> eventOf; ///< by id and block
-  llvm::DenseMap<int64_t, int64_t> blockOf; ///< of the calls of one block, by id
+  llvm::DenseMap<int64_t, int64_t> blockOf;                    ///< of the calls of one block, by id
 
   LogicalResult run();
   LogicalResult placeTensors();

@@ -94,8 +94,8 @@ Result<Candidate> priceCandidate(ir::ModuleOpInterface op, ir::ChoiceAttr choice
                                  const cost::DeviceProfile &profile, plan::Precision precision,
                                  plan::Mode mode);
 
-/// Lowers and places a copy of a module with choices and a target; returns what its plan would say.
-Result<plan::Summary> measureStack(mlir::ModuleOp chosen, const Target &target);
+/// Lowers and places a copy of a module with choices and a target; returns its plan.
+Result<plan::Plan> planOf(mlir::ModuleOp chosen, const Target &target);
 
 /// Arena bytes of the boundary tensors, each aligned.
 Result<int64_t> tensorBytes(llvm::ArrayRef<mlir::Type> types);

@@ -100,8 +100,9 @@ LogicalResult verifyChoice(ModuleOpInterface op, ChoiceAttr choice) {
   if (keepsResults(choice.getKeep()) &&
       (choice.getAxis() != Axis::None || choice.getBackwardAxis() != Axis::None ||
        choice.getVariant() != choice.getBackwardVariant()))
-    return op->emitOpError("expected one kernel variant and no slices where results are kept (C6), got "
-                           "'")
+    return op->emitOpError(
+               "expected one kernel variant and no slices where results are kept (C6), got "
+               "'")
            << choice << "'";
   return verifyPhase(op, "backward ", choice.getBackwardVariant(), choice.getBackwardAxis());
 }
