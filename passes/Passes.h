@@ -27,10 +27,11 @@ namespace evo {
 // What the passes are made of, for the tool and for the search
 //===----------------------------------------------------------------------===//
 
-/// The policies. `Auto` searches: the fastest plan that fits. The named ones: `Direct`: no slices, and in training all is kept. `Chunk`: the seed's slices; in training
-/// each is a recompute group of its own, and so is each module without slices. Training alone:
-/// `Small`, a recompute group a module; `Large`, one a block; `Extra`, of stacks with an MSA, row
-/// attention as in `Chunk` and a group for the rest of the block.
+/// The policies. `Auto` searches: the fastest plan that fits. The named ones: `Direct`: no slices,
+/// and in training all is kept. `Chunk`: the seed's slices; in training each is a recompute group
+/// of its own, and so is each module without slices. Training alone: `Small`, a recompute group a
+/// module; `Large`, one a block; `Extra`, of stacks with an MSA, row attention as in `Chunk` and a
+/// group for the rest of the block.
 enum class Policy : uint8_t { Auto, Direct, Small, Large, Chunk, Extra };
 /// The policies that a stack has in a mode, but for Auto.
 llvm::SmallVector<Policy> policiesOf(plan::Mode mode, bool hasMsa);
@@ -57,12 +58,15 @@ struct PolicyNeed {
 
 /// What the search found out, for the reports.
 struct SearchReport {
-  double searchMs = 0;      ///< wall time: records and solution
+  double recordsMs = 0;     ///< wall time: to lower and price every choice
+  double searchMs = 0;      ///< wall time: to find the plan among them
   int64_t records = 0;      ///< of one block
   int64_t lowerBoundNs = 0; ///< of any plan, with memory for everything
   int64_t leastBudgetBytes = 0;
-  int64_t granuleBytes = 0; ///< step of the budgets that were weighed
-  int64_t lossBytes = 0;    ///< what the solution gives away to that step
+  int64_t granuleBytes = 0;       ///< step of the budgets that were weighed
+  int64_t lossBytes = 0;          ///< what the solution gives away to that step
+  int64_t tighterBudgetBytes = 0; ///< a tenth less for kept tensors and frames; 0: no plan fits it
+  int64_t tighterNs = 0;          ///< the time of the stack within it
   std::vector<PolicyNeed> named;
 };
 

@@ -65,6 +65,44 @@ Json peakJson(const PeakReport &peak) {
           {"live_bytes", live}};
 }
 
+/// How the plan compares: with what no plan can beat, with less memory, with the named policies.
+std::string searchText(const SearchReport &search, const plan::Plan &plan) {
+  double ms = plan.summary.predictedMs, bound = static_cast<double>(search.lowerBoundNs) / 1e6;
+  std::string text = "lower bound     " + formatMs(bound) +
+                     " with memory for everything; this plan " + formatShare(ms - bound, bound) +
+                     " above it\n";
+  if (search.tighterNs > 0)
+    text += "with less       " + formatMs(static_cast<double>(search.tighterNs) / 1e6 - ms) +
+            " more within " + formatBytes(search.tighterBudgetBytes) + "; smallest budget " +
+            formatBytes(search.leastBudgetBytes) + "\n";
+  text += "search          " + formatMs(search.searchMs) + " over " +
+          std::to_string(search.records) + " records of a block, made in " +
+          formatMs(search.recordsMs) + "; rounding takes " + formatBytes(search.lossBytes) + "\n\n";
+  std::vector<TextRow> rows = {{"policy", "predicted", "against this", "peak", ""}};
+  for (const PolicyNeed &need : search.named)
+    rows.push_back({policyName(need.policy).str(), formatMs(need.predictedMs),
+                    (need.predictedMs < ms ? "" : "+") + formatShare(need.predictedMs - ms, ms),
+                    formatBytes(need.peakBytes),
+                    need.peakBytes > plan.summary.budgetBytes ? "does not fit" : ""});
+  return text + textTable(rows, "lrrrl");
+}
+
+Json searchJson(const SearchReport &search) {
+  Json named = Json::array();
+  for (const PolicyNeed &need : search.named)
+    named.push_back({{"policy", policyName(need.policy).str()},
+                     {"predicted_ms", need.predictedMs},
+                     {"predicted_peak_bytes", need.peakBytes}});
+  return {{"records", search.records},
+          {"records_ms", search.recordsMs},
+          {"smallest_budget_bytes", search.leastBudgetBytes},
+          {"granule_bytes", search.granuleBytes},
+          {"loss_bytes", search.lossBytes},
+          {"tighter_budget_bytes", search.tighterBudgetBytes},
+          {"tighter_ms", static_cast<double>(search.tighterNs) / 1e6},
+          {"named", named}};
+}
+
 Json moduleJson(const ModuleReport &module) {
   return {{"first_block", module.firstBlock},
           {"block_count", module.blockCount},
@@ -87,8 +125,7 @@ std::string reportText(const Compilation &compilation) {
     text += peakTable(*data.peak, plan) + "\n";
   text += "predicted time  " + formatMs(plan.summary.predictedMs) + ", " +
           formatMs(static_cast<double>(data.blockCostNs) / 1e6) + " a block\n";
-  return text + "lower bound     with the search time, comes with the schedule search: not in this "
-                "version\n";
+  return compilation.search ? text + searchText(*compilation.search, plan) : text;
 }
 
 std::string reportJson(const Compilation &compilation, double compileMs) {
@@ -123,8 +160,12 @@ std::string reportJson(const Compilation &compilation, double compileMs) {
     report["modules"].push_back(moduleJson(module));
   if (data.peak)
     report["peak"] = peakJson(*data.peak);
-  report["lower_bound_ms"] = nullptr; // comes with the search, as does its time
-  report["search_ms"] = 0;
+  const auto &search = compilation.search;
+  report["lower_bound_ms"] =
+      search ? Json(static_cast<double>(search->lowerBoundNs) / 1e6) : Json(nullptr);
+  report["search_ms"] = search ? search->searchMs : 0;
+  if (search)
+    report["search"] = searchJson(*search);
   report["compile_ms"] = compileMs;
   return report.dump(2) + "\n";
 }

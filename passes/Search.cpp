@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 #include "passes/Search.h"
 
+#include "compiler/schedule/Simulate.h"
 #include "passes/Procedure.h"
 
 #include <algorithm>
@@ -16,61 +17,62 @@ namespace {
 
 constexpr schedule::Bytes kCells = 8192;
 
-/// Headroom in which all is kept, everywhere.
-schedule::Bytes ampleFor(const schedule::Problem &problem) {
-  schedule::Bytes transient = 0, kept = 0;
-  for (const schedule::Record &record : problem.records) {
-    transient = std::max(transient, record.transientBytes);
-    kept = std::max(kept, record.keptBytes);
-  }
-  schedule::Bytes block = kept;
-  for (schedule::Bytes bytes : problem.streamBytes)
-    block += bytes;
-  block *= static_cast<schedule::Bytes>(problem.ops.size());
-  return std::min(schedule::kMaxBytes, transient + block * problem.blocks);
+/// The same stack with memory for everything.
+schedule::Problem withoutBytes(schedule::Problem problem) {
+  problem.budgetBytes = 0;
+  problem.segments.reset();
+  for (schedule::Record &record : problem.records)
+    record.keptBytes = record.transientBytes = 0;
+  for (schedule::Bytes &bytes : problem.streamBytes)
+    bytes = 0;
+  return problem;
 }
 
-/// The step of the grid: where all that is kept has a common divisor that is not too fine, no frame
-/// is rounded. It does not depend on the budget, so that more memory never gives a slower plan.
-schedule::Bytes granuleFor(const schedule::Problem &problem, schedule::Bytes ample) {
+/// The step of the grid of budgets: where all that is kept has a common divisor that is not too
+/// fine, no frame is rounded; else a power of two.
+schedule::Bytes granuleFor(const schedule::Problem &problem) {
   schedule::Bytes divisor = 0;
   for (const schedule::Record &record : problem.records)
     divisor = std::gcd(divisor, record.keptBytes);
   for (schedule::Bytes bytes : problem.streamBytes)
     divisor = std::gcd(divisor, bytes);
   if (divisor == 0)
-    return std::max<schedule::Bytes>(ample, 1);
-  if (ample / divisor < kCells)
+    return std::max<schedule::Bytes>(problem.budgetBytes, 1);
+  if (problem.budgetBytes / divisor < kCells)
     return divisor;
-  return std::max<schedule::Bytes>(plan::alignTo(ample / kCells), plan::kAlignment);
+  schedule::Bytes granule = plan::kAlignment;
+  while (problem.budgetBytes / granule >= kCells)
+    granule *= 2;
+  return granule;
 }
 
 } // namespace
 
 Result<ScheduleSearch> ScheduleSearch::create(ir::StackOp stack, const Target &target,
-                                              int64_t fixedBytes) {
+                                              Fixed fixed) {
   ScheduleSearch search;
   EVO_ASSIGN(search.stack, buildStackProblem(stack, target));
   const schedule::Problem &problem = search.stack.problem;
-  search.fixedBytes = fixedBytes;
+  search.fixed = fixed;
   for (auto segment : stack.getBody().front().getOps<ir::SegmentOp>())
     search.blocks = static_cast<int64_t>(segment.getFirst() + segment.getCount());
   search.repeats = search.blocks / problem.blocks;
-  // What is kept grows with every block; a plan that keeps nothing needs no more than a frame.
-  schedule::Problem unlimited = problem;
-  unlimited.budgetBytes = ampleFor(problem);
-  search.granule = granuleFor(problem, unlimited.budgetBytes);
-  search.ampleBytes = unlimited.budgetBytes;
+  EVO_ASSIGN(schedule::Solution fastest,
+             schedule::solve(withoutBytes(problem), {schedule::Engine::Dense, 1}));
+  search.fastestNs = fastest.costNs;
+  fastest.plan.frameGranule = 1;
+  EVO_ASSIGN(schedule::Simulation peak, schedule::simulate(problem, fastest.plan));
+  search.ampleBytes = peak.peakBytes;
   return search;
 }
 
 Result<schedule::Solution> ScheduleSearch::solve(int64_t budgetBytes) const {
   schedule::Problem problem = stack.problem;
-  problem.budgetBytes = std::min(budgetBytes - fixedBytes, ampleBytes);
+  problem.budgetBytes = std::min(budgetBytes - fixed.bytes, ampleBytes);
   if (problem.budgetBytes < 0)
     return Status::error(ErrorCode::Infeasible, "the budget is below what every plan needs");
   EVO_ASSIGN(schedule::Solution solution,
-             schedule::solve(problem, {schedule::Engine::Dense, granule}));
+             schedule::solve(problem, {schedule::Engine::Dense, granuleFor(problem)}));
   if (!solution.feasible) {
     // Frames that are not rounded may fit where rounded ones do not.
     EVO_ASSIGN(solution, schedule::solve(problem, {schedule::Engine::Sparse, 0}));
@@ -82,26 +84,14 @@ Result<schedule::Solution> ScheduleSearch::solve(int64_t budgetBytes) const {
 
 Result<int64_t> ScheduleSearch::leastBudget() const {
   EVO_ASSIGN(schedule::Bytes least, schedule::leastBudget(stack.problem));
-  return least + fixedBytes;
-}
-
-Result<int64_t> ScheduleSearch::lowerBoundNs() const {
-  schedule::Problem free = stack.problem;
-  free.budgetBytes = 0;
-  free.segments.reset();
-  for (schedule::Record &record : free.records)
-    record.keptBytes = record.transientBytes = 0;
-  for (schedule::Bytes &bytes : free.streamBytes)
-    bytes = 0;
-  EVO_ASSIGN(schedule::Solution solution, schedule::solve(free, {schedule::Engine::Dense, 1}));
-  return solution.costNs * repeats;
+  return least + fixed.bytes;
 }
 
 Result<std::vector<schedule::FrontierPoint>> ScheduleSearch::frontier(size_t points) const {
   schedule::Problem problem = stack.problem;
   problem.budgetBytes = ampleBytes;
   EVO_ASSIGN(schedule::Solution solution,
-             schedule::solve(problem, {schedule::Engine::Dense, granule}));
+             schedule::solve(problem, {schedule::Engine::Dense, granuleFor(problem)}));
   std::vector<schedule::FrontierPoint> frontier;
   const std::vector<schedule::FrontierPoint> &all = solution.frontier;
   size_t count = std::min(points, all.size());
@@ -109,9 +99,18 @@ Result<std::vector<schedule::FrontierPoint>> ScheduleSearch::frontier(size_t poi
     // Spread over the points, the ends among them.
     const schedule::FrontierPoint &point =
         all[count > 1 ? i * (all.size() - 1) / (count - 1) : all.size() - 1];
-    frontier.push_back({point.bytes + fixedBytes, point.costNs * repeats});
+    frontier.push_back({point.bytes + fixed.bytes, stackNs(point.costNs)});
   }
   return frontier;
+}
+
+void ScheduleSearch::setTighter(const schedule::Solution &solution, SearchReport &report) const {
+  schedule::Bytes tighter = solution.peakBytes - solution.peakBytes / 10;
+  for (const schedule::FrontierPoint &point : solution.frontier)
+    if (point.bytes <= tighter) {
+      report.tighterBudgetBytes = tighter + fixed.bytes;
+      report.tighterNs = stackNs(point.costNs);
+    }
 }
 
 //===----------------------------------------------------------------------===//

@@ -15,9 +15,13 @@ namespace evo {
 
 class ScheduleSearch {
 public:
-  /// `fixedBytes`: what every plan of the stack needs beside kept tensors and frames, that is
-  /// boundary tensors, the static part and the libraries' share.
-  static Result<ScheduleSearch> create(ir::StackOp stack, const Target &target, int64_t fixedBytes);
+  /// What every plan of the stack has in common: the bytes of boundary tensors, the static part and
+  /// the libraries' share, and the time of the optimizer.
+  struct Fixed {
+    int64_t bytes = 0;
+    int64_t costNs = 0;
+  };
+  static Result<ScheduleSearch> create(ir::StackOp stack, const Target &target, Fixed fixed);
 
   /// The fastest plan for a budget on all of the device's memory. Infeasible where none fits.
   Result<schedule::Solution> solve(int64_t budgetBytes) const;
@@ -26,7 +30,7 @@ public:
   Result<int64_t> leastBudget() const;
 
   /// The time of the stack with memory for everything: no plan is faster.
-  Result<int64_t> lowerBoundNs() const;
+  int64_t lowerBoundNs() const { return stackNs(fastestNs); }
 
   /// Budgets and the least times within them: as many points as there are, at most `points`, from
   /// the smallest budget to the one from which on nothing gets faster.
@@ -35,14 +39,19 @@ public:
   /// Replaces the stack's segments by those of the solution.
   Status apply(ir::StackOp stack, const schedule::Solution &solution) const;
 
-  int64_t costNs(const schedule::Solution &solution) const { return solution.costNs * repeats; }
+  /// What a tenth less headroom would cost, into the report.
+  void setTighter(const schedule::Solution &solution, SearchReport &report) const;
+
+  int64_t costNs(const schedule::Solution &solution) const { return stackNs(solution.costNs); }
   const StackProblem &stackProblem() const { return stack; }
 
 private:
+  int64_t stackNs(schedule::TimeNs costNs) const { return costNs * repeats + fixed.costNs; }
+
   StackProblem stack;
-  int64_t fixedBytes = 0;
-  schedule::Bytes ampleBytes = 0; ///< headroom that every plan fits in
-  schedule::Bytes granule = 1;
+  Fixed fixed;
+  schedule::TimeNs fastestNs = 0;
+  schedule::Bytes ampleBytes = 0; ///< headroom of a plan that takes no more than that
   int64_t blocks = 0;
   int64_t repeats = 1; ///< blocks for each of the problem's: in inference one speaks for all
 };
