@@ -57,18 +57,20 @@ Result<ScheduleSearch> ScheduleSearch::create(ir::StackOp stack, const Target &t
   for (auto segment : stack.getBody().front().getOps<ir::SegmentOp>())
     search.blocks = static_cast<int64_t>(segment.getFirst() + segment.getCount());
   search.repeats = search.blocks / problem.blocks;
-  EVO_ASSIGN(schedule::Solution fastest,
-             schedule::solve(withoutBytes(problem), {schedule::Engine::Dense, 1}));
-  search.fastestNs = fastest.costNs;
-  fastest.plan.frameGranule = 1;
-  EVO_ASSIGN(schedule::Simulation peak, schedule::simulate(problem, fastest.plan));
-  search.ampleBytes = peak.peakBytes;
+  EVO_ASSIGN(search.fastest, schedule::solve(withoutBytes(problem), {schedule::Engine::Dense, 1}));
+  search.fastest.plan.frameGranule = 1;
+  EVO_ASSIGN(schedule::Simulation peak, schedule::simulate(problem, search.fastest.plan));
+  search.fastest.costNs = peak.costNs;
+  search.fastest.peakBytes = peak.peakBytes;
+  search.fastest.frontier = {{peak.peakBytes, peak.costNs}};
   return search;
 }
 
 Result<schedule::Solution> ScheduleSearch::solve(int64_t budgetBytes) const {
+  if (budgetBytes - fixed.bytes >= fastest.peakBytes)
+    return fastest;
   schedule::Problem problem = stack.problem;
-  problem.budgetBytes = std::min(budgetBytes - fixed.bytes, ampleBytes);
+  problem.budgetBytes = budgetBytes - fixed.bytes;
   if (problem.budgetBytes < 0)
     return Status::error(ErrorCode::Infeasible, "the budget is below what every plan needs");
   EVO_ASSIGN(schedule::Solution solution,
@@ -89,7 +91,7 @@ Result<int64_t> ScheduleSearch::leastBudget() const {
 
 Result<std::vector<schedule::FrontierPoint>> ScheduleSearch::frontier(size_t points) const {
   schedule::Problem problem = stack.problem;
-  problem.budgetBytes = ampleBytes;
+  problem.budgetBytes = fastest.peakBytes;
   EVO_ASSIGN(schedule::Solution solution,
              schedule::solve(problem, {schedule::Engine::Dense, granuleFor(problem)}));
   std::vector<schedule::FrontierPoint> frontier;

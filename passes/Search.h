@@ -30,7 +30,7 @@ public:
   Result<int64_t> leastBudget() const;
 
   /// The time of the stack with memory for everything: no plan is faster.
-  int64_t lowerBoundNs() const { return stackNs(fastestNs); }
+  int64_t lowerBoundNs() const { return stackNs(fastest.costNs); }
 
   /// Budgets and the least times within them: as many points as there are, at most `points`, from
   /// the smallest budget to the one from which on nothing gets faster.
@@ -50,8 +50,7 @@ private:
 
   StackProblem stack;
   Fixed fixed;
-  schedule::TimeNs fastestNs = 0;
-  schedule::Bytes ampleBytes = 0; ///< headroom of a plan that takes no more than that
+  schedule::Solution fastest; ///< with memory for everything, frames not rounded
   int64_t blocks = 0;
   int64_t repeats = 1; ///< blocks for each of the problem's: in inference one speaks for all
 };
