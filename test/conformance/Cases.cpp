@@ -215,7 +215,8 @@ void wideHeads(CaseBuilder &builder) {
 
 } // namespace
 
-/// Products with a factor, the power of two that keeps long sums in a half type's range.
+/// Products with a factor, the power of two that keeps long sums in a half type's range, and layer
+/// norms of what has one; their eps is of the size of the variances, so that the factor shows.
 static void factorKernels(CaseBuilder &builder) {
   KernelAttributes attributes;
   attributes.factor = 0.125;
@@ -227,6 +228,12 @@ static void factorKernels(CaseBuilder &builder) {
   Sizes outer{{}, {{'s', 9}, {'i', 3}, {'j', 5}, {'c', 2}, {'d', 4}, {'x', 8}}};
   builder.sweep(Kernel::OuterProduct, attributes, {outer});
   builder.sweep(Kernel::OuterProductGrad, attributes, {outer});
+  attributes.eps = 0.5;
+  for (double factor : {0.25, 8.0}) {
+    attributes.factor = factor;
+    builder.sweep(Kernel::LayerNorm, attributes, {{{3, 7}, {{'c', 33}}}});
+    builder.sweep(Kernel::LayerNormGrad, attributes, {{{3, 7}, {{'c', 33}}}});
+  }
 }
 
 const std::vector<KernelCase> &kernelCases() {
