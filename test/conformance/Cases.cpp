@@ -96,9 +96,10 @@ void linearKernels(CaseBuilder &builder) {
     for (int64_t cols : {256, 259})
       for (int mixture = 0; mixture < 4; ++mixture)
         for (Kernel kernel : {Kernel::Linear, Kernel::GatedLinear}) {
-          KernelCase border = builder.make(kernel, {}, {{rows}, {{'k', 129}, {'n', cols}}});
+          KernelCase border =
+              CaseBuilder::make(kernel, {}, {{rows}, {{'k', 129}, {'n', cols}}}, uint64_t(mixture));
           if (mixture)
-            builder.mixLayouts(border);
+            CaseBuilder::mixLayouts(border, mixture);
           builder.add(border);
         }
   builder.sweep(Kernel::Gate, {},
@@ -122,7 +123,7 @@ void dropoutKernels(CaseBuilder &builder) {
         mask.dropout = mixture == 2 ? plan::DropoutKey{0xffffffff, 0xfffffffd, 0x7fffffff}
                                     : plan::DropoutKey{11, 5, 47};
         if (mixture)
-          builder.mixLayouts(mask);
+          CaseBuilder::mixLayouts(mask, mixture);
         builder.add(mask);
       }
 }
