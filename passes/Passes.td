@@ -77,7 +77,8 @@ def KernAnnotateCost : Pass<"kern-annotate-cost", "::mlir::ModuleOp"> {
   let summary = "price every kernel by a device profile";
   let description = [{
     Sets `cost_ns` on each kernel op: all its runs in one call of the procedure, the ragged last slice priced
-    by its own length. On a loop that sums, `zero_cost_ns` is what zeroing each sum takes.
+    by its own length. On a loop that sums, `zero_cost_ns` is what zeroing each sum takes,
+    and `add_cost_ns` what its slices take to add to one where no kernel of the body does so by itself.
 
     Before: `%1 = kern.softmax(x = %0) : ...`
     After:  `%1 = kern.softmax(x = %0) {cost_ns = 2150 : i64} : ...`

@@ -23,11 +23,17 @@ namespace evo {
 /// Procedures and programs in place of the stacks of a module.
 mlir::LogicalResult lowerToKern(mlir::ModuleOp module);
 
-/// On a slice loop: what zeroing each of its sums takes.
+/// On a slice loop: what zeroing each of its sums takes, and what all its slices take to add to
+/// each where no kernel of the body does so by itself (0 where one does).
 inline constexpr llvm::StringLiteral kZeroCostAttr = "zero_cost_ns";
+inline constexpr llvm::StringLiteral kAddCostAttr = "add_cost_ns";
 
-/// Sets `cost_ns` on every kernel and `zero_cost_ns` on loops that sum; returns what all take
-/// together, or an error on overflow.
+/// The kernel of the loop's body that adds to the sum of result `index` by itself; null where the
+/// lowering has to launch an `add` behind it.
+kern::KernelOpInterface findAccumulator(kern::SliceLoopOp loop, unsigned index);
+
+/// Sets `cost_ns` on every kernel, `zero_cost_ns` and `add_cost_ns` on loops that sum; returns what
+/// all take together, or an error on overflow.
 Result<int64_t> annotateCost(kern::ProcedureOp procedure, const cost::DeviceProfile &profile,
                              plan::Precision precision);
 mlir::LogicalResult assignBuffers(kern::ProcedureOp procedure);
