@@ -138,117 +138,128 @@ ScheduledCall BlockScheduler::checkpointCall(int64_t id, const StreamTypes &stre
   return call;
 }
 
-/// Where the re-run of a group finds each stream: what it may overwrite for those that it updates.
+/// Where the re-run of a group finds the streams that enter it.
 BlockScheduler::Checkpoint BlockScheduler::planCheckpoint(const Streams &streams,
                                                           ArrayRef<Unit> units) {
-  std::set<std::string> updated;
-  std::map<std::string, Type> touched;
-  for (const Unit &unit : units) {
-    for (StringRef tensor : unit.tensors())
-      if (isStream(tensor))
-        touched[tensor.str()] = unit.typeOf(tensor);
-    for (StringRef stream : unit.updated())
-      updated.insert(stream.str());
-  }
   Checkpoint checkpoint;
   checkpoint.id = nextId++;
-  checkpoint.copyId = nextId++;
-  for (const auto &[stream, type] : touched) {
-    auto known = streams.keepers.find({stream, streams.version.at(stream)});
-    if (known == streams.keepers.end()) {
-      checkpoint.own[stream] = type;
-      checkpoint.working[stream] = {checkpoint.id, stream};
-    } else if (updated.count(stream)) {
-      checkpoint.copied[stream] = type;
-      checkpoint.sources[stream] = known->second;
-      checkpoint.working[stream] = {checkpoint.copyId, stream};
-    } else {
-      checkpoint.working[stream] = known->second;
-    }
-  }
+  for (const Unit &unit : units)
+    for (StringRef tensor : unit.tensors())
+      if (isStream(tensor)) {
+        std::string stream = tensor.str();
+        auto known = streams.keepers.find({stream, streams.version.at(stream)});
+        if (known != streams.keepers.end())
+          checkpoint.entering[stream] = known->second;
+        else if (checkpoint.own.try_emplace(stream, unit.typeOf(tensor)).second)
+          checkpoint.entering[stream] = {checkpoint.id, stream};
+      }
   return checkpoint;
 }
 
-/// The calls that keep, and copy, what the re-run uses.
+/// The call that keeps what the re-run uses and nobody has kept yet.
 void BlockScheduler::addCheckpoint(int64_t block, const Checkpoint &checkpoint,
                                    const std::set<std::string> &used, Streams &streams,
-                                   Calls &forward, Calls &backward) {
-  StreamTypes own, copied;
+                                   Calls &forward) {
+  StreamTypes own;
   for (const auto &[stream, type] : checkpoint.own)
     if (used.count(stream)) {
       own.emplace_back(stream, type);
-      streams.keepers[{stream, streams.version.at(stream)}] = checkpoint.working.at(stream);
+      streams.keepers[{stream, streams.version.at(stream)}] = checkpoint.entering.at(stream);
     }
-  for (const auto &[stream, type] : checkpoint.copied)
-    if (used.count(stream))
-      copied.emplace_back(stream, type);
   if (!own.empty())
     forward.push_back({block, checkpointCall(checkpoint.id, own, streams.working)});
-  if (!copied.empty())
-    backward.push_back({block, checkpointCall(checkpoint.copyId, copied, checkpoint.sources)});
 }
 
-/// The re-run of a group's forward, keeping what its units' backwards read, and those; `used` gets
-/// the streams that it works on.
-LogicalResult BlockScheduler::scheduleAgain(int64_t block, ArrayRef<Unit> units,
-                                            const std::map<std::string, Keeper> &working,
-                                            Calls &backward, std::set<std::string> &used) {
-  Streams streams;
-  std::map<std::string, int64_t> last;
-  std::map<std::string, size_t> lastUpdate;
-  for (const auto &[stream, keeper] : working)
-    streams.version[stream] = last[stream] = 0;
-  for (auto [index, unit] : llvm::enumerate(units))
-    for (StringRef stream : unit.updated()) {
-      ++last[stream.str()];
-      lastUpdate[stream.str()] = index;
-    }
-  // The last version stays where the re-run leaves it.
-  for (const auto &[stream, keeper] : working)
-    streams.keepers[{stream, last[stream]}] = keeper;
-  Calls sweeps;
-  for (auto [index, unit] : llvm::enumerate(units)) {
-    const Emitted *made = backwardOf(unit);
-    if (!made)
-      return failure();
-    std::set<std::string> own, dropped;
-    ScheduledCall call = keep(made->reads, streams, own);
-    sweeps.push_back({block, {made->name, nextId++, call.id, call.shares}});
-    for (StringRef stream : unit.updated()) {
-      bool isRead = llvm::any_of(units.drop_front(index + 1), [&](const Unit &later) {
-        return llvm::is_contained(later.tensors(), stream);
-      });
-      if (lastUpdate[stream.str()] == index && !isRead)
-        dropped.insert(stream.str());
-    }
-    countUpdates(unit, streams.version);
-    for (const auto &[stream, keeper] : working)
-      if (made->reads.count(stream) && !own.count(stream))
-        used.insert(stream); // the last version, where the re-run leaves it
-    call.shares.clear();
-    const Emitted &again = forwardOf(unit, own, dropped, ".again");
-    for (const std::string &tensor : again.reads)
-      if (isStream(tensor)) {
-        const Keeper &keeper = working.at(tensor);
-        call.shares.push_back({tensor, keeper.call, keeper.slot});
-        used.insert(tensor);
-      }
-    call.procedure = again.name;
-    backward.push_back({block, call});
+/// The streams whose new version nobody behind unit `index` of the group reads.
+static std::set<std::string> findDropped(ArrayRef<Unit> units, size_t index) {
+  std::set<std::string> dropped;
+  for (StringRef stream : units[index].updated())
+    if (llvm::none_of(units.drop_front(index + 1), [&](const Unit &later) {
+          return llvm::is_contained(later.tensors(), stream);
+        }))
+      dropped.insert(stream.str());
+  return dropped;
+}
+
+/// Before a unit runs again: copies of the streams that it updates and somebody reads as they are.
+/// The unit runs on these.
+void BlockScheduler::copyUpdated(int64_t block, Rerun &rerun, const Unit &unit,
+                                 const std::set<std::string> &dropped) {
+  StreamTypes copied;
+  std::map<std::string, Keeper> sources;
+  int64_t id = nextId++;
+  for (StringRef updated : unit.updated()) {
+    std::string stream = updated.str();
+    Version version{stream, rerun.streams.version.at(stream)};
+    if (dropped.count(stream))
+      continue;
+    rerun.use(version);
+    const Keeper source = rerun.streams.keepers.at(version);
+    Keeper &next = rerun.streams.keepers[{stream, version.second + 1}];
+    next = source;
+    if (!rerun.read.count(version))
+      continue;
+    copied.emplace_back(stream, unit.typeOf(stream));
+    sources.insert_or_assign(stream, source);
+    next = {id, stream};
   }
-  llvm::append_range(backward, llvm::reverse(sweeps));
+  if (!copied.empty())
+    rerun.calls.push_back({block, checkpointCall(id, copied, sources)});
+}
+
+/// A unit of a group runs again and keeps what its backward reads; `sweeps` gets that.
+LogicalResult BlockScheduler::runAgain(int64_t block, Rerun &rerun, const Unit &unit,
+                                       const std::set<std::string> &dropped, Calls &sweeps) {
+  const Emitted *sweep = backwardOf(unit);
+  if (!sweep)
+    return failure();
+  std::set<std::string> own;
+  ScheduledCall call = keep(sweep->reads, rerun.streams, own);
+  sweeps.push_back({block, {sweep->name, nextId++, call.id, std::move(call.shares)}});
+  call.shares.clear();
+  for (const std::string &slot : sweep->reads)
+    if (isStream(slot)) {
+      Version version{slot, rerun.streams.version.at(slot)};
+      rerun.read.insert(version);
+      rerun.use(version);
+    }
+  const Emitted &again = forwardOf(unit, own, dropped, ".again");
+  copyUpdated(block, rerun, unit, dropped);
+  for (StringRef stream : unit.updated())
+    if (!dropped.count(stream.str()))
+      ++rerun.streams.version[stream.str()];
+  for (const std::string &tensor : again.reads)
+    if (isStream(tensor)) {
+      Version version{tensor, rerun.streams.version.at(tensor)};
+      const Keeper &keeper = rerun.streams.keepers.at(version);
+      call.shares.push_back({tensor, keeper.call, keeper.slot});
+      rerun.use(version);
+    }
+  call.procedure = again.name;
+  rerun.calls.push_back({block, std::move(call)});
   return success();
 }
 
+/// In its backward a group runs again, each version of a stream in a place of its own, and then the
+/// backwards of its units.
 LogicalResult BlockScheduler::scheduleGroup(int64_t block, ArrayRef<Unit> units, Streams &streams,
                                             Calls &forward, Calls &backward) {
   Checkpoint checkpoint = planCheckpoint(streams, units);
-  Calls again;
-  std::set<std::string> used;
-  if (failed(scheduleAgain(block, units, checkpoint.working, again, used)))
-    return failure();
-  addCheckpoint(block, checkpoint, used, streams, forward, backward);
-  llvm::append_range(backward, again);
+  Rerun rerun;
+  for (const auto &[stream, keeper] : checkpoint.entering) {
+    rerun.streams.version[stream] = 0;
+    rerun.streams.keepers.insert({{stream, 0}, keeper});
+    // What others have kept they read.
+    if (!checkpoint.own.count(stream))
+      rerun.read.insert({stream, 0});
+  }
+  Calls sweeps;
+  for (auto [index, unit] : llvm::enumerate(units))
+    if (failed(runAgain(block, rerun, unit, findDropped(units, index), sweeps)))
+      return failure();
+  addCheckpoint(block, checkpoint, rerun.used, streams, forward);
+  llvm::append_range(backward, rerun.calls);
+  llvm::append_range(backward, llvm::reverse(sweeps));
   for (const Unit &unit : units)
     scheduleForward(block, unit, streams, forward);
   return success();

@@ -6,9 +6,12 @@
 // first is read last, kept tensors form a stack, and no version is kept twice.
 //
 // What is recomputed, a group of a block's modules or whole blocks, keeps the streams that enter it
-// (its checkpoint) and runs forward without keeping anything else. Its backward runs on the
-// checkpoint itself, which becomes the stream of the re-run. A group whose streams are known to
-// somebody before it gets a copy of them only then.
+// (its checkpoint) and runs forward without keeping anything else. When its backward comes it runs
+// again. Blocks run on their checkpoint, which becomes their stream. In a group each version of a
+// stream has a place of its own: a unit that updates one runs on a copy, made right before, which
+// lies on top of what the unit keeps, so nothing of it is left under the backwards of the units
+// before. Only where no backward reads the version that a unit updates, the unit runs on that in
+// its place.
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -82,10 +85,21 @@ private:
   };
   /// What a recompute group starts from.
   struct Checkpoint {
-    std::map<std::string, Keeper> working; ///< where the re-run finds each stream
-    std::map<std::string, mlir::Type> own, copied;
-    std::map<std::string, Keeper> sources; ///< of the copied
-    int64_t id = -1, copyId = -1;
+    std::map<std::string, Keeper> entering; ///< where each stream lies as the group finds it
+    std::map<std::string, mlir::Type> own;  ///< of these, what the group has to keep itself
+    int64_t id = -1;
+  };
+  /// A group while it is scheduled to run again; versions count from where it begins.
+  struct Rerun {
+    Streams streams;
+    std::set<Version> read;     ///< by backwards
+    std::set<std::string> used; ///< streams of which some call needs what enters the group
+    Calls calls;
+
+    void use(const Version &entered) {
+      if (entered.second == 0)
+        used.insert(entered.first);
+    }
   };
   using StreamTypes = std::vector<std::pair<std::string, mlir::Type>>;
 
@@ -101,13 +115,14 @@ private:
                                    Calls &forward, Calls &backward);
   mlir::LogicalResult scheduleGroup(int64_t block, llvm::ArrayRef<Unit> units, Streams &streams,
                                     Calls &forward, Calls &backward);
-  mlir::LogicalResult scheduleAgain(int64_t block, llvm::ArrayRef<Unit> units,
-                                    const std::map<std::string, Keeper> &working, Calls &backward,
-                                    std::set<std::string> &used);
+  mlir::LogicalResult runAgain(int64_t block, Rerun &rerun, const Unit &unit,
+                               const std::set<std::string> &dropped, Calls &sweeps);
+  void copyUpdated(int64_t block, Rerun &rerun, const Unit &unit,
+                   const std::set<std::string> &dropped);
   void scheduleForward(int64_t block, const Unit &unit, Streams &streams, Calls &forward);
   Checkpoint planCheckpoint(const Streams &streams, llvm::ArrayRef<Unit> units);
   void addCheckpoint(int64_t block, const Checkpoint &checkpoint, const std::set<std::string> &used,
-                     Streams &streams, Calls &forward, Calls &backward);
+                     Streams &streams, Calls &forward);
   ScheduledCall keep(const std::set<std::string> &slots, Streams &streams,
                      std::set<std::string> &own);
   ScheduledCall checkpointCall(int64_t id, const StreamTypes &streams,

@@ -4,8 +4,8 @@
 // Boundary tensors at the arena's start, behind them the stack of kept tensors: all calls in the
 // order in which they run, block by block; each pushes what it keeps, which is popped when nobody
 // reads it any more. A frame lies on top of the stack of its moment. So the arena is as high as the
-// largest sum of live bytes, frames packed; only what a recomputation runs on stays until the group
-// has ended, though its last version may be dead before.
+// largest sum of live bytes, frames packed; only the checkpoint that blocks run on again stays
+// until their backward has ended, though its last version may be dead before.
 //===----------------------------------------------------------------------===//
 #include "passes/Passes.h"
 #include "passes/Procedure.h"
@@ -91,6 +91,8 @@ struct CallPlacer {
   LogicalResult addEvents(kern::BlocksOp blocks, bool down);
   LogicalResult findSources(size_t index);
   LogicalResult findPartner(size_t index);
+  bool isCopyForNext(size_t index) const;
+  Status push(size_t index, SmallVectorImpl<std::pair<size_t, int64_t>> &stack);
   LogicalResult placeStack();
   LogicalResult setPlaces();
   LogicalResult setPlaces(ArrayRef<size_t> instances);
@@ -214,22 +216,49 @@ LogicalResult CallPlacer::findPartner(size_t index) {
   return success();
 }
 
-/// Each call pushes what it keeps, and pops what nobody reads behind it.
+/// Whether the next call runs on what this one copies, in place of the streams.
+bool CallPlacer::isCopyForNext(size_t index) const {
+  if (index + 1 >= events.size())
+    return false;
+  const Event &copy = events[index], &next = events[index + 1];
+  kern::CallOp call = next.call;
+  kern::ProcedureOp from = copy.procedure, to = next.procedure;
+  if (!call.getShares() || from.getModule() != "checkpoint" || !isForward(to.getPhase()) ||
+      to.getModule() == "checkpoint")
+    return false;
+  return llvm::is_contained(next.sources, index);
+}
+
+Status CallPlacer::push(size_t index, SmallVectorImpl<std::pair<size_t, int64_t>> &stack) {
+  Event &event = events[index];
+  int64_t top = stack.empty() ? end : stack.back().second;
+  int64_t bytes = kept[event.procedure.getSymName()].bytes;
+  if (bytes == 0)
+    return {};
+  event.savedOffset = top;
+  if (__builtin_add_overflow(top, bytes, &top))
+    return tooManyKept();
+  stack.emplace_back(index, top);
+  return {};
+}
+
+/// Each call pushes what it keeps, and pops what nobody reads behind it. A copy that the next call
+/// runs on lies on top of what that call keeps: it is done with before that call's backward.
 LogicalResult CallPlacer::placeStack() {
   SmallVector<std::pair<size_t, int64_t>> stack; // events and where what they keep ends
+  bool pushed = false;
   for (size_t index = 0; index < events.size(); ++index) {
-    Event &event = events[index];
     while (!stack.empty() && events[stack.back().first].lastUse < index)
       stack.pop_back();
-    int64_t top = stack.empty() ? end : stack.back().second;
-    int64_t bytes = kept[event.procedure.getSymName()].bytes;
-    if (bytes > 0) {
-      event.savedOffset = top;
-      if (__builtin_add_overflow(top, bytes, &top))
-        return emitStatus(event.call, tooManyKept());
-      stack.emplace_back(index, top);
+    if (!pushed) {
+      pushed = isCopyForNext(index);
+      Status status = pushed ? push(index + 1, stack) : Status();
+      if (!status.ok() || !(status = push(index, stack)).ok())
+        return emitStatus(events[index].call, status);
+    } else {
+      pushed = false;
     }
-    event.frameOffset = top;
+    events[index].frameOffset = stack.empty() ? end : stack.back().second;
   }
   return success();
 }
