@@ -6,6 +6,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <map>
+
 namespace evo {
 
 namespace {
@@ -65,16 +68,36 @@ Json peakJson(const PeakReport &peak) {
           {"live_bytes", live}};
 }
 
+/// What keeps the plan from being faster: its memory, or, where nothing is gained by more of that,
+/// the module that takes the most time.
+std::string bottleneckText(const SearchReport &search, const ReportData &data, double ms,
+                           double bound) {
+  if (ms > bound * (1 + 1e-9) && data.peak)
+    return "memory, " + formatMs(ms - bound) + ": the peak is in " + data.peak->procedure->module +
+           (search.tighterNs > 0
+                ? "; " + formatMs(static_cast<double>(search.tighterNs) / 1e6 - ms) +
+                      " more within " + formatBytes(search.tighterBudgetBytes)
+                : "");
+  std::map<std::string, double> shares;
+  double all = 0;
+  for (const ModuleReport &module : data.modules) {
+    double ns = static_cast<double>(module.costNs) * static_cast<double>(module.blockCount);
+    shares[module.name] += ns;
+    all += ns;
+  }
+  auto most = std::max_element(shares.begin(), shares.end(),
+                               [](const auto &a, const auto &b) { return a.second < b.second; });
+  return "time: " + most->first + " takes " + formatShare(most->second, all);
+}
+
 /// How the plan compares: with what no plan can beat, with less memory, with the named policies.
-std::string searchText(const SearchReport &search, const plan::Plan &plan) {
+std::string searchText(const SearchReport &search, const ReportData &data, const plan::Plan &plan) {
   double ms = plan.summary.predictedMs, bound = static_cast<double>(search.lowerBoundNs) / 1e6;
   std::string text = "lower bound     " + formatMs(bound) +
                      " with memory for everything; this plan " + formatShare(ms - bound, bound) +
                      " above it\n";
-  if (search.tighterNs > 0)
-    text += "with less       " + formatMs(static_cast<double>(search.tighterNs) / 1e6 - ms) +
-            " more within " + formatBytes(search.tighterBudgetBytes) + "; smallest budget " +
-            formatBytes(search.leastBudgetBytes) + "\n";
+  text += "bottleneck      " + bottleneckText(search, data, ms, bound) + "\nsmallest budget " +
+          formatBytes(search.leastBudgetBytes) + ", " + bytesCell(search.leastBudgetBytes) + "\n";
   text += "search          " + formatMs(search.searchMs) + " over " +
           std::to_string(search.records) + " records of a block, made in " +
           formatMs(search.recordsMs) + "; rounding takes " + formatBytes(search.lossBytes) + "\n\n";
@@ -125,7 +148,7 @@ std::string reportText(const Compilation &compilation) {
     text += peakTable(*data.peak, plan) + "\n";
   text += "predicted time  " + formatMs(plan.summary.predictedMs) + ", " +
           formatMs(static_cast<double>(data.blockCostNs) / 1e6) + " a block\n";
-  return compilation.search ? text + searchText(*compilation.search, plan) : text;
+  return compilation.search ? text + searchText(*compilation.search, data, plan) : text;
 }
 
 std::string reportJson(const Compilation &compilation, double compileMs) {

@@ -46,8 +46,10 @@ struct Case {
   spec::StackKind stack;
   bool train;
 };
-constexpr Case kCases[] = {{spec::StackKind::Evoformer, true},     {spec::StackKind::ExtraMsa, true},
-                           {spec::StackKind::TemplatePair, true},  {spec::StackKind::Evoformer, false},
+constexpr Case kCases[] = {{spec::StackKind::Evoformer, true},
+                           {spec::StackKind::ExtraMsa, true},
+                           {spec::StackKind::TemplatePair, true},
+                           {spec::StackKind::Evoformer, false},
                            {spec::StackKind::TemplatePair, false}};
 
 // From the smallest budget up: the plan verifies, fits, and is never slower than with less memory.
@@ -136,6 +138,78 @@ TEST_F(SearchTest, NestsSegmentsWhereMemoryIsShort) {
     end = std::max(end, interval.getEnd());
   }
   EXPECT_GT(nested, 0);
+}
+
+/// One of the seed's rows, on the analytic H100.
+class SeedSearchTest : public SearchTest {
+protected:
+  SeedSearchTest() { profile = *cost::builtinProfile("h100"); }
+
+  spec::ModelSpec readSpec(const std::string &name) {
+    Result<spec::ModelSpec> spec =
+        spec::readModelSpec(std::string(EVO_SPECS_FOLDER) + "/" + name + ".json", {});
+    EXPECT_TRUE(spec.ok()) << name;
+    return spec.ok() ? *spec : spec::ModelSpec();
+  }
+  /// What policy auto says of a budget.
+  SearchReport searchWithin(const spec::ModelSpec &spec, int64_t budget, plan::Summary &summary) {
+    OwningOpRef<ModuleOp> module = importSpecification(spec, &context);
+    SearchReport report;
+    Target target = targetOf(budget);
+    Result<Policy> policy = choosePolicy(*module, Policy::Auto, target, &report);
+    EXPECT_TRUE(policy.ok()) << policy.status().message();
+    EXPECT_TRUE(!policy.ok() || *policy == Policy::Auto) << "a named policy was faster";
+    Result<plan::Plan> plan = planOf(*module, target);
+    EXPECT_TRUE(plan.ok());
+    if (plan.ok())
+      summary = plan->summary;
+    EXPECT_LE(summary.predictedPeakBytes, budget);
+    return report;
+  }
+  PolicyNeed needOf(const SearchReport &report, Policy policy) {
+    for (const PolicyNeed &need : report.named)
+      if (need.policy == policy)
+        return need;
+    ADD_FAILURE() << policyName(policy).str();
+    return {};
+  }
+};
+
+// With the memory of a named policy the search is as fast or faster.
+TEST_F(SeedSearchTest, IsNeverSlowerThanANamedPolicyThatFits) {
+  for (const char *name : {"train-128-256", "train-512-384", "extra-train-5120-384",
+                           "infer-512-384", "t1044-infer-128-2048"}) {
+    SCOPED_TRACE(name);
+    spec::ModelSpec spec = readSpec(name);
+    plan::Summary summary;
+    for (const PolicyNeed &need : searchWithin(spec, kAmple, summary).named) {
+      SCOPED_TRACE(policyName(need.policy).str());
+      searchWithin(spec, need.peakBytes, summary);
+      EXPECT_LE(summary.predictedMs, need.predictedMs);
+    }
+  }
+}
+
+// Training at (512, 384): 0.7 of the peak of `large` at 5 % more, half of it at 15 %.
+TEST_F(SeedSearchTest, TrainsInSevenTenthsAndInHalfOfLarge) {
+  spec::ModelSpec spec = readSpec("train-512-384");
+  plan::Summary summary;
+  PolicyNeed large = needOf(searchWithin(spec, kAmple, summary), Policy::Large);
+  searchWithin(spec, large.peakBytes * 7 / 10, summary);
+  EXPECT_LE(summary.predictedMs, 1.05 * large.predictedMs);
+  searchWithin(spec, large.peakBytes / 2, summary);
+  EXPECT_LE(summary.predictedMs, 1.15 * large.predictedMs);
+}
+
+// Inference at (128, 2048) in fp32: an arena of 3.5 U at 3 % more time, U = 2048^2 * 128 * 4 bytes.
+TEST_F(SeedSearchTest, InfersLongSequencesInThreeAndAHalfUnits) {
+  spec::ModelSpec spec = readSpec("t1044-infer-128-2048");
+  plan::Summary summary;
+  SearchReport report = searchWithin(spec, kAmple, summary);
+  int64_t arena = int64_t{2048} * 2048 * 128 * 4 * 7 / 2;
+  searchWithin(spec, arena + summary.staticBytes + summary.libraryBytes, summary);
+  EXPECT_LE(summary.arenaBytes, arena);
+  EXPECT_LE(summary.predictedMs * 1e6, 1.03 * static_cast<double>(report.lowerBoundNs));
 }
 
 // The same specification and budget, the same plan.
