@@ -297,10 +297,12 @@ LogicalResult BlockScheduler::scheduleRecompute(ArrayRef<ir::RecomputeAttr> inte
                                                 Streams &streams, Calls &forward, Calls &backward) {
   ir::RecomputeAttr outer = intervals.front();
   StreamTypes kept;
-  for (const Unit &unit : unitsOf(outer.getFirst()))
-    for (StringRef tensor : unit.tensors())
-      if (isStream(tensor) && llvm::none_of(kept, [&](auto &each) { return each.first == tensor; }))
-        kept.emplace_back(tensor.str(), unit.typeOf(tensor));
+  for (int64_t block = outer.getFirst(); block < outer.getEnd(); ++block)
+    for (const Unit &unit : unitsOf(block))
+      for (StringRef tensor : unit.tensors())
+        if (isStream(tensor) &&
+            llvm::none_of(kept, [&](auto &each) { return each.first == tensor; }))
+          kept.emplace_back(tensor.str(), unit.typeOf(tensor));
   llvm::sort(kept, llvm::less_first());
   int64_t id = nextId++;
   forward.push_back({outer.getFirst(), checkpointCall(id, kept, streams.working)});

@@ -84,6 +84,7 @@ struct CallPlacer {
   std::vector<Event> events;                                   ///< in the order in which they run
   llvm::DenseMap<std::pair<int64_t, int64_t>, size_t> eventOf; ///< by id and block
   llvm::DenseMap<int64_t, int64_t> blockOf;                    ///< of the calls of one block, by id
+  llvm::DenseMap<int64_t, Operation *> callOf;                 ///< by id
 
   LogicalResult run();
   LogicalResult placeTensors();
@@ -143,8 +144,10 @@ LogicalResult CallPlacer::addEvents(kern::BlocksOp blocks, bool down) {
       int64_t block = static_cast<int64_t>(blocks.getFirst()) + (down ? count - 1 - i : i);
       if (events.size() == kMaxEvents)
         return call.emitOpError("expected at most ") << kMaxEvents << " calls over all blocks";
-      if (call.getId() && !eventOf.try_emplace({*call.getId(), block}, events.size()).second)
+      if (call.getId() && callOf.try_emplace(*call.getId(), call).first->second != call)
         return call.emitOpError("expected an id of its own, got ") << *call.getId() << " again";
+      if (call.getId())
+        eventOf[{*call.getId(), block}] = events.size();
       if (call.getId() && count == 1)
         blockOf[*call.getId()] = block;
       events.push_back({call, procedure, block, events.size(), 0, 0, {}});
@@ -167,6 +170,8 @@ LogicalResult CallPlacer::collect() {
     procedures[procedure.getSymName()] = procedure;
     Kept &own = kept[procedure.getSymName()];
     own.bytes = *bytes;
+    if (!isForward(procedure.getPhase()))
+      continue;
     for (kern::SavedBufferOp buffer : sortedSavedBuffers(procedure))
       own.offsets[buffer.getSlot()] = *buffer.getOffset();
   }
