@@ -56,24 +56,38 @@ static Result<int64_t> priceKernel(kern::KernelOpInterface op, const cost::Devic
   return total;
 }
 
-/// The sums of a loop begin as zeros, which kernels write that the lowering adds; `zero_cost_ns` on
-/// the loop says what each of them takes. Adds to `sum`.
-static Status priceZeros(kern::SliceLoopOp loop, const cost::DeviceProfile &profile,
-                         plan::Precision precision, int64_t &sum) {
-  SmallVector<int64_t> costs;
-  for (Value result : loop.getResults().drop_front(loop.getResultAxes().size())) {
-    auto type = cast<RankedTensorType>(result.getType());
-    cost::KernelWork work;
-    work.workClass = cost::WorkClass::Vector;
-    work.bytesWritten = static_cast<double>(type.getNumElements()) *
-                        static_cast<double>(type.getElementTypeBitWidth() / 8);
-    int64_t cost = profile.costNs(work, precision);
-    costs.push_back(cost);
-    if (__builtin_add_overflow(sum, cost, &sum))
+/// The sums of a loop begin as zeros, which kernels write that the lowering adds, and some are
+/// added to by such kernels; `zero_cost_ns` and `add_cost_ns` on the loop say what they take for
+/// each. Adds to `total`.
+static Status priceSums(kern::SliceLoopOp loop, const cost::DeviceProfile &profile,
+                        plan::Precision precision, int64_t &total) {
+  int64_t size = std::min<int64_t>(loop.getSize(), loop.getExtent());
+  int64_t slices = (static_cast<int64_t>(loop.getExtent()) - 1) / size + 1;
+  SmallVector<int64_t> zeros, adds;
+  for (unsigned i = loop.getResultAxes().size(); i < loop.getNumResults(); ++i) {
+    auto type = cast<RankedTensorType>(loop.getResult(i).getType());
+    double elements = static_cast<double>(type.getNumElements());
+    double bytes = elements * static_cast<double>(type.getElementTypeBitWidth() / 8);
+    cost::KernelWork zero, add;
+    zero.workClass = add.workClass = cost::WorkClass::Vector;
+    zero.bytesWritten = add.bytesWritten = bytes;
+    add.bytesRead = 2 * bytes;
+    add.flops = elements;
+    int64_t added = 0;
+    if (!findAccumulator(loop, i) &&
+        __builtin_mul_overflow(profile.costNs(add, precision), slices, &added))
+      return Status::error(ErrorCode::InvalidInput, "the modelled time exceeds 2^63 ns");
+    zeros.push_back(profile.costNs(zero, precision));
+    adds.push_back(added);
+    if (__builtin_add_overflow(total, zeros.back(), &total) ||
+        __builtin_add_overflow(total, added, &total))
       return Status::error(ErrorCode::InvalidInput, "the modelled time exceeds 2^63 ns");
   }
-  if (!costs.empty())
-    loop->setAttr(kZeroCostAttr, DenseI64ArrayAttr::get(loop.getContext(), costs));
+  if (zeros.empty())
+    return {};
+  loop->setAttr(kZeroCostAttr, DenseI64ArrayAttr::get(loop.getContext(), zeros));
+  if (llvm::any_of(adds, [](int64_t cost) { return cost != 0; }))
+    loop->setAttr(kAddCostAttr, DenseI64ArrayAttr::get(loop.getContext(), adds));
   return {};
 }
 
@@ -98,7 +112,7 @@ Result<int64_t> annotateCost(kern::ProcedureOp procedure, const cost::DeviceProf
   if (!status.ok())
     return status;
   procedure.walk([&](kern::SliceLoopOp loop) {
-    status = priceZeros(loop, profile, precision, sum);
+    status = priceSums(loop, profile, precision, sum);
     return status.ok() ? WalkResult::advance() : WalkResult::interrupt();
   });
   if (!status.ok())

@@ -137,6 +137,31 @@ void Assigner::finishSlices(kern::SliceLoopOp loop, unsigned index, int32_t id, 
   places[result] = whole;
 }
 
+static Value yieldedBy(kern::SliceLoopOp loop, unsigned index) {
+  return loop.getBody().front().getTerminator()->getOperand(index);
+}
+
+kern::KernelOpInterface findAccumulator(kern::SliceLoopOp loop, unsigned index) {
+  Value made = kern::peelTransposes(yieldedBy(loop, index)).base;
+  auto kernel = made.getDefiningOp<kern::KernelOpInterface>();
+  if (!kernel)
+    return {};
+  const plan::KernelInfo &info = plan::kernelInfo(kernel.getKernel());
+  SmallVector<Value> inputs = kernel.getKernelInputs(), outputs = kernel.getKernelOutputs();
+  size_t output = llvm::find(outputs, made) - outputs.begin();
+  const plan::OperandInfo &operand = info.operands[inputs.size() + output];
+  bool adds = operand.accumulates && !inputs[info.operandIndex(operand.mayAlias)];
+  return adds ? kernel : kern::KernelOpInterface();
+}
+
+/// What the pricing has left on the loop for a sum; null where nothing is priced.
+static IntegerAttr costOfSum(kern::SliceLoopOp loop, unsigned index, StringRef name) {
+  auto costs = loop->getAttrOfType<DenseI64ArrayAttr>(name);
+  return costs ? Builder(loop.getContext())
+                     .getI64IntegerAttr(costs[index - loop.getResultAxes().size()])
+               : IntegerAttr();
+}
+
 /// Zeros, and the kernel of the body that adds to them in every iteration.
 void Assigner::prepareSum(kern::SliceLoopOp loop, unsigned index) {
   Value result = loop.getResult(index);
@@ -149,30 +174,18 @@ void Assigner::prepareSum(kern::SliceLoopOp loop, unsigned index) {
   }
   Place zeros = sum.place;
   zeros.version = sum.zeros;
-  auto costs = loop->getAttrOfType<DenseI64ArrayAttr>(kZeroCostAttr);
-  launchZero(zeros, loop.getLoc(),
-             costs ? builder.getI64IntegerAttr(costs[index - loop.getResultAxes().size()])
-                   : IntegerAttr());
+  launchZero(zeros, loop.getLoc(), costOfSum(loop, index, kZeroCostAttr));
   wholes[result] = sum.place;
-
-  kern::Transposed made =
-      kern::peelTransposes(loop.getBody().front().getTerminator()->getOperand(index));
-  auto kernel = made.base.getDefiningOp<kern::KernelOpInterface>();
-  if (!kernel)
+  if (!findAccumulator(loop, index))
     return;
-  const plan::KernelInfo &info = plan::kernelInfo(kernel.getKernel());
-  SmallVector<Value> inputs = kernel.getKernelInputs(), outputs = kernel.getKernelOutputs();
-  size_t output = llvm::find(outputs, made.base) - outputs.begin();
-  const plan::OperandInfo &operand = info.operands[inputs.size() + output];
-  if (!operand.accumulates || inputs[info.operandIndex(operand.mayAlias)])
-    return;
+  kern::Transposed made = kern::peelTransposes(yieldedBy(loop, index));
   sum.place = untransposed(sum.place, made.order);
   sums[made.base] = sum;
 }
 
 /// What no kernel of the body adds to its sum by itself is added by one more.
 void Assigner::finishSum(kern::SliceLoopOp loop, unsigned index) {
-  Value yielded = loop.getBody().front().getTerminator()->getOperand(index);
+  Value yielded = yieldedBy(loop, index);
   Value result = loop.getResult(index);
   Place sum = wholes.find(result)->second;
   places[result] = sum;
@@ -184,7 +197,8 @@ void Assigner::finishSum(kern::SliceLoopOp loop, unsigned index) {
                    makeView(sum, loop.getLoc())};
   builder.create<kern::LaunchOp>(loop.getLoc(), builder.getStringAttr("add"), views,
                                  builder.getDenseBoolArrayAttr({true, true, true}),
-                                 builder.getDictionaryAttr({}), IntegerAttr());
+                                 builder.getDictionaryAttr({}),
+                                 costOfSum(loop, index, kAddCostAttr));
 }
 
 LogicalResult Assigner::assignLoop(kern::SliceLoopOp loop) {

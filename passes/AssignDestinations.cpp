@@ -21,8 +21,8 @@ static bool isSum(Value value) {
 }
 
 /// Settles where values go whose reader wants them in a certain place: kept tensors, gradients of
-/// weights, new weights and states, and parts of a concat. Their kernels write them there. A sum takes
-/// two versions.
+/// weights, new weights and states, and parts of a concat. Their kernels write them there. A sum
+/// takes two versions.
 void Assigner::planDestinations(Block &block) {
   for (auto op : block.getOps<kern::ConcatOp>()) {
     int64_t start = 0;

@@ -34,20 +34,20 @@ const BlockScheduler::Emitted &BlockScheduler::forwardOf(const Unit &unit,
   return emitted.back();
 }
 
-FailureOr<BlockScheduler::Emitted> BlockScheduler::backwardOf(const Unit &unit) {
+const BlockScheduler::Emitted *BlockScheduler::backwardOf(const Unit &unit) {
   for (const Emitted &known : emitted)
     if (known.backward && known.unit.isSameAs(unit))
-      return known;
+      return &known;
   Emitted made{unit, {}, {}, true, uniqueName(unit.name() + ".backward"), {}};
   FailureOr<kern::ProcedureOp> procedure = emitBackward(builder, unit, made.name, precision);
   if (failed(procedure))
-    return failure();
+    return nullptr;
   made.reads = keptSlots(*procedure);
   emitted.push_back(made);
-  return made;
+  return &emitted.back();
 }
 
-std::string BlockScheduler::checkpointOf(ArrayRef<std::pair<std::string, Type>> streams) {
+std::string BlockScheduler::checkpointOf(const StreamTypes &streams) {
   std::string key;
   for (const auto &[stream, type] : streams)
     key += stream + " ";
@@ -65,183 +65,203 @@ std::string BlockScheduler::checkpointOf(ArrayRef<std::pair<std::string, Type>> 
 
 /// A call that needs the `slots`: its own are those of streams that nobody keeps yet and all that
 /// are no streams, and it becomes their keeper. `shares` says for its backward where each lies.
-ScheduledCall BlockScheduler::keep(const std::set<std::string> &slots,
-                                   const std::map<std::string, int64_t> &version,
-                                   std::map<Version, Keeper> &keepers, std::set<std::string> &own) {
+ScheduledCall BlockScheduler::keep(const std::set<std::string> &slots, Streams &streams,
+                                   std::set<std::string> &own) {
   ScheduledCall call;
   call.id = nextId++;
   for (const std::string &slot : slots) {
+    Keeper keeper{call.id, slot};
+    bool isOwn = true;
     if (isStream(slot)) {
-      auto [entry, isNew] =
-          keepers.try_emplace({slot, version.at(slot)}, Keeper{call.id, slot, 0, -1});
-      if (!isNew) {
-        const Keeper &keeper = entry->second;
-        call.shares.push_back(
-            {"saved." + slot, keeper.call, keeper.slot, keeper.back, keeper.before});
-        continue;
-      }
+      auto [entry, isNew] = streams.keepers.try_emplace({slot, streams.version.at(slot)}, keeper);
+      keeper = entry->second;
+      isOwn = isNew;
     }
-    own.insert(slot);
-    call.shares.push_back({"saved." + slot, call.id, slot, 0, -1});
+    if (isOwn)
+      own.insert(slot);
+    call.shares.push_back({"saved." + slot, keeper.call, keeper.slot});
   }
   return call;
 }
 
-LogicalResult BlockScheduler::scheduleUnit(BlockState &block, const Unit &unit) {
-  ScheduledCall forward;
-  forward.id = nextId;
-  std::set<std::string> own;
-  if (train) {
-    FailureOr<Emitted> backward = backwardOf(unit);
-    if (failed(backward))
-      return failure();
-    ScheduledCall needs = keep(backward->reads, block.version, block.keepers, own);
-    forward.id = needs.id;
-    ScheduledCall call{backward->name, nextId++, needs.id, needs.shares};
-    block.backward.push_back({call});
-  } else {
-    ++nextId;
-  }
-  forward.procedure = forwardOf(unit, own, {}).name;
-  block.calls.forward.push_back(forward);
+static void countUpdates(const Unit &unit, std::map<std::string, int64_t> &version) {
   for (StringRef stream : unit.updated())
-    ++block.version[stream.str()];
+    ++version[stream.str()];
+}
+
+LogicalResult BlockScheduler::scheduleUnit(int64_t block, const Unit &unit, Streams &streams,
+                                           Calls &forward, Calls &backward) {
+  const Emitted *sweep = backwardOf(unit);
+  if (!sweep)
+    return failure();
+  std::set<std::string> own;
+  ScheduledCall call = keep(sweep->reads, streams, own);
+  backward.push_back({block, {sweep->name, nextId++, call.id, std::move(call.shares)}});
+  call.shares.clear();
+  const Emitted &made = forwardOf(unit, own, {}, streams.working.empty() ? "" : ".again");
+  call.procedure = made.name;
+  for (const auto &[stream, keeper] : streams.working)
+    if (made.reads.count(stream))
+      call.shares.push_back({stream, keeper.call, keeper.slot});
+  forward.push_back({block, std::move(call)});
+  countUpdates(unit, streams.version);
   return success();
+}
+
+/// Keeps nothing: what is in front of a re-run, and inference.
+void BlockScheduler::scheduleForward(int64_t block, const Unit &unit, Streams &streams,
+                                     Calls &forward) {
+  const Emitted &made = forwardOf(unit, {}, {});
+  ScheduledCall call;
+  call.procedure = made.name;
+  call.id = nextId++;
+  for (const auto &[stream, keeper] : streams.working)
+    if (made.reads.count(stream))
+      call.shares.push_back({stream, keeper.call, keeper.slot});
+  forward.push_back({block, std::move(call)});
+  countUpdates(unit, streams.version);
 }
 
 //===----------------------------------------------------------------------===//
 // Recompute groups
 //===----------------------------------------------------------------------===//
 
-/// Where the re-run of a group finds each stream: what it may overwrite for those that it updates.
-BlockScheduler::Checkpoint BlockScheduler::planCheckpoint(BlockState &block, ArrayRef<Unit> units) {
-  std::set<std::string> updated;
-  std::map<std::string, Type> touched;
-  for (const Unit &unit : units) {
-    for (StringRef tensor : unit.tensors())
-      if (isStream(tensor))
-        touched[tensor.str()] = unit.typeOf(tensor);
-    for (StringRef stream : unit.updated())
-      updated.insert(stream.str());
-  }
+/// Keeps streams: as they are, or, for those with a source, as somebody else keeps them.
+ScheduledCall BlockScheduler::checkpointCall(int64_t id, const StreamTypes &streams,
+                                             const std::map<std::string, Keeper> &sources) {
+  ScheduledCall call;
+  call.procedure = checkpointOf(streams);
+  call.id = id;
+  for (const auto &[stream, type] : streams)
+    if (auto source = sources.find(stream); source != sources.end())
+      call.shares.push_back({stream, source->second.call, source->second.slot});
+  return call;
+}
+
+/// Where the re-run of a group finds the streams that enter it.
+BlockScheduler::Checkpoint BlockScheduler::planCheckpoint(const Streams &streams,
+                                                          ArrayRef<Unit> units) {
   Checkpoint checkpoint;
   checkpoint.id = nextId++;
-  checkpoint.copyId = nextId++;
-  for (const auto &[stream, type] : touched) {
-    auto known = block.keepers.find({stream, block.version[stream]});
-    if (known == block.keepers.end()) {
-      checkpoint.own[stream] = type;
-      checkpoint.working[stream] = {checkpoint.id, stream, 0, -1};
-    } else if (updated.count(stream)) {
-      checkpoint.copied[stream] = type;
-      checkpoint.sources[stream] = known->second;
-      checkpoint.working[stream] = {checkpoint.copyId, stream, 0, -1};
-    } else {
-      checkpoint.working[stream] = known->second;
-    }
-  }
+  for (const Unit &unit : units)
+    for (StringRef tensor : unit.tensors())
+      if (isStream(tensor)) {
+        std::string stream = tensor.str();
+        auto known = streams.keepers.find({stream, streams.version.at(stream)});
+        if (known != streams.keepers.end())
+          checkpoint.entering[stream] = known->second;
+        else if (checkpoint.own.try_emplace(stream, unit.typeOf(tensor)).second)
+          checkpoint.entering[stream] = {checkpoint.id, stream};
+      }
   return checkpoint;
 }
 
-/// The calls that keep, and copy, what the re-run uses.
-void BlockScheduler::addCheckpoint(BlockState &block, const Checkpoint &checkpoint,
-                                   const std::set<std::string> &used,
-                                   std::vector<ScheduledCall> &backward) {
-  std::vector<std::pair<std::string, Type>> own, copied;
-  ScheduledCall keeps, copies;
+/// The call that keeps what the re-run uses and nobody has kept yet.
+void BlockScheduler::addCheckpoint(int64_t block, const Checkpoint &checkpoint,
+                                   const std::set<std::string> &used, Streams &streams,
+                                   Calls &forward) {
+  StreamTypes own;
   for (const auto &[stream, type] : checkpoint.own)
     if (used.count(stream)) {
       own.emplace_back(stream, type);
-      block.keepers[{stream, block.version[stream]}] = checkpoint.working.at(stream);
+      streams.keepers[{stream, streams.version.at(stream)}] = checkpoint.entering.at(stream);
     }
-  for (const auto &[stream, type] : checkpoint.copied)
-    if (used.count(stream)) {
-      const Keeper &source = checkpoint.sources.at(stream);
-      copied.emplace_back(stream, type);
-      copies.shares.push_back({stream, source.call, source.slot, source.back, source.before});
-    }
-  if (!own.empty()) {
-    keeps.id = checkpoint.id;
-    keeps.procedure = checkpointOf(own);
-    block.calls.forward.push_back(keeps);
-  }
-  if (!copied.empty()) {
-    copies.id = checkpoint.copyId;
-    copies.procedure = checkpointOf(copied);
-    backward.push_back(copies);
-  }
+  if (!own.empty())
+    forward.push_back({block, checkpointCall(checkpoint.id, own, streams.working)});
 }
 
-/// The re-run of a group's forward, keeping what its units' backwards read, and those; `used` gets
-/// the streams that it works on.
-LogicalResult BlockScheduler::scheduleAgain(ArrayRef<Unit> units,
-                                            const std::map<std::string, Keeper> &working,
-                                            std::vector<ScheduledCall> &backward,
-                                            std::set<std::string> &used) {
-  std::map<std::string, int64_t> version, last;
-  std::map<std::string, size_t> lastUpdate;
-  for (const auto &[stream, keeper] : working)
-    version[stream] = last[stream] = 0;
-  for (auto [index, unit] : llvm::enumerate(units))
-    for (StringRef stream : unit.updated()) {
-      ++last[stream.str()];
-      lastUpdate[stream.str()] = index;
-    }
-  // The last version stays where the re-run leaves it.
-  std::map<Version, Keeper> keepers;
-  for (const auto &[stream, keeper] : working)
-    keepers[{stream, last[stream]}] = keeper;
-  std::vector<ScheduledCall> sweeps;
-  for (auto [index, unit] : llvm::enumerate(units)) {
-    FailureOr<Emitted> made = backwardOf(unit);
-    if (failed(made))
-      return failure();
-    std::set<std::string> own, dropped;
-    ScheduledCall call = keep(made->reads, version, keepers, own);
-    sweeps.push_back({made->name, nextId++, call.id, call.shares});
-    for (StringRef stream : unit.updated()) {
-      bool isRead = llvm::any_of(units.drop_front(index + 1), [&](const Unit &later) {
-        return llvm::is_contained(later.tensors(), stream);
-      });
-      if (lastUpdate[stream.str()] == index && !isRead)
-        dropped.insert(stream.str());
-      ++version[stream.str()];
-    }
-    for (const auto &[stream, keeper] : working)
-      if (made->reads.count(stream) && !own.count(stream))
-        used.insert(stream); // the last version, where the re-run leaves it
-    call.shares.clear();
-    const Emitted &again = forwardOf(unit, own, dropped, ".again");
-    for (const std::string &tensor : again.reads)
-      if (isStream(tensor)) {
-        const Keeper &keeper = working.at(tensor);
-        call.shares.push_back({tensor, keeper.call, keeper.slot, keeper.back, keeper.before});
-        used.insert(tensor);
-      }
-    call.procedure = again.name;
-    backward.push_back(call);
+/// The streams whose new version nobody behind unit `index` of the group reads.
+static std::set<std::string> findDropped(ArrayRef<Unit> units, size_t index) {
+  std::set<std::string> dropped;
+  for (StringRef stream : units[index].updated())
+    if (llvm::none_of(units.drop_front(index + 1), [&](const Unit &later) {
+          return llvm::is_contained(later.tensors(), stream);
+        }))
+      dropped.insert(stream.str());
+  return dropped;
+}
+
+/// Before a unit runs again: copies of the streams that it updates and somebody reads as they are.
+/// The unit runs on these.
+void BlockScheduler::copyUpdated(int64_t block, Rerun &rerun, const Unit &unit,
+                                 const std::set<std::string> &dropped) {
+  StreamTypes copied;
+  std::map<std::string, Keeper> sources;
+  int64_t id = nextId++;
+  for (StringRef updated : unit.updated()) {
+    std::string stream = updated.str();
+    Version version{stream, rerun.streams.version.at(stream)};
+    if (dropped.count(stream))
+      continue;
+    rerun.use(version);
+    const Keeper source = rerun.streams.keepers.at(version);
+    Keeper &next = rerun.streams.keepers[{stream, version.second + 1}];
+    next = source;
+    if (!rerun.read.count(version))
+      continue;
+    copied.emplace_back(stream, unit.typeOf(stream));
+    sources.insert_or_assign(stream, source);
+    next = {id, stream};
   }
-  llvm::append_range(backward, llvm::reverse(sweeps));
+  if (!copied.empty())
+    rerun.calls.push_back({block, checkpointCall(id, copied, sources)});
+}
+
+/// A unit of a group runs again and keeps what its backward reads; `sweeps` gets that.
+LogicalResult BlockScheduler::runAgain(int64_t block, Rerun &rerun, const Unit &unit,
+                                       const std::set<std::string> &dropped, Calls &sweeps) {
+  const Emitted *sweep = backwardOf(unit);
+  if (!sweep)
+    return failure();
+  std::set<std::string> own;
+  ScheduledCall call = keep(sweep->reads, rerun.streams, own);
+  sweeps.push_back({block, {sweep->name, nextId++, call.id, std::move(call.shares)}});
+  call.shares.clear();
+  for (const std::string &slot : sweep->reads)
+    if (isStream(slot)) {
+      Version version{slot, rerun.streams.version.at(slot)};
+      rerun.read.insert(version);
+      rerun.use(version);
+    }
+  const Emitted &again = forwardOf(unit, own, dropped, ".again");
+  copyUpdated(block, rerun, unit, dropped);
+  for (StringRef stream : unit.updated())
+    if (!dropped.count(stream.str()))
+      ++rerun.streams.version[stream.str()];
+  for (const std::string &tensor : again.reads)
+    if (isStream(tensor)) {
+      Version version{tensor, rerun.streams.version.at(tensor)};
+      const Keeper &keeper = rerun.streams.keepers.at(version);
+      call.shares.push_back({tensor, keeper.call, keeper.slot});
+      rerun.use(version);
+    }
+  call.procedure = again.name;
+  rerun.calls.push_back({block, std::move(call)});
   return success();
 }
 
-LogicalResult BlockScheduler::scheduleGroup(BlockState &block, ArrayRef<Unit> units) {
-  Checkpoint checkpoint = planCheckpoint(block, units);
-  std::vector<ScheduledCall> again, backward;
-  std::set<std::string> used;
-  if (failed(scheduleAgain(units, checkpoint.working, again, used)))
-    return failure();
-  addCheckpoint(block, checkpoint, used, backward);
-  llvm::append_range(backward, again);
-  block.backward.push_back(std::move(backward));
-  for (const Unit &unit : units) {
-    ScheduledCall forward;
-    forward.id = nextId++;
-    forward.procedure = forwardOf(unit, {}, {}).name;
-    block.calls.forward.push_back(forward);
-    for (StringRef stream : unit.updated())
-      ++block.version[stream.str()];
+/// In its backward a group runs again, each version of a stream in a place of its own, and then the
+/// backwards of its units.
+LogicalResult BlockScheduler::scheduleGroup(int64_t block, ArrayRef<Unit> units, Streams &streams,
+                                            Calls &forward, Calls &backward) {
+  Checkpoint checkpoint = planCheckpoint(streams, units);
+  Rerun rerun;
+  for (const auto &[stream, keeper] : checkpoint.entering) {
+    rerun.streams.version[stream] = 0;
+    rerun.streams.keepers.insert({{stream, 0}, keeper});
+    // What others have kept they read.
+    if (!checkpoint.own.count(stream))
+      rerun.read.insert({stream, 0});
   }
+  Calls sweeps;
+  for (auto [index, unit] : llvm::enumerate(units))
+    if (failed(runAgain(block, rerun, unit, findDropped(units, index), sweeps)))
+      return failure();
+  addCheckpoint(block, checkpoint, rerun.used, streams, forward);
+  llvm::append_range(backward, rerun.calls);
+  llvm::append_range(backward, llvm::reverse(sweeps));
+  for (const Unit &unit : units)
+    scheduleForward(block, unit, streams, forward);
   return success();
 }
 
@@ -249,77 +269,130 @@ LogicalResult BlockScheduler::scheduleGroup(BlockState &block, ArrayRef<Unit> un
 // Blocks
 //===----------------------------------------------------------------------===//
 
-LogicalResult BlockScheduler::addBlocks(const std::vector<Unit> &units, int64_t first,
-                                        int64_t count) {
-  BlockState block;
-  block.calls.first = first;
-  block.calls.count = count;
-  for (const Unit &unit : units)
-    for (StringRef tensor : unit.tensors())
-      if (isStream(tensor))
-        block.version[tensor.str()] = 0;
-  for (const auto &[stream, keeper] : handed)
-    block.keepers[{stream, 0}] = keeper;
+const std::vector<Unit> &BlockScheduler::unitsOf(int64_t block) const {
+  return segments[static_cast<size_t>(llvm::upper_bound(segmentEnds, block) - segmentEnds.begin())];
+}
+
+LogicalResult BlockScheduler::scheduleBlock(int64_t block, Streams &streams, Calls &forward,
+                                            std::vector<Calls> &backwards) {
+  ArrayRef<Unit> units = unitsOf(block);
   for (size_t i = 0; i < units.size();) {
     size_t end = i + 1;
     while (end < units.size() && units[i].group >= 0 && units[end].group == units[i].group)
       ++end;
-    bool group = train && units[i].group >= 0;
-    LogicalResult result = group ? scheduleGroup(block, ArrayRef(units).slice(i, end - i))
-                                 : scheduleUnit(block, units[i]);
+    Calls &backward = backwards.emplace_back();
+    LogicalResult result =
+        units[i].group < 0
+            ? scheduleUnit(block, units[i], streams, forward, backward)
+            : scheduleGroup(block, units.slice(i, end - i), streams, forward, backward);
     if (failed(result))
       return failure();
-    i = group ? end : i + 1;
+    i = end;
   }
-  for (auto &part : llvm::reverse(block.backward))
-    llvm::append_range(block.calls.backward, part);
-  handed.clear();
-  for (const auto &[stream, version] : block.version)
-    if (auto found = block.keepers.find({stream, version});
-        found != block.keepers.end() && found->second.back == 0)
-      handed[stream] = {found->second.call, found->second.slot, 1, -1};
-  blocks.push_back(std::move(block.calls));
   return success();
 }
 
-/// Whether some call reads what the block before keeps.
-static bool readsBlockBefore(const BlockCalls &calls) {
-  return llvm::any_of(calls.backward, [](const ScheduledCall &call) {
-    return llvm::any_of(call.shares, [](const Share &share) { return share.back > 0; });
-  });
+/// The first of the intervals, with those nested in it behind it.
+LogicalResult BlockScheduler::scheduleRecompute(ArrayRef<ir::RecomputeAttr> intervals,
+                                                Streams &streams, Calls &forward, Calls &backward) {
+  ir::RecomputeAttr outer = intervals.front();
+  StreamTypes kept;
+  for (int64_t block = outer.getFirst(); block < outer.getEnd(); ++block)
+    for (const Unit &unit : unitsOf(block))
+      for (StringRef tensor : unit.tensors())
+        if (isStream(tensor) &&
+            llvm::none_of(kept, [&](auto &each) { return each.first == tensor; }))
+          kept.emplace_back(tensor.str(), unit.typeOf(tensor));
+  llvm::sort(kept, llvm::less_first());
+  int64_t id = nextId++;
+  forward.push_back({outer.getFirst(), checkpointCall(id, kept, streams.working)});
+  Streams again = streams;
+  for (const auto &[stream, type] : kept)
+    again.working[stream] = {id, stream};
+  for (int64_t block = outer.getFirst(); block < outer.getEnd(); ++block) {
+    size_t next = 0;
+    for (const Unit &unit : unitsOf(block))
+      for (ir::ModuleOpInterface module : unit.modules)
+        scheduleForward(block, Unit::of(module, cast<ir::ChoiceAttr>(outer.getChoices()[next++])),
+                        streams, forward);
+  }
+  Calls sweeps;
+  if (failed(scheduleChain(outer.getFirst(), outer.getEnd(), intervals.drop_front(), again,
+                           backward, sweeps)))
+    return failure();
+  llvm::append_range(backward, sweeps);
+  return success();
 }
 
-/// Blocks behind the first of a segment read what they themselves keep, one block before.
-void BlockScheduler::readOwnBlocks(BlockCalls &calls, const std::map<std::string, Keeper> &before) {
-  for (ScheduledCall &call : calls.backward)
-    for (Share &share : call.shares)
-      for (const auto &[stream, keeper] : before)
-        if (auto own = handed.find(stream);
-            share.back > 0 && share.call == keeper.call && own != handed.end()) {
-          share.call = own->second.call;
-          share.before = keeper.call;
-        }
+/// Blocks [first, end) with the intervals within them, an outer one before its inner ones.
+LogicalResult BlockScheduler::scheduleChain(int64_t first, int64_t end,
+                                            ArrayRef<ir::RecomputeAttr> inner, Streams &streams,
+                                            Calls &forward, Calls &backward) {
+  std::vector<Calls> backwards;
+  for (int64_t block = first; block < end;) {
+    if (inner.empty() || inner.front().getFirst() != block) {
+      if (failed(scheduleBlock(block++, streams, forward, backwards)))
+        return failure();
+      continue;
+    }
+    int64_t next = inner.front().getEnd();
+    ArrayRef<ir::RecomputeAttr> nested =
+        inner.take_while([&](ir::RecomputeAttr each) { return each.getFirst() < next; });
+    if (failed(scheduleRecompute(nested, streams, forward, backwards.emplace_back())))
+      return failure();
+    inner = inner.drop_front(nested.size());
+    block = next;
+  }
+  for (Calls &calls : llvm::reverse(backwards))
+    llvm::append_range(backward, calls);
+  return success();
 }
 
-LogicalResult BlockScheduler::addSegment(ir::SegmentOp segment) {
-  std::vector<Unit> units = collectUnits(segment);
-  int64_t first = segment.getFirst(), count = segment.getCount();
+LogicalResult BlockScheduler::addStack(ir::StackOp stack) {
+  Streams streams;
+  for (StringRef tensor : stack.getTensors().getAsValueRange<StringAttr>())
+    if (isStream(tensor))
+      streams.version[tensor.str()] = 0;
+  for (auto segment : stack.getBody().front().getOps<ir::SegmentOp>()) {
+    segments.push_back(collectUnits(segment));
+    segmentEnds.push_back(segment.getFirst() + segment.getCount());
+    if (train)
+      continue;
+    BlockCalls &run = forward.emplace_back();
+    run.first = segment.getFirst();
+    run.count = segment.getCount();
+    Calls own;
+    for (const Unit &unit : segments.back())
+      scheduleForward(run.first, unit, streams, own);
+    for (CallInBlock &each : own)
+      run.calls.push_back(std::move(each.call));
+  }
   if (!train)
-    return addBlocks(units, first, count);
-  if (failed(addBlocks(units, first, 1)))
-    return failure();
-  if (count == 1)
     return success();
-  if (handed.empty() && !readsBlockBefore(blocks.back())) {
-    blocks.back().count = count; // all alike
-    return success();
-  }
-  std::map<std::string, Keeper> before = handed;
-  if (failed(addBlocks(units, first + 1, count - 1)))
+  SmallVector<ir::RecomputeAttr> intervals;
+  if (stack.getRecompute())
+    llvm::append_range(intervals, stack.getRecompute()->getAsRange<ir::RecomputeAttr>());
+  Calls sweeps, calls;
+  if (failed(scheduleChain(0, segmentEnds.back(), intervals, streams, calls, sweeps)))
     return failure();
-  if (count > 2)
-    readOwnBlocks(blocks.back(), before);
+  addProgram(std::move(calls), forward);
+  addProgram(std::move(sweeps), backward);
   return success();
+}
+
+/// The calls of a block that follow one another are one run; but a run that only computes again
+/// goes up through the blocks, and what follows goes down, so they stay apart.
+void BlockScheduler::addProgram(Calls calls, std::vector<BlockCalls> &program) {
+  auto goesUp = [](const BlockCalls &run) {
+    return llvm::none_of(run.calls, [](const ScheduledCall &call) { return call.partner; });
+  };
+  for (CallInBlock &each : calls) {
+    bool turns = program.size() > 1 && each.call.partner && goesUp(program.back()) &&
+                 goesUp(program[program.size() - 2]);
+    if (program.empty() || program.back().first != each.block || turns)
+      program.push_back({each.block, 1, {}});
+    program.back().calls.push_back(std::move(each.call));
+  }
 }
 
 } // namespace evo

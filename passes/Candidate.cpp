@@ -7,21 +7,32 @@ using namespace mlir;
 
 namespace evo {
 
-/// Prices, assigns, frees and packs one procedure; adds to the candidate.
-static Status priceProcedure(kern::ProcedureOp procedure, const cost::DeviceProfile &profile,
-                             plan::Precision precision, const std::string &reason,
-                             Candidate &candidate) {
-  EVO_ASSIGN(int64_t costNs, annotateCost(procedure, profile, precision));
-  if (__builtin_add_overflow(candidate.costNs, costNs, &candidate.costNs))
-    return Status::error(ErrorCode::InvalidInput, "the modelled time exceeds 2^63 ns");
+Result<Candidate> priceProcedure(kern::ProcedureOp procedure, const cost::DeviceProfile &profile,
+                                 plan::Precision precision) {
+  // The diagnostics of a failed step become the reason.
+  std::string reason;
+  ScopedDiagnosticHandler handler(procedure->getContext(), [&](Diagnostic &diagnostic) {
+    reason += (reason.empty() ? "" : "; ") + diagnostic.str();
+    return success();
+  });
+  Candidate price;
+  EVO_ASSIGN(price.costNs, annotateCost(procedure, profile, precision));
   if (failed(assignBuffers(procedure)))
     return Status::error(ErrorCode::Internal, reason);
   freeBuffers(procedure);
   if (failed(placeFrame(procedure)))
     return Status::error(ErrorCode::InvalidInput, reason);
-  candidate.frameBytes = std::max<int64_t>(candidate.frameBytes, *procedure.getFrameBytes());
-  EVO_ASSIGN(int64_t savedBytes, placeSaved(procedure));
-  candidate.savedBytes = std::max(candidate.savedBytes, savedBytes);
+  price.frameBytes = *procedure.getFrameBytes();
+  EVO_ASSIGN(price.savedBytes, placeSaved(procedure));
+  return price;
+}
+
+/// Both phases: times add up, a frame is the larger one.
+static Status addPrice(Candidate &sum, const Candidate &price) {
+  if (__builtin_add_overflow(sum.costNs, price.costNs, &sum.costNs))
+    return Status::error(ErrorCode::InvalidInput, "the modelled time exceeds 2^63 ns");
+  sum.frameBytes = std::max(sum.frameBytes, price.frameBytes);
+  sum.savedBytes = std::max(sum.savedBytes, price.savedBytes);
   return {};
 }
 
@@ -44,10 +55,12 @@ Result<Candidate> priceCandidate(ir::ModuleOpInterface op, ir::ChoiceAttr choice
     if (failed(backward))
       return Status::error(ErrorCode::Internal, reason);
     options.kept = keptSlots(*backward);
-    EVO_TRY(priceProcedure(*backward, profile, precision, reason, candidate));
+    EVO_ASSIGN(Candidate price, priceProcedure(*backward, profile, precision));
+    EVO_TRY(addPrice(candidate, price));
   }
   kern::ProcedureOp forward = emitForward(builder, unit, "forward", precision, options);
-  EVO_TRY(priceProcedure(forward, profile, precision, reason, candidate));
+  EVO_ASSIGN(Candidate price, priceProcedure(forward, profile, precision));
+  EVO_TRY(addPrice(candidate, price));
   return candidate;
 }
 

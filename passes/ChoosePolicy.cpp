@@ -6,8 +6,12 @@
 //===----------------------------------------------------------------------===//
 #include "passes/Passes.h"
 #include "passes/Procedure.h"
+#include "passes/Search.h"
+#include "runtime/plan/Timeline.h"
 
 #include "llvm/ADT/TypeSwitch.h"
+
+#include <chrono>
 
 using namespace mlir;
 
@@ -167,7 +171,7 @@ DictionaryAttr targetAttr(MLIRContext *context, Policy policy, const Target &tar
 
 } // namespace
 
-Result<plan::Summary> measureStack(ModuleOp chosen, const Target &target) {
+Result<plan::Plan> planOf(ModuleOp chosen, const Target &target) {
   std::string reason;
   ScopedDiagnosticHandler handler(chosen.getContext(), [&](Diagnostic &diagnostic) {
     reason += (reason.empty() ? "" : "; ") + diagnostic.str();
@@ -187,56 +191,218 @@ Result<plan::Summary> measureStack(ModuleOp chosen, const Target &target) {
   }
   if (failed(placeCalls(*module)))
     return Status::error(ErrorCode::InvalidInput, reason);
-  EVO_ASSIGN(plan::Plan plan, emitPlan(*module));
-  return plan.summary;
+  return emitPlan(*module);
 }
 
-Result<Policy> choosePolicy(ModuleOp module, Policy policy, const Target &target) {
+//===----------------------------------------------------------------------===//
+// Named policies
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// One stack and what it is planned for.
+class Chooser {
+public:
+  Chooser(ModuleOp module, ir::StackOp stack, const Target &target)
+      : module(module), stack(stack), target(target), mode(getMode(stack.getModel())) {}
+
+  Result<Policy> named(Policy policy);
+  Result<Policy> search(SearchReport &report);
+  Result<Sweep> sweep(size_t points);
+
+private:
+  Status apply(Policy policy);
+  Result<PolicyNeed> measure(Policy policy);
+  Result<ScheduleSearch> makeSearch(std::vector<PolicyNeed> &needs, double &recordsMs);
+  SmallVector<Policy> policies() const;
+  Status infeasible(Policy policy, ArrayRef<PolicyNeed> needs, int64_t least,
+                    const std::string &reason) const;
+  Result<std::string> reasonFor(const ScheduleSearch &search, int64_t budgetBytes);
+
+  ModuleOp module;
+  ir::StackOp stack;
+  const Target &target;
+  plan::Mode mode;
+};
+
+} // namespace
+
+static Result<ir::StackOp> onlyStack(ModuleOp module) {
   auto stacks = module.getOps<ir::StackOp>();
   if (!llvm::hasSingleElement(stacks))
     return Status::error(ErrorCode::InvalidInput, "expected one evo.stack in the module");
-  ir::StackOp stack = *stacks.begin();
-  plan::Mode mode = getMode(stack.getModel());
-  bool hasMsa =
-      llvm::is_contained(llvm::to_vector(stack.getTensors().getAsValueRange<StringAttr>()), "m");
-  SmallVector<Policy> tried = policiesOf(mode, hasMsa);
-  if (policy != Policy::Auto && !llvm::is_contained(tried, policy)) {
+  return *stacks.begin();
+}
+
+SmallVector<Policy> Chooser::policies() const {
+  ir::StackOp op = stack;
+  return policiesOf(mode, llvm::is_contained(
+                              llvm::to_vector(op.getTensors().getAsValueRange<StringAttr>()), "m"));
+}
+
+Status Chooser::apply(Policy policy) {
+  EVO_TRY(applyPolicy(stack, policy, target));
+  module->setAttr(kTargetAttr, targetAttr(module.getContext(), policy, target));
+  return {};
+}
+
+Result<PolicyNeed> Chooser::measure(Policy policy) {
+  EVO_TRY(apply(policy));
+  EVO_ASSIGN(plan::Plan plan, planOf(module, target));
+  return PolicyNeed{policy, plan.summary.predictedPeakBytes, plan.summary.predictedMs};
+}
+
+Status Chooser::infeasible(Policy policy, ArrayRef<PolicyNeed> needs, int64_t least,
+                           const std::string &reason) const {
+  std::string list;
+  for (const PolicyNeed &need : needs)
+    list += (list.empty() ? "" : ", ") + policyName(need.policy).str() + " " +
+            std::to_string(need.peakBytes);
+  return Status::error(ErrorCode::Infeasible, "no plan of policy " + policyName(policy).str() +
+                                                  " fits in " + std::to_string(target.budgetBytes) +
+                                                  " bytes: needed by policy: " + list +
+                                                  " bytes; the smallest feasible budget is " +
+                                                  std::to_string(least) + " bytes" + reason +
+                                                  "; give more --memory, a smaller type or sizes");
+}
+
+Result<Policy> Chooser::named(Policy policy) {
+  SmallVector<Policy> known = policies();
+  if (!llvm::is_contained(known, policy)) {
     std::string list = "auto";
-    for (Policy each : tried)
+    for (Policy each : known)
       list += ", " + policyName(each).str();
     return Status::error(ErrorCode::Unsupported,
                          "policy " + policyName(policy).str() + " is not one of " +
                              std::string(plan::modeName(mode)) + " mode for this stack: " + list);
   }
-  if (policy != Policy::Auto)
-    tried = {policy};
-  std::optional<Policy> best;
-  double bestMs = 0;
-  std::string needs;
-  int64_t smallest = INT64_MAX;
-  for (Policy candidate : tried) {
-    EVO_TRY(applyPolicy(stack, candidate, target));
-    module->setAttr(kTargetAttr, targetAttr(module.getContext(), candidate, target));
-    EVO_ASSIGN(plan::Summary summary, measureStack(module, target));
-    needs += (needs.empty() ? "" : ", ") + policyName(candidate).str() + " " +
-             std::to_string(summary.predictedPeakBytes);
-    smallest = std::min(smallest, summary.predictedPeakBytes);
-    if (summary.predictedPeakBytes <= target.budgetBytes &&
-        (!best || summary.predictedMs < bestMs)) {
-      best = candidate;
-      bestMs = summary.predictedMs;
+  EVO_ASSIGN(PolicyNeed need, measure(policy));
+  if (need.peakBytes > target.budgetBytes)
+    return infeasible(policy, {need}, need.peakBytes, "");
+  return policy;
+}
+
+//===----------------------------------------------------------------------===//
+// The search
+//===----------------------------------------------------------------------===//
+
+static double millisecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+      .count();
+}
+
+/// Measures the named policies, for comparison, and makes the search. What every plan has beside
+/// kept tensors and frames is the same whatever the policy.
+Result<ScheduleSearch> Chooser::makeSearch(std::vector<PolicyNeed> &needs, double &recordsMs) {
+  for (Policy policy : policies()) {
+    EVO_ASSIGN(PolicyNeed need, measure(policy));
+    needs.push_back(need);
+  }
+  EVO_ASSIGN(plan::Plan plan, planOf(module, target));
+  ScheduleSearch::Fixed fixed;
+  fixed.bytes = plan.summary.predictedPeakBytes - plan.arenaBytes + plan::slotBytes(plan);
+  for (const plan::Program &program : plan.programs)
+    for (const plan::BlockRun &run : program.runs)
+      for (const plan::Call &call : run.calls)
+        if (program.phase == plan::Phase::Optimizer)
+          fixed.costNs += run.blockCount * plan.procedures[call.procedure].costNs;
+  auto start = std::chrono::steady_clock::now();
+  EVO_ASSIGN(ScheduleSearch search, ScheduleSearch::create(stack, target, fixed));
+  recordsMs = millisecondsSince(start);
+  return search;
+}
+
+/// Why the smallest budget is what it is: the module and the tensors that are alive at the peak.
+Result<std::string> Chooser::reasonFor(const ScheduleSearch &search, int64_t budgetBytes) {
+  EVO_ASSIGN(schedule::Solution solution, search.solve(budgetBytes));
+  EVO_TRY(search.apply(stack, solution));
+  EVO_ASSIGN(plan::Plan plan, planOf(module, target));
+  std::optional<plan::PlanPeak> peak = plan::planPeak(plan);
+  if (!peak)
+    return std::string();
+  const plan::Call &call = plan.programs[peak->program].runs[peak->run].calls[peak->call];
+  const plan::Procedure &procedure = plan.procedures[call.procedure];
+  std::string text = ", of which " + procedure.module + " (" + procedure.choice + ") holds ";
+  for (size_t i = 0; i < peak->moment.live.size(); ++i) {
+    const plan::Buffer &buffer = procedure.buffers[peak->moment.live[i]];
+    text += (i ? ", " : "") + buffer.name + " " + std::to_string(plan::alignTo(buffer.bytes));
+  }
+  text += ", streams and masks " + std::to_string(plan::slotBytes(plan));
+  if (int64_t kept = call.frameOffset - plan::slotBytes(plan); kept > 0)
+    text += ", kept tensors " + std::to_string(kept);
+  return text + ", weights and their state " + std::to_string(plan.summary.staticBytes) +
+         ", libraries " + std::to_string(plan.summary.libraryBytes);
+}
+
+Result<Policy> Chooser::search(SearchReport &report) {
+  std::chrono::steady_clock::time_point start;
+  Result<ScheduleSearch> search = makeSearch(report.named, report.recordsMs);
+  if (!search && search.status().code() != ErrorCode::Unsupported)
+    return search.status();
+  const PolicyNeed *best = nullptr;
+  int64_t least = INT64_MAX;
+  for (const PolicyNeed &need : report.named) {
+    least = std::min(least, need.peakBytes);
+    if (need.peakBytes <= target.budgetBytes && (!best || need.predictedMs < best->predictedMs))
+      best = &need;
+  }
+  std::string reason;
+  start = std::chrono::steady_clock::now();
+  if (search) {
+    EVO_ASSIGN(report.leastBudgetBytes, search->leastBudget());
+    least = std::min(least, report.leastBudgetBytes);
+    report.records = static_cast<int64_t>(search->stackProblem().records.size());
+    if (report.leastBudgetBytes <= target.budgetBytes) {
+      EVO_ASSIGN(schedule::Solution solution, search->solve(target.budgetBytes));
+      report.lowerBoundNs = search->lowerBoundNs();
+      report.granuleBytes = solution.plan.frameGranule;
+      report.lossBytes = solution.lossBytes;
+      search->setTighter(solution, report);
+      report.searchMs = millisecondsSince(start);
+      if (!best || static_cast<double>(search->costNs(solution)) / 1e6 <= best->predictedMs) {
+        EVO_TRY(search->apply(stack, solution));
+        module->setAttr(kTargetAttr, targetAttr(module.getContext(), Policy::Auto, target));
+        return Policy::Auto;
+      }
+    } else if (!best) {
+      EVO_ASSIGN(reason, reasonFor(*search, report.leastBudgetBytes));
     }
   }
+  report.searchMs = millisecondsSince(start);
   if (!best)
-    return Status::error(ErrorCode::Infeasible,
-                         "no plan of policy " + policyName(policy).str() + " fits in " +
-                             std::to_string(target.budgetBytes) +
-                             " bytes: needed by policy: " + needs +
-                             " bytes; the smallest feasible budget is " + std::to_string(smallest) +
-                             " bytes; give more --memory, a smaller type or sizes");
-  EVO_TRY(applyPolicy(stack, *best, target));
-  module->setAttr(kTargetAttr, targetAttr(module.getContext(), *best, target));
-  return *best;
+    return infeasible(Policy::Auto, report.named, least, reason);
+  EVO_TRY(apply(best->policy));
+  return best->policy;
+}
+
+Result<Sweep> Chooser::sweep(size_t points) {
+  auto start = std::chrono::steady_clock::now();
+  Sweep sweep;
+  double recordsMs = 0;
+  EVO_ASSIGN(ScheduleSearch search, makeSearch(sweep.named, recordsMs));
+  EVO_ASSIGN(std::vector<schedule::FrontierPoint> frontier, search.frontier(points));
+  for (const schedule::FrontierPoint &point : frontier)
+    sweep.points.push_back({point.bytes, point.costNs});
+  sweep.lowerBoundNs = search.lowerBoundNs();
+  sweep.searchMs = millisecondsSince(start);
+  return sweep;
+}
+
+Result<Policy> choosePolicy(ModuleOp module, Policy policy, const Target &target,
+                            SearchReport *report) {
+  EVO_ASSIGN(ir::StackOp stack, onlyStack(module));
+  stack.removeRecomputeAttr();
+  Chooser chooser(module, stack, target);
+  if (policy != Policy::Auto)
+    return chooser.named(policy);
+  SearchReport own;
+  return chooser.search(report ? *report : own);
+}
+
+Result<Sweep> sweepBudgets(ModuleOp module, const Target &target, size_t points) {
+  EVO_ASSIGN(ir::StackOp stack, onlyStack(module));
+  stack.removeRecomputeAttr();
+  return Chooser(module, stack, target).sweep(points);
 }
 
 namespace {

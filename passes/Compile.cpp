@@ -61,8 +61,12 @@ static std::vector<ModuleReport> collectReports(ModuleOp module) {
 Result<Compilation> compile(const spec::ModelSpec &spec, const CompileOptions &options,
                             MLIRContext &context) {
   OwningOpRef<ModuleOp> module = importSpecification(spec, &context);
-  EVO_ASSIGN([[maybe_unused]] Policy policy, choosePolicy(*module, options.policy, options.target));
   Compilation result;
+  if (options.policy == Policy::Auto)
+    result.search.emplace();
+  EVO_ASSIGN([[maybe_unused]] Policy policy,
+             choosePolicy(*module, options.policy, options.target,
+                          result.search ? &*result.search : nullptr));
   result.requestedPolicy = policyName(options.policy).str();
   EVO_TRY(runPasses(*module, [&](PassManager &manager) {
     EvoEstimateMemoryOptions estimate;

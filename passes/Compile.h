@@ -7,6 +7,7 @@
 
 #include "passes/Passes.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,7 @@ struct Compilation {
   plan::Plan plan;
   std::string text; ///< the plan's JSON, or the IR
   std::string requestedPolicy;
+  std::optional<SearchReport> search; ///< of policy auto
   std::vector<ModuleReport> modules;
 };
 

@@ -144,7 +144,7 @@ kern::ProcedureOp emitForward(OpBuilder &builder, const Unit &unit, StringRef na
   emission.begin(name, plan::Phase::Forward, names, types);
   Location location = emission.procedure.getLoc();
   Block &body = emission.body();
-  emission.emitModules(unit.keep == ir::Keep::All && !options.kept.empty());
+  emission.emitModules(keepsResults(unit.keep) && !options.kept.empty());
   auto slots = slotsOf(body, builder.getContext());
   for (const auto &[slot, value] : slots)
     if (options.kept.count(slot.str())) {
@@ -204,25 +204,59 @@ static void uniteWeights(Block &body) {
   }
 }
 
-/// Whether something that is not of `forward` reads the value or a view of it.
-static bool isReadBehind(Value value, const llvm::DenseSet<Operation *> &forward) {
-  return llvm::any_of(value.getUsers(), [&](Operation *user) {
-    if (!forward.contains(user))
-      return true;
-    return isa<kern::TransposeOp, kern::SliceOp>(user) && isReadBehind(user->getResult(0), forward);
-  });
+/// Whether a unit that keeps results computes this kernel again instead of keeping what it makes.
+static bool isComputedAgain(kern::KernelOpInterface kernel, ir::Keep keep) {
+  switch (kernel.getKernel()) {
+  case plan::Kernel::Softmax:
+    return false; // as large as what it would be computed from
+  case plan::Kernel::Linear:
+  case plan::Kernel::GatedLinear:
+    return keep == ir::Keep::Mixing;
+  default:
+    return keep != ir::Keep::All && !kernel.isMatmul();
+  }
 }
 
-/// Replaces what the sweep reads of the forward by kept tensors; the rest of the forward vanishes.
+namespace {
+/// Finds what of a unit's forward its sweep needs to be kept.
+struct KeptFinder {
+  const llvm::DenseSet<Operation *> &forward;
+  ir::Keep keep;
+  llvm::DenseSet<Value> kept, visited;
+
+  /// The value is read by what is left.
+  void need(Value value) {
+    Operation *op = value.getDefiningOp();
+    if (!op || !forward.contains(op) || !visited.insert(value).second)
+      return;
+    auto kernel = dyn_cast<kern::KernelOpInterface>(op);
+    if (kernel && kernel->getNumOperands() > 0 && !isComputedAgain(kernel, keep)) {
+      kept.insert(value);
+      return;
+    }
+    for (Value operand : op->getOperands())
+      need(operand);
+  }
+};
+} // namespace
+
+/// Replaces what the sweep reads of the forward by kept tensors; what nobody needs then vanishes.
 static void readKept(kern::ProcedureOp procedure, const llvm::MapVector<StringRef, Value> &slots,
-                     const llvm::DenseSet<Operation *> &forward) {
+                     const llvm::DenseSet<Operation *> &forward, ir::Keep keep) {
   Block &body = procedure.getBody().front();
   MLIRContext *context = procedure.getContext();
   SmallVector<Attribute> tensors(procedure.getTensors().getValue());
   OpBuilder builder = OpBuilder::atBlockBegin(&body);
+  KeptFinder finder{forward, keep, {}, {}};
+  for (Operation &op : body)
+    if (!forward.contains(&op))
+      op.walk([&](Operation *inner) {
+        for (Value operand : inner->getOperands())
+          finder.need(operand);
+      });
   SmallVector<std::pair<StringRef, Value>> kept;
   for (const auto &[slot, value] : slots)
-    if (isReadBehind(value, forward))
+    if (finder.kept.contains(value))
       kept.emplace_back(slot, value);
   for (auto [slot, value] : kept) {
     SmallVector<int64_t> order = storeOrder(value), inverse(order.size());
@@ -304,7 +338,7 @@ FailureOr<kern::ProcedureOp> emitBackward(OpBuilder &builder, const Unit &unit, 
     results.push_back(gradients.get(input));
   builder.create<kern::ReturnOp>(location, builder.getArrayAttr(gradientTensors), results);
   kern::eraseDeadOps(body);
-  if (unit.keep == ir::Keep::All) {
+  if (keepsResults(unit.keep)) {
     // Only what is left of the forward may be looked at: its dead ops are gone.
     llvm::DenseSet<Operation *> left;
     llvm::MapVector<StringRef, Value> alive;
@@ -316,7 +350,7 @@ FailureOr<kern::ProcedureOp> emitBackward(OpBuilder &builder, const Unit &unit, 
             return llvm::is_contained(op->getResults(), v);
           }))
         alive.insert({slot, value});
-    readKept(emission.procedure, alive, left);
+    readKept(emission.procedure, alive, left, unit.keep);
     kern::eraseDeadOps(body);
   }
   eraseUnusedArguments(emission.procedure);

@@ -201,9 +201,9 @@ OwningOpRef<ModuleOp> importSpecification(const ModelSpec &spec, MLIRContext *co
     names.push_back(name);
     body->addArgument(RankedTensorType::get(shape, element), location);
   }
-  auto stack =
-      builder.create<ir::StackOp>(location, builder.getStringAttr(spec::stackName(spec.stack)),
-                                  builder.getStrArrayAttr(names), modelAttr(spec, builder));
+  auto stack = builder.create<ir::StackOp>(
+      location, builder.getStringAttr(spec::stackName(spec.stack)), builder.getStrArrayAttr(names),
+      modelAttr(spec, builder), ArrayAttr());
   stack.getBody().push_back(body);
   builder.setInsertionPointToEnd(body);
 

@@ -72,19 +72,17 @@ static kern::CallOp makeCall(OpBuilder &builder, Location location, const Schedu
     op.setPartnerAttr(builder.getI64IntegerAttr(*call.partner));
   SmallVector<Attribute> shares;
   for (const Share &share : call.shares)
-    shares.push_back(kern::ShareAttr::get(context, share.buffer, share.call, share.slot, share.back,
-                                          share.before));
+    shares.push_back(kern::ShareAttr::get(context, share.buffer, share.call, share.slot));
   if (!shares.empty())
     op.setSharesAttr(builder.getArrayAttr(shares));
   return op;
 }
 
-static void addBlocks(OpBuilder &builder, Location location, const BlockCalls &calls,
-                      plan::Phase phase, bool train) {
-  auto blocks = builder.create<kern::BlocksOp>(location, builder.getI64IntegerAttr(calls.first),
-                                               builder.getI64IntegerAttr(calls.count));
+static void addBlocks(OpBuilder &builder, Location location, const BlockCalls &run, bool train) {
+  auto blocks = builder.create<kern::BlocksOp>(location, builder.getI64IntegerAttr(run.first),
+                                               builder.getI64IntegerAttr(run.count));
   OpBuilder inner = OpBuilder::atBlockEnd(&blocks.getBody().emplaceBlock());
-  for (const ScheduledCall &call : phase == plan::Phase::Backward ? calls.backward : calls.forward)
+  for (const ScheduledCall &call : run.calls)
     makeCall(inner, location, call, train);
 }
 
@@ -94,18 +92,17 @@ static LogicalResult lowerStack(ir::StackOp stack) {
   OpBuilder builder(stack);
   makeTensors(stack, builder, train);
   BlockScheduler scheduler(builder, getPrecision(stack.getModel()), train);
-  for (auto segment : stack.getBody().front().getOps<ir::SegmentOp>())
-    if (failed(scheduler.addSegment(segment)))
-      return failure();
-  auto addProgram = [&](plan::Phase phase, auto &&ordered) {
+  if (failed(scheduler.addStack(stack)))
+    return failure();
+  auto addProgram = [&](plan::Phase phase, const std::vector<BlockCalls> &runs) {
     kern::ProgramOp program = makeProgram(stack, builder, phase);
     OpBuilder inner = OpBuilder::atBlockEnd(&program.getBody().front());
-    for (const BlockCalls &calls : ordered)
-      addBlocks(inner, stack.getLoc(), calls, phase, train);
+    for (const BlockCalls &run : runs)
+      addBlocks(inner, stack.getLoc(), run, train);
   };
-  addProgram(plan::Phase::Forward, scheduler.blocks);
+  addProgram(plan::Phase::Forward, scheduler.forward);
   if (train)
-    addProgram(plan::Phase::Backward, llvm::reverse(scheduler.blocks));
+    addProgram(plan::Phase::Backward, scheduler.backward);
   auto module = stack->getParentOfType<ModuleOp>();
   SmallVector<kern::ProcedureOp> procedures(module.getOps<kern::ProcedureOp>());
   if (failed(emitStatus(stack, lowerOptimizer(builder, stack.getModel(), procedures))))

@@ -14,6 +14,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace evo {
 
@@ -26,11 +27,11 @@ namespace evo {
 // What the passes are made of, for the tool and for the search
 //===----------------------------------------------------------------------===//
 
-/// The named policies; `Auto` takes the fastest of those that the stack and mode have and that
-/// fits. `Direct`: no slices, and in training all is kept. `Chunk`: the seed's slices; in training
-/// each is a recompute group of its own, and so is each module without slices. Training alone:
-/// `Small`, a recompute group a module; `Large`, one a block; `Extra`, of stacks with an MSA, row
-/// attention as in `Chunk` and a group for the rest of the block.
+/// The policies. `Auto` searches: the fastest plan that fits. The named ones: `Direct`: no slices,
+/// and in training all is kept. `Chunk`: the seed's slices; in training each is a recompute group
+/// of its own, and so is each module without slices. Training alone: `Small`, a recompute group a
+/// module; `Large`, one a block; `Extra`, of stacks with an MSA, row attention as in `Chunk` and a
+/// group for the rest of the block.
 enum class Policy : uint8_t { Auto, Direct, Small, Large, Chunk, Extra };
 /// The policies that a stack has in a mode, but for Auto.
 llvm::SmallVector<Policy> policiesOf(plan::Mode mode, bool hasMsa);
@@ -48,10 +49,48 @@ struct Target {
 mlir::OwningOpRef<mlir::ModuleOp> importSpecification(const spec::ModelSpec &spec,
                                                       mlir::MLIRContext *context);
 
+/// What a named policy needs.
+struct PolicyNeed {
+  Policy policy;
+  int64_t peakBytes = 0;
+  double predictedMs = 0;
+};
+
+/// What the search found out, for the reports.
+struct SearchReport {
+  double recordsMs = 0;     ///< wall time: to lower and price every choice
+  double searchMs = 0;      ///< wall time: to find the plan among them
+  int64_t records = 0;      ///< of one block
+  int64_t lowerBoundNs = 0; ///< of any plan, with memory for everything
+  int64_t leastBudgetBytes = 0;
+  int64_t granuleBytes = 0;       ///< step of the budgets that were weighed
+  int64_t lossBytes = 0;          ///< what the solution gives away to that step
+  int64_t tighterBudgetBytes = 0; ///< a tenth less for kept tensors and frames; 0: no plan fits it
+  int64_t tighterNs = 0;          ///< the time of the stack within it
+  std::vector<PolicyNeed> named;
+};
+
 /// Sets the choice of every module in the stack, and the module attributes that describe the
-/// target. Returns the policy that was taken (for Auto the one it stands for). Infeasible names the
-/// need of every policy tried.
-Result<Policy> choosePolicy(mlir::ModuleOp module, Policy policy, const Target &target);
+/// target. Returns the policy that was taken: for Auto a named one only where the search found
+/// nothing faster. Infeasible names the need of every policy tried, and for Auto the smallest
+/// budget, and what needs it.
+Result<Policy> choosePolicy(mlir::ModuleOp module, Policy policy, const Target &target,
+                            SearchReport *report = nullptr);
+
+/// A point of the time-memory frontier.
+struct SweepPoint {
+  int64_t budgetBytes = 0;
+  int64_t predictedNs = 0;
+};
+struct Sweep {
+  std::vector<SweepPoint> points; ///< budgets rise, times fall
+  std::vector<PolicyNeed> named;
+  int64_t lowerBoundNs = 0;
+  double searchMs = 0;
+};
+/// The frontier of a module's stack, from the smallest budget to the one from which on nothing gets
+/// faster, whatever the target's budget is.
+Result<Sweep> sweepBudgets(mlir::ModuleOp module, const Target &target, size_t points);
 
 /// The plan of a placed module.
 Result<plan::Plan> emitPlan(mlir::ModuleOp module);

@@ -20,13 +20,13 @@ def EvoImport : Pass<"evo-import", "::mlir::ModuleOp"> {
 }
 
 def EvoChoosePolicy : Pass<"evo-choose-policy", "::mlir::ModuleOp"> {
-  let summary = "set the choice of every module by a named policy";
+  let summary = "set the choice of every module by a policy";
   let description = [{
     `direct` slices nothing, and in training keeps all; `chunk` slices what the seed slices, by its sizes: row attention by 4
     of s, column attention by 256 of r, outer product mean and triangle attention by 4 of r, in training each slice and each
     other module a recompute group. Training alone: `small`, a recompute group a module; `large`, one a block; `extra`, row
-    attention as under `chunk`, and a group for what is before and behind it. `auto` takes the fastest of them
-    that fits `memory`. Where a module has several kernel variants, `kernels=all` takes the one that is cheapest
+    attention as under `chunk`, and a group for what is before and behind it. `auto` searches the fastest plan that fits
+    `memory`: it splits the stack's segment where blocks differ, and sets runs and what is recomputed. Where a module has several kernel variants, `kernels=all` takes the one that is cheapest
     by the profile, `plain` the seed's materialised ones.
 
     Before: `evo.transition m %m {prefix = "msa_transition", ...}`
@@ -77,7 +77,8 @@ def KernAnnotateCost : Pass<"kern-annotate-cost", "::mlir::ModuleOp"> {
   let summary = "price every kernel by a device profile";
   let description = [{
     Sets `cost_ns` on each kernel op: all its runs in one call of the procedure, the ragged last slice priced
-    by its own length. On a loop that sums, `zero_cost_ns` is what zeroing each sum takes.
+    by its own length. On a loop that sums, `zero_cost_ns` is what zeroing each sum takes,
+    and `add_cost_ns` what its slices take to add to one where no kernel of the body does so by itself.
 
     Before: `%1 = kern.softmax(x = %0) : ...`
     After:  `%1 = kern.softmax(x = %0) {cost_ns = 2150 : i64} : ...`

@@ -1,17 +1,17 @@
 //===- PlaceCalls.cpp - tensors, kept tensors and frames in the arena *- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// Boundary tensors at the arena's start, behind them the stack of kept tensors: each call of the
-// forward program pushes what it keeps, block by block, and each backward call pops. A
-// recomputation pushes on what is left and pops again. A frame lies on top of the stack of its
-// moment. So the arena is as high as the largest sum of live bytes, frames packed; only what a
-// recomputation runs on stays until the group has ended, though its last version may be dead
-// before.
+// Boundary tensors at the arena's start, behind them the stack of kept tensors: all calls in the
+// order in which they run, block by block; each pushes what it keeps, which is popped when nobody
+// reads it any more. A frame lies on top of the stack of its moment. So the arena is as high as the
+// largest sum of live bytes, frames packed; only the checkpoint that blocks run on again stays
+// until their backward has ended, though its last version may be dead before.
 //===----------------------------------------------------------------------===//
 #include "passes/Passes.h"
 #include "passes/Procedure.h"
 
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
@@ -59,29 +59,48 @@ namespace {
 struct Kept {
   int64_t bytes = 0;
   llvm::StringMap<int64_t> offsets; ///< by slot
-  llvm::StringMap<kern::BufferType> types;
 };
+
+/// A call in one block.
+struct Event {
+  kern::CallOp call;
+  kern::ProcedureOp procedure;
+  int64_t block = 0;
+  size_t lastUse = 0; ///< of what it keeps: an event
+  int64_t savedOffset = 0, frameOffset = 0;
+  SmallVector<size_t> sources; ///< one a share: the event that keeps it
+};
+
+/// Most calls, blocks counted each, that are placed.
+constexpr size_t kMaxEvents = 4'000'000;
 
 struct CallPlacer {
   explicit CallPlacer(ModuleOp module) : module(module) {}
 
   ModuleOp module;
-  int64_t end = 0; ///< of the boundary tensors, then of the forward program's kept tensors
+  int64_t end = 0; ///< of the boundary tensors
   llvm::StringMap<kern::ProcedureOp> procedures;
   llvm::StringMap<Kept> kept;
-  llvm::DenseMap<int64_t, kern::CallOp> calls; ///< by id
+  std::vector<Event> events;                                   ///< in the order in which they run
+  llvm::DenseMap<std::pair<int64_t, int64_t>, size_t> eventOf; ///< by id and block
+  llvm::DenseMap<int64_t, int64_t> blockOf;                    ///< of the calls of one block, by id
+  llvm::DenseMap<int64_t, Operation *> callOf;                 ///< by id
 
   LogicalResult run();
   LogicalResult placeTensors();
   LogicalResult collect();
-  Status placeForward(kern::BlocksOp blocks);
-  LogicalResult placeBackward(kern::BlocksOp blocks);
-  void placeOptimizer(kern::BlocksOp blocks);
-  LogicalResult placeBlocks(StringRef phase, kern::BlocksOp blocks);
-  LogicalResult bind(kern::CallOp call);
-  FailureOr<kern::BindingAttr> resolve(kern::CallOp call, kern::ShareAttr share);
-  kern::BlocksOp blocksOf(kern::CallOp call) { return cast<kern::BlocksOp>(call->getParentOp()); }
-  int64_t keptBytes(kern::CallOp call) { return kept[call.getProcedure()].bytes; }
+  LogicalResult addEvents(kern::BlocksOp blocks, bool down);
+  LogicalResult findSources(size_t index);
+  LogicalResult findPartner(size_t index);
+  bool isCopyForNext(size_t index) const;
+  Status push(size_t index, SmallVectorImpl<std::pair<size_t, int64_t>> &stack);
+  LogicalResult placeStack();
+  LogicalResult setPlaces();
+  LogicalResult setPlaces(ArrayRef<size_t> instances);
+  int64_t placeOf(const Event &source, StringRef slot) {
+    kern::ProcedureOp procedure = source.procedure;
+    return source.savedOffset + kept[procedure.getSymName()].offsets[slot];
+  }
 };
 
 } // namespace
@@ -112,6 +131,37 @@ LogicalResult CallPlacer::placeTensors() {
   return success();
 }
 
+/// In inference blocks keep nothing, and one of them stands for all of a run.
+LogicalResult CallPlacer::addEvents(kern::BlocksOp blocks, bool down) {
+  bool trained = llvm::any_of(blocks.getBody().getOps<kern::CallOp>(),
+                              [](kern::CallOp call) { return call.getId().has_value(); });
+  int64_t count = trained ? static_cast<int64_t>(blocks.getCount()) : 1;
+  for (int64_t i = 0; i < count; ++i)
+    for (auto call : blocks.getBody().getOps<kern::CallOp>()) {
+      kern::ProcedureOp procedure = procedures.lookup(call.getProcedure());
+      if (!procedure)
+        return call.emitOpError("expected a procedure, got ") << call.getProcedureAttr();
+      int64_t block = static_cast<int64_t>(blocks.getFirst()) + (down ? count - 1 - i : i);
+      if (events.size() == kMaxEvents)
+        return call.emitOpError("expected at most ") << kMaxEvents << " calls over all blocks";
+      if (call.getId() && callOf.try_emplace(*call.getId(), call).first->second != call)
+        return call.emitOpError("expected an id of its own, got ") << *call.getId() << " again";
+      if (call.getId())
+        eventOf[{*call.getId(), block}] = events.size();
+      if (call.getId() && count == 1)
+        blockOf[*call.getId()] = block;
+      events.push_back({call, procedure, block, events.size(), 0, 0, {}});
+    }
+  return success();
+}
+
+/// Runs of the backward program go down, but for those that only compute again.
+static bool goesDown(kern::ProgramOp program, kern::BlocksOp blocks) {
+  return !isForward(program.getPhase()) &&
+         llvm::any_of(blocks.getBody().getOps<kern::CallOp>(),
+                      [](kern::CallOp call) { return call.getPartner().has_value(); });
+}
+
 LogicalResult CallPlacer::collect() {
   for (auto procedure : module.getOps<kern::ProcedureOp>()) {
     Result<int64_t> bytes = placeSaved(procedure);
@@ -120,158 +170,258 @@ LogicalResult CallPlacer::collect() {
     procedures[procedure.getSymName()] = procedure;
     Kept &own = kept[procedure.getSymName()];
     own.bytes = *bytes;
-    for (kern::SavedBufferOp buffer : sortedSavedBuffers(procedure)) {
+    if (!isForward(procedure.getPhase()))
+      continue;
+    for (kern::SavedBufferOp buffer : sortedSavedBuffers(procedure))
       own.offsets[buffer.getSlot()] = *buffer.getOffset();
-      own.types[buffer.getSlot()] = buffer.getResult().getType();
-    }
   }
-  WalkResult known = module.walk([&](kern::CallOp call) -> WalkResult {
-    if (!procedures.contains(call.getProcedure()))
-      return call.emitOpError("expected a procedure, got ") << call.getProcedureAttr();
-    if (call.getId() && !calls.try_emplace(*call.getId(), call).second)
-      return call.emitOpError("expected an id of its own, got ") << *call.getId() << " again";
-    return WalkResult::advance();
-  });
-  return failure(known.wasInterrupted());
+  for (bool forward : {true, false})
+    for (auto program : module.getOps<kern::ProgramOp>())
+      if (isForward(program.getPhase()) == forward)
+        for (auto blocks : program.getBody().getOps<kern::BlocksOp>())
+          if (failed(addEvents(blocks, goesDown(program, blocks))))
+            return failure();
+  return success();
 }
 
-/// One block after the other, in each the calls in their order; each frame behind what is kept
-/// then.
-Status CallPlacer::placeForward(kern::BlocksOp blocks) {
-  Builder builder(module.getContext());
-  int64_t stride = 0, total = 0, offset = end;
-  for (auto call : blocks.getBody().getOps<kern::CallOp>())
-    if (__builtin_add_overflow(stride, keptBytes(call), &stride))
-      return tooManyKept();
-  if (__builtin_mul_overflow(stride, static_cast<int64_t>(blocks.getCount()), &total) ||
-      __builtin_add_overflow(end, total, &end))
-    return tooManyKept();
-  for (auto call : blocks.getBody().getOps<kern::CallOp>()) {
-    int64_t bytes = keptBytes(call);
-    call.setSavedOffset(bytes ? offset : 0);
-    call.setSavedStride(bytes ? stride : 0);
-    offset += bytes;
-    call.setFrameOffsetAttr(builder.getI64IntegerAttr(offset));
-    call.setFrameStride(stride);
+/// What a call shares is kept by another one before it in the same block, or in a block of its own.
+LogicalResult CallPlacer::findSources(size_t index) {
+  kern::CallOp call = events[index].call;
+  if (!call.getShares())
+    return success();
+  for (auto share : call.getShares()->getAsRange<kern::ShareAttr>()) {
+    auto source = eventOf.find({share.getCall(), events[index].block});
+    if (auto only = blockOf.find(share.getCall()); only != blockOf.end())
+      source = eventOf.find({share.getCall(), only->second});
+    if (source == eventOf.end() || source->second >= index ||
+        !kept[events[source->second].procedure.getSymName()].offsets.contains(share.getSlot()))
+      return call.emitOpError("expected a call before it that keeps '")
+             << share.getSlot() << "', got " << share;
+    events[index].sources.push_back(source->second);
+    events[source->second].lastUse = index;
   }
+  return success();
+}
+
+LogicalResult CallPlacer::findPartner(size_t index) {
+  Event &event = events[index];
+  std::optional<uint64_t> partner = event.call.getPartner();
+  bool again = isForward(event.procedure.getPhase());
+  if (isOptimizer(event.procedure.getPhase()))
+    return success();
+  if (again == partner.has_value())
+    return event.call.emitOpError("expected a partner where a backward procedure is called, and "
+                                  "none where a forward procedure is called");
+  if (!partner)
+    return success();
+  auto known = eventOf.find({static_cast<int64_t>(*partner), event.block});
+  if (known == eventOf.end() || known->second >= index)
+    return event.call.emitOpError("expected the id of a call before it, got partner ") << *partner;
+  events[known->second].lastUse = index;
+  return success();
+}
+
+/// Whether the next call runs on what this one copies, in place of the streams.
+bool CallPlacer::isCopyForNext(size_t index) const {
+  if (index + 1 >= events.size())
+    return false;
+  const Event &copy = events[index], &next = events[index + 1];
+  kern::CallOp call = next.call;
+  kern::ProcedureOp from = copy.procedure, to = next.procedure;
+  if (!call.getShares() || from.getModule() != "checkpoint" || !isForward(to.getPhase()) ||
+      to.getModule() == "checkpoint")
+    return false;
+  return llvm::is_contained(next.sources, index);
+}
+
+Status CallPlacer::push(size_t index, SmallVectorImpl<std::pair<size_t, int64_t>> &stack) {
+  Event &event = events[index];
+  int64_t top = stack.empty() ? end : stack.back().second;
+  int64_t bytes = kept[event.procedure.getSymName()].bytes;
+  if (bytes == 0)
+    return {};
+  event.savedOffset = top;
+  if (__builtin_add_overflow(top, bytes, &top))
+    return tooManyKept();
+  stack.emplace_back(index, top);
   return {};
 }
 
-/// The place of what another call keeps, over all blocks of this one.
-FailureOr<kern::BindingAttr> CallPlacer::resolve(kern::CallOp call, kern::ShareAttr share) {
-  kern::CallOp source = calls.lookup(share.getCall());
-  if (!source || !kept[source.getProcedure()].offsets.contains(share.getSlot()))
-    return call.emitOpError("expected a call that keeps '")
-           << share.getSlot() << "', got " << share;
-  auto placeIn = [&](kern::CallOp keeper, int64_t block) {
-    return static_cast<int64_t>(keeper.getSavedOffset()) +
-           kept[keeper.getProcedure()].offsets[share.getSlot()] +
-           (block - static_cast<int64_t>(blocksOf(keeper).getFirst())) *
-               static_cast<int64_t>(keeper.getSavedStride());
-  };
-  int64_t first = static_cast<int64_t>(blocksOf(call).getFirst()) - share.getBack();
-  int64_t last = first + static_cast<int64_t>(blocksOf(call).getCount()) - 1;
-  int64_t sourceFirst = blocksOf(source).getFirst();
-  int64_t sourceLast = sourceFirst + static_cast<int64_t>(blocksOf(source).getCount()) - 1;
-  kern::CallOp before = calls.lookup(share.getBefore());
-  bool reaches = before && first + 1 == sourceFirst &&
-                 kept[before.getProcedure()].offsets.contains(share.getSlot()) &&
-                 placeIn(before, first) == placeIn(source, first);
-  if ((first < sourceFirst && !reaches) || last > sourceLast)
-    return call.emitOpError("expected blocks of call ")
-           << share.getCall() << " that keep what all its blocks read, got " << share;
-  int64_t stride = blocksOf(call).getCount() > 1 ? source.getSavedStride() : 0;
-  return kern::BindingAttr::get(call.getContext(), share.getBuffer(), placeIn(source, first),
-                                stride);
-}
-
-LogicalResult CallPlacer::bind(kern::CallOp call) {
-  SmallVector<Attribute> bindings;
-  if (call.getShares())
-    for (auto share : call.getShares()->getAsRange<kern::ShareAttr>()) {
-      FailureOr<kern::BindingAttr> binding = resolve(call, share);
-      if (failed(binding))
-        return failure();
-      bindings.push_back(*binding);
+/// Each call pushes what it keeps, and pops what nobody reads behind it. A copy that the next call
+/// runs on lies on top of what that call keeps: it is done with before that call's backward.
+LogicalResult CallPlacer::placeStack() {
+  SmallVector<std::pair<size_t, int64_t>> stack; // events and where what they keep ends
+  bool pushed = false;
+  for (size_t index = 0; index < events.size(); ++index) {
+    while (!stack.empty() && events[stack.back().first].lastUse < index)
+      stack.pop_back();
+    if (!pushed) {
+      pushed = isCopyForNext(index);
+      Status status = pushed ? push(index + 1, stack) : Status();
+      if (!status.ok() || !(status = push(index, stack)).ok())
+        return emitStatus(events[index].call, status);
+    } else {
+      pushed = false;
     }
-  if (!bindings.empty())
-    call.setBindingsAttr(ArrayAttr::get(call.getContext(), bindings));
-  return success();
-}
-
-/// Calls of forward procedures compute again and push; those of backward procedures pop.
-LogicalResult CallPlacer::placeBackward(kern::BlocksOp blocks) {
-  Builder builder(module.getContext());
-  int64_t top = -1, stride = 0;
-  for (auto call : blocks.getBody().getOps<kern::CallOp>()) {
-    kern::CallOp partner;
-    if (call.getPartner() && !(partner = calls.lookup(*call.getPartner())))
-      return call.emitOpError("expected the id of a call, got partner ") << *call.getPartner();
-    bool again = isForward(procedures[call.getProcedure()].getPhase());
-    if (again == static_cast<bool>(partner))
-      return call.emitOpError("expected a partner where a backward procedure is called, and none "
-                              "where a forward procedure is called again");
-    if (again && top < 0) {
-      // The group comes first in the block: it lies on all that the forward program has kept then.
-      for (auto program : module.getOps<kern::ProgramOp>())
-        if (isForward(program.getPhase()))
-          for (auto made : program.getBody().getOps<kern::BlocksOp>())
-            if (made.getFirst() == blocks.getFirst())
-              for (auto each : made.getBody().getOps<kern::CallOp>()) {
-                top = *each.getFrameOffset();
-                stride = each.getFrameStride();
-              }
-      if (top < 0)
-        return blocks.emitOpError("expected the forward program's blocks from ")
-               << blocks.getFirst() << " on, got none";
-    }
-    if (again) {
-      int64_t bytes = keptBytes(call);
-      call.setSavedOffset(bytes ? top : 0);
-      call.setSavedStride(bytes ? stride : 0);
-      if (__builtin_add_overflow(top, bytes, &top))
-        return emitStatus(call, tooManyKept());
-      call.setFrameOffsetAttr(builder.getI64IntegerAttr(top));
-      call.setFrameStride(stride);
-      continue;
-    }
-    call.setFrameOffsetAttr(partner.getFrameOffsetAttr());
-    call.setFrameStride(partner.getFrameStride());
-    stride = partner.getFrameStride();
-    top = static_cast<int64_t>(*partner.getFrameOffset()) - keptBytes(partner);
+    events[index].frameOffset = stack.empty() ? end : stack.back().second;
   }
   return success();
 }
 
-/// Its calls need no frame; where one does, it lies on all that is kept.
-void CallPlacer::placeOptimizer(kern::BlocksOp blocks) {
+/// The places of a call in its blocks, the lowest block first: linear in the block.
+LogicalResult CallPlacer::setPlaces(ArrayRef<size_t> instances) {
+  const Event &first = events[instances.front()];
+  const Event &second = events[instances[instances.size() > 1 ? 1 : 0]];
+  kern::CallOp call = first.call;
   Builder builder(module.getContext());
-  for (auto call : blocks.getBody().getOps<kern::CallOp>())
-    call.setFrameOffsetAttr(builder.getI64IntegerAttr(end));
+  SmallVector<Attribute> bindings;
+  bool linear = true;
+  auto line = [&](auto &&placeIn) {
+    int64_t offset = placeIn(first), stride = placeIn(second) - offset;
+    for (auto [i, index] : llvm::enumerate(instances))
+      linear &= placeIn(events[index]) == offset + static_cast<int64_t>(i) * stride;
+    return std::pair(offset, stride);
+  };
+  auto [frame, frameStride] = line([](const Event &event) { return event.frameOffset; });
+  auto [saved, savedStride] = line([](const Event &event) { return event.savedOffset; });
+  for (size_t i = 0; i < first.sources.size(); ++i) {
+    auto share = cast<kern::ShareAttr>((*call.getShares())[i]);
+    auto [offset, stride] = line(
+        [&](const Event &event) { return placeOf(events[event.sources[i]], share.getSlot()); });
+    bindings.push_back(
+        kern::BindingAttr::get(module.getContext(), share.getBuffer(), offset, stride));
+  }
+  if (!linear)
+    return call.emitOpError("expected blocks that lie at equal distances; give each its own "
+                            "kern.blocks");
+  call.setFrameOffsetAttr(builder.getI64IntegerAttr(frame));
+  call.setFrameStride(frameStride);
+  call.setSavedOffset(saved);
+  call.setSavedStride(savedStride);
+  if (!bindings.empty())
+    call.setBindingsAttr(ArrayAttr::get(module.getContext(), bindings));
+  return success();
 }
 
-LogicalResult CallPlacer::placeBlocks(StringRef phase, kern::BlocksOp blocks) {
-  if (isForward(phase))
-    return emitStatus(blocks, placeForward(blocks));
-  if (!isOptimizer(phase))
-    return placeBackward(blocks);
-  placeOptimizer(blocks);
+LogicalResult CallPlacer::setPlaces() {
+  llvm::MapVector<Operation *, SmallVector<size_t>> instances;
+  for (auto [index, event] : llvm::enumerate(events))
+    instances[event.call].push_back(index);
+  for (auto &[call, own] : instances) {
+    llvm::sort(own, [&](size_t a, size_t b) { return events[a].block < events[b].block; });
+    if (failed(setPlaces(own)))
+      return failure();
+  }
   return success();
 }
 
 LogicalResult CallPlacer::run() {
   if (failed(placeTensors()) || failed(collect()))
     return failure();
-  for (bool forward : {true, false})
-    for (auto program : module.getOps<kern::ProgramOp>())
-      if (isForward(program.getPhase()) == forward)
-        for (auto blocks : program.getBody().getOps<kern::BlocksOp>())
-          if (failed(placeBlocks(program.getPhase(), blocks)))
-            return failure();
-  WalkResult bound = module.walk([&](kern::CallOp call) { return WalkResult(bind(call)); });
-  return failure(bound.wasInterrupted());
+  for (size_t index = 0; index < events.size(); ++index)
+    if (failed(findSources(index)) || failed(findPartner(index)))
+      return failure();
+  return failure(failed(placeStack()) || failed(setPlaces()));
 }
 
-LogicalResult placeCalls(ModuleOp module) { return CallPlacer(module).run(); }
+//===----------------------------------------------------------------------===//
+// Equal blocks
+//===----------------------------------------------------------------------===//
+
+/// Numbers of a call that move from block to block.
+static SmallVector<int64_t> placesOf(kern::CallOp call) {
+  SmallVector<int64_t> places = {static_cast<int64_t>(call.getFrameOffset().value_or(0)),
+                                 static_cast<int64_t>(call.getSavedOffset())};
+  if (call.getBindings())
+    for (auto binding : call.getBindings()->getAsRange<kern::BindingAttr>())
+      places.push_back(binding.getOffset());
+  return places;
+}
+
+static SmallVector<int64_t> stridesOf(kern::CallOp call) {
+  SmallVector<int64_t> strides = {static_cast<int64_t>(call.getFrameStride()),
+                                  static_cast<int64_t>(call.getSavedStride())};
+  if (call.getBindings())
+    for (auto binding : call.getBindings()->getAsRange<kern::BindingAttr>())
+      strides.push_back(binding.getStride());
+  return strides;
+}
+
+static void setLine(kern::CallOp call, ArrayRef<int64_t> places, ArrayRef<int64_t> strides) {
+  Builder builder(call.getContext());
+  call.setFrameOffsetAttr(builder.getI64IntegerAttr(places[0]));
+  call.setFrameStride(strides[0]);
+  call.setSavedOffset(places[1]);
+  call.setSavedStride(strides[1]);
+  if (!call.getBindings())
+    return;
+  SmallVector<Attribute> bindings;
+  for (auto [i, binding] : llvm::enumerate(call.getBindings()->getAsRange<kern::BindingAttr>()))
+    bindings.push_back(kern::BindingAttr::get(call.getContext(), binding.getBuffer(), places[i + 2],
+                                              strides[i + 2]));
+  call.setBindingsAttr(builder.getArrayAttr(bindings));
+}
+
+/// Makes one run of two that are neighbours, `low` the one with the lower blocks, where every place
+/// lies on one line with stride >= 0. `into` is the one that stays.
+static bool foldInto(kern::BlocksOp into, kern::BlocksOp low, kern::BlocksOp high) {
+  SmallVector<kern::CallOp> lows(low.getBody().getOps<kern::CallOp>());
+  SmallVector<kern::CallOp> highs(high.getBody().getOps<kern::CallOp>());
+  if (lows.size() != highs.size())
+    return false;
+  int64_t lowCount = low.getCount(), highCount = high.getCount();
+  SmallVector<std::pair<SmallVector<int64_t>, SmallVector<int64_t>>> lines;
+  for (auto [a, b] : llvm::zip_equal(lows, highs)) {
+    SmallVector<int64_t> from = placesOf(a), to = placesOf(b), strides;
+    if (a.getProcedure() != b.getProcedure() || from.size() != to.size())
+      return false;
+    for (size_t i = 0; i < from.size(); ++i) {
+      int64_t distance = to[i] - from[i];
+      if (distance < 0 || distance % lowCount != 0 ||
+          (lowCount > 1 && stridesOf(a)[i] != distance / lowCount) ||
+          (highCount > 1 && stridesOf(b)[i] != distance / lowCount))
+        return false;
+      strides.push_back(distance / lowCount);
+    }
+    if (a.getBindings() && b.getBindings())
+      for (auto [x, y] : llvm::zip_equal(a.getBindings()->getAsRange<kern::BindingAttr>(),
+                                         b.getBindings()->getAsRange<kern::BindingAttr>()))
+        if (x.getBuffer() != y.getBuffer())
+          return false;
+    lines.emplace_back(std::move(from), std::move(strides));
+  }
+  int64_t first = low.getFirst();
+  for (auto [call, line] : llvm::zip_equal(into.getBody().getOps<kern::CallOp>(), lines))
+    setLine(call, line.first, line.second);
+  into.setFirst(first);
+  into.setCount(lowCount + highCount);
+  return true;
+}
+
+/// Neighbours with equal calls become one run.
+static void foldBlocks(kern::ProgramOp program) {
+  kern::BlocksOp last;
+  for (auto blocks : llvm::make_early_inc_range(program.getBody().getOps<kern::BlocksOp>())) {
+    bool down = goesDown(program, blocks);
+    bool folded = false;
+    if (last && goesDown(program, last) == down) {
+      kern::BlocksOp low = down ? blocks : last, high = down ? last : blocks;
+      folded = low.getFirst() + low.getCount() == high.getFirst() && foldInto(last, low, high);
+    }
+    if (folded)
+      blocks.erase();
+    else
+      last = blocks;
+  }
+}
+
+LogicalResult placeCalls(ModuleOp module) {
+  if (failed(CallPlacer(module).run()))
+    return failure();
+  for (auto program : module.getOps<kern::ProgramOp>())
+    if (!isOptimizer(program.getPhase()))
+      foldBlocks(program);
+  return success();
+}
 
 } // namespace evo

@@ -23,11 +23,17 @@ namespace evo {
 /// Procedures and programs in place of the stacks of a module.
 mlir::LogicalResult lowerToKern(mlir::ModuleOp module);
 
-/// On a slice loop: what zeroing each of its sums takes.
+/// On a slice loop: what zeroing each of its sums takes, and what all its slices take to add to
+/// each where no kernel of the body does so by itself (0 where one does).
 inline constexpr llvm::StringLiteral kZeroCostAttr = "zero_cost_ns";
+inline constexpr llvm::StringLiteral kAddCostAttr = "add_cost_ns";
 
-/// Sets `cost_ns` on every kernel and `zero_cost_ns` on loops that sum; returns what all take
-/// together, or an error on overflow.
+/// The kernel of the loop's body that adds to the sum of result `index` by itself; null where the
+/// lowering has to launch an `add` behind it.
+kern::KernelOpInterface findAccumulator(kern::SliceLoopOp loop, unsigned index);
+
+/// Sets `cost_ns` on every kernel, `zero_cost_ns` and `add_cost_ns` on loops that sum; returns what
+/// all take together, or an error on overflow.
 Result<int64_t> annotateCost(kern::ProcedureOp procedure, const cost::DeviceProfile &profile,
                              plan::Precision precision);
 mlir::LogicalResult assignBuffers(kern::ProcedureOp procedure);
@@ -86,13 +92,16 @@ struct Candidate {
   int64_t frameBytes = 0; ///< the larger of both
   int64_t savedBytes = 0; ///< kept from forward to backward
 };
+/// Prices, assigns, frees and packs one procedure as it was emitted.
+Result<Candidate> priceProcedure(kern::ProcedureOp procedure, const cost::DeviceProfile &profile,
+                                 plan::Precision precision);
 /// Lowers the module alone and packs its real buffers.
 Result<Candidate> priceCandidate(ir::ModuleOpInterface op, ir::ChoiceAttr choice,
                                  const cost::DeviceProfile &profile, plan::Precision precision,
                                  plan::Mode mode);
 
-/// Lowers and places a copy of a module with choices and a target; returns what its plan would say.
-Result<plan::Summary> measureStack(mlir::ModuleOp chosen, const Target &target);
+/// Lowers and places a copy of a module with choices and a target; returns its plan.
+Result<plan::Plan> planOf(mlir::ModuleOp chosen, const Target &target);
 
 /// Arena bytes of the boundary tensors, each aligned.
 Result<int64_t> tensorBytes(llvm::ArrayRef<mlir::Type> types);

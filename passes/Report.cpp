@@ -6,6 +6,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <map>
+
 namespace evo {
 
 namespace {
@@ -65,6 +68,64 @@ Json peakJson(const PeakReport &peak) {
           {"live_bytes", live}};
 }
 
+/// What keeps the plan from being faster: its memory, or, where nothing is gained by more of that,
+/// the module that takes the most time.
+std::string bottleneckText(const SearchReport &search, const ReportData &data, double ms,
+                           double bound) {
+  if (ms > bound * (1 + 1e-9) && data.peak)
+    return "memory, " + formatMs(ms - bound) + ": the peak is in " + data.peak->procedure->module +
+           (search.tighterNs > 0
+                ? "; " + formatMs(static_cast<double>(search.tighterNs) / 1e6 - ms) +
+                      " more within " + formatBytes(search.tighterBudgetBytes)
+                : "");
+  std::map<std::string, double> shares;
+  double all = 0;
+  for (const ModuleReport &module : data.modules) {
+    double ns = static_cast<double>(module.costNs) * static_cast<double>(module.blockCount);
+    shares[module.name] += ns;
+    all += ns;
+  }
+  auto most = std::max_element(shares.begin(), shares.end(),
+                               [](const auto &a, const auto &b) { return a.second < b.second; });
+  return "time: " + most->first + " takes " + formatShare(most->second, all);
+}
+
+/// How the plan compares: with what no plan can beat, with less memory, with the named policies.
+std::string searchText(const SearchReport &search, const ReportData &data, const plan::Plan &plan) {
+  double ms = plan.summary.predictedMs, bound = static_cast<double>(search.lowerBoundNs) / 1e6;
+  std::string text = "lower bound     " + formatMs(bound) +
+                     " with memory for everything; this plan " + formatShare(ms - bound, bound) +
+                     " above it\n";
+  text += "bottleneck      " + bottleneckText(search, data, ms, bound) + "\nsmallest budget " +
+          formatBytes(search.leastBudgetBytes) + ", " + bytesCell(search.leastBudgetBytes) + "\n";
+  text += "search          " + formatMs(search.searchMs) + " over " +
+          std::to_string(search.records) + " records of a block, made in " +
+          formatMs(search.recordsMs) + "; rounding takes " + formatBytes(search.lossBytes) + "\n\n";
+  std::vector<TextRow> rows = {{"policy", "predicted", "against this", "peak", ""}};
+  for (const PolicyNeed &need : search.named)
+    rows.push_back({policyName(need.policy).str(), formatMs(need.predictedMs),
+                    (need.predictedMs < ms ? "" : "+") + formatShare(need.predictedMs - ms, ms),
+                    formatBytes(need.peakBytes),
+                    need.peakBytes > plan.summary.budgetBytes ? "does not fit" : ""});
+  return text + textTable(rows, "lrrrl");
+}
+
+Json searchJson(const SearchReport &search) {
+  Json named = Json::array();
+  for (const PolicyNeed &need : search.named)
+    named.push_back({{"policy", policyName(need.policy).str()},
+                     {"predicted_ms", need.predictedMs},
+                     {"predicted_peak_bytes", need.peakBytes}});
+  return {{"records", search.records},
+          {"records_ms", search.recordsMs},
+          {"smallest_budget_bytes", search.leastBudgetBytes},
+          {"granule_bytes", search.granuleBytes},
+          {"loss_bytes", search.lossBytes},
+          {"tighter_budget_bytes", search.tighterBudgetBytes},
+          {"tighter_ms", static_cast<double>(search.tighterNs) / 1e6},
+          {"named", named}};
+}
+
 Json moduleJson(const ModuleReport &module) {
   return {{"first_block", module.firstBlock},
           {"block_count", module.blockCount},
@@ -87,8 +148,7 @@ std::string reportText(const Compilation &compilation) {
     text += peakTable(*data.peak, plan) + "\n";
   text += "predicted time  " + formatMs(plan.summary.predictedMs) + ", " +
           formatMs(static_cast<double>(data.blockCostNs) / 1e6) + " a block\n";
-  return text + "lower bound     with the search time, comes with the schedule search: not in this "
-                "version\n";
+  return compilation.search ? text + searchText(*compilation.search, data, plan) : text;
 }
 
 std::string reportJson(const Compilation &compilation, double compileMs) {
@@ -123,8 +183,12 @@ std::string reportJson(const Compilation &compilation, double compileMs) {
     report["modules"].push_back(moduleJson(module));
   if (data.peak)
     report["peak"] = peakJson(*data.peak);
-  report["lower_bound_ms"] = nullptr; // comes with the search, as does its time
-  report["search_ms"] = 0;
+  const auto &search = compilation.search;
+  report["lower_bound_ms"] =
+      search ? Json(static_cast<double>(search->lowerBoundNs) / 1e6) : Json(nullptr);
+  report["search_ms"] = search ? search->searchMs : 0;
+  if (search)
+    report["search"] = searchJson(*search);
   report["compile_ms"] = compileMs;
   return report.dump(2) + "\n";
 }

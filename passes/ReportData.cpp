@@ -28,8 +28,7 @@ std::string policyText(const Compilation &compilation) {
   const std::string &policy = compilation.plan.summary.policy;
   if (compilation.requestedPolicy == policy)
     return policy;
-  return policy + " (" + compilation.requestedPolicy +
-         ": the fastest named policy that fits; there is no search yet)";
+  return policy + " (" + compilation.requestedPolicy + ": the search found nothing faster)";
 }
 
 std::string typeText(plan::DType dtype, const std::vector<int64_t> &shape) {

@@ -21,7 +21,7 @@ std::string choiceText(ir::ChoiceAttr choice) {
   if (choice.getKeep() == ir::Keep::Nothing)
     return text;
   text += "; keeps " + ir::stringifyKeep(choice.getKeep()).str();
-  if (choice.getKeep() == ir::Keep::All)
+  if (keepsResults(choice.getKeep()))
     return text;
   return text + ", backward " + ir::stringifyKernelVariant(choice.getBackwardVariant()).str() +
          slicesText(choice.getBackwardAxis(), choice.getBackwardSize());

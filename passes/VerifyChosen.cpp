@@ -87,7 +87,7 @@ struct ChosenVerifier {
       for (int64_t i = run.getFirst(); i < run.getFirst() + run.getCount(); ++i) {
         ir::ChoiceAttr choice = modules[i].getModuleChoice();
         if (run.getAxis() != ir::Axis::None &&
-            (choice.getKeep() == ir::Keep::All || choice.getAxis() != ir::Axis::None ||
+            (keepsResults(choice.getKeep()) || choice.getAxis() != ir::Axis::None ||
              choice.getBackwardAxis() != ir::Axis::None))
           return modules[i]->emitOpError("expected a choice without slices that keeps no more than "
                                          "its input, in a run with slices, got ")
@@ -115,6 +115,47 @@ struct ChosenVerifier {
     return success();
   }
 
+  /// The choice of every module of an interval's blocks, and intervals in order, apart or nested.
+  LogicalResult verifyRecompute() {
+    if (!stack.getRecompute())
+      return success();
+    if (getMode(stack.getModel()) != plan::Mode::Train)
+      return stack.emitOpError("expected nothing to be recomputed in inference");
+    SmallVector<int64_t> ends; // of the intervals around
+    int64_t begin = 0;
+    for (auto interval : stack.getRecompute()->getAsRange<ir::RecomputeAttr>()) {
+      while (!ends.empty() && ends.back() <= interval.getFirst())
+        ends.pop_back();
+      int64_t limit = ends.empty() ? nextBlock : ends.back();
+      if (interval.getFirst() < begin || interval.getEnd() > limit ||
+          (!ends.empty() && interval.getEnd() == limit && interval.getFirst() == begin))
+        return stack.emitOpError("expected intervals of its ")
+               << nextBlock << " blocks in order, apart or nested, got " << interval;
+      begin = interval.getFirst();
+      ends.push_back(interval.getEnd());
+      if (failed(verifyRecompute(interval)))
+        return failure();
+    }
+    return success();
+  }
+
+  LogicalResult verifyRecompute(ir::RecomputeAttr interval) {
+    for (auto segment : stack.getBody().front().getOps<ir::SegmentOp>()) {
+      int64_t first = segment.getFirst(), end = first + static_cast<int64_t>(segment.getCount());
+      if (end <= interval.getFirst() || first >= interval.getEnd())
+        continue;
+      SmallVector<ir::ModuleOpInterface> modules(
+          segment.getBody().front().getOps<ir::ModuleOpInterface>());
+      if (modules.size() != interval.getChoices().size())
+        return stack.emitOpError("expected a choice for each of ")
+               << modules.size() << " modules, got " << interval;
+      for (auto [module, choice] : llvm::zip_equal(modules, interval.getChoices()))
+        if (failed(ir::verifyChoice(module, cast<ir::ChoiceAttr>(choice))))
+          return failure();
+    }
+    return success();
+  }
+
   LogicalResult run() {
     llvm::append_range(names, stack.getTensors().getAsValueRange<StringAttr>());
     Block &body = stack.getBody().front();
@@ -124,7 +165,7 @@ struct ChosenVerifier {
         return failure();
     if (failed(expectStreams(body.getTerminator(), body.getTerminator()->getOperands())))
       return failure();
-    return verifyModel();
+    return failure(failed(verifyModel()) || failed(verifyRecompute()));
   }
 };
 

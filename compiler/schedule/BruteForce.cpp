@@ -33,18 +33,19 @@ void listSequences(const Problem &problem, int op, int layout, Records &chosen,
 }
 
 /// Every choice of segments for the blocks [first, end).
-std::vector<Segments> listSegments(int first, int end) {
+std::vector<Segments> listSegments(int first, int end, int ways) {
   if (first == end)
     return {{}};
-  std::vector<Segments> found = listSegments(first + 1, end);
+  std::vector<Segments> found = listSegments(first + 1, end, ways);
   for (int count = 1; count < end - first; ++count)
-    for (const Segments &inner : listSegments(first, first + count))
-      for (const Segments &rest : listSegments(first + count, end)) {
-        Segments all = {{first, count}};
-        all.insert(all.end(), inner.begin(), inner.end());
-        all.insert(all.end(), rest.begin(), rest.end());
-        found.push_back(std::move(all));
-      }
+    for (const Segments &inner : listSegments(first, first + count, ways))
+      for (const Segments &rest : listSegments(first + count, end, ways))
+        for (int way = 0; way < ways; ++way) {
+          Segments all = {{first, count, way}};
+          all.insert(all.end(), inner.begin(), inner.end());
+          all.insert(all.end(), rest.begin(), rest.end());
+          found.push_back(std::move(all));
+        }
   return found;
 }
 } // namespace
@@ -55,7 +56,9 @@ Result<std::vector<FrontierPoint>> bruteForce(const Problem &problem, int64_t mo
   Records chosen;
   listSequences(problem, 0, -1, chosen, sequences);
   const std::vector<Segments> segments =
-      problem.segments ? listSegments(0, problem.blocks) : std::vector<Segments>{{}};
+      problem.segments
+          ? listSegments(0, problem.blocks, static_cast<int>(problem.segments->forward.size()))
+          : std::vector<Segments>{{}};
   double plans = static_cast<double>(segments.size());
   for (int block = 0; block < problem.blocks; ++block)
     plans *= static_cast<double>(sequences.size());

@@ -35,14 +35,28 @@ Status checkSizes(const Problem &problem) {
   for (size_t i = 0; i < problem.streamBytes.size(); ++i)
     EVO_TRY(
         checkRange("bytes of stream " + std::to_string(i), problem.streamBytes[i], 0, kMaxBytes));
+  if (!problem.copyNs.empty())
+    EVO_TRY(checkRange("copy times", static_cast<int64_t>(problem.copyNs.size()),
+                       static_cast<int64_t>(problem.streamBytes.size()),
+                       static_cast<int64_t>(problem.streamBytes.size())));
+  for (TimeNs copyNs : problem.copyNs)
+    EVO_TRY(checkRange("copy ns of a stream", copyNs, 0, kMaxCostNs));
   for (const Op &op : problem.ops)
     EVO_TRY(
         checkMask("op '" + op.name + "', streams written", op.writes, problem.streamBytes.size()));
   if (const auto &segments = problem.segments) {
     EVO_TRY(checkRange("checkpoint bytes", segments->checkpointBytes, 0, kMaxBytes));
-    EVO_TRY(checkRange("forward ns of a segment's block", segments->forwardNs, 0, kMaxCostNs));
-    EVO_TRY(checkRange("forward transient bytes of a segment", segments->forwardTransientBytes, 0,
-                       kMaxBytes));
+    EVO_TRY(checkRange("checkpoint ns", segments->checkpointNs, 0, kMaxCostNs));
+    EVO_TRY(checkRange("forward ways of a segment's block",
+                       static_cast<int64_t>(segments->forward.size()), 1, kMaxForwardWays));
+    for (size_t i = 0; i < segments->forward.size(); ++i) {
+      const SegmentCosts::Forward &way = segments->forward[i];
+      const std::string where = "forward way " + std::to_string(i) + " of a segment, ";
+      const Bytes least = i == 0 ? 0 : segments->forward[i - 1].transientBytes + 1;
+      const TimeNs most = i == 0 ? kMaxCostNs : segments->forward[i - 1].costNs - 1;
+      EVO_TRY(checkRange(where + "transient bytes", way.transientBytes, least, kMaxBytes));
+      EVO_TRY(checkRange(where + "ns", way.costNs, 0, most));
+    }
   }
   return Status::success();
 }

@@ -141,18 +141,20 @@ private:
       }
   }
 
-  size_t segmentCells() const {
-    return cellsWith(checkpoint + problem.segments->forwardTransientBytes);
-  }
   void addSegment(Column &out, size_t blocks, State state, size_t count) const {
-    const TimeNs forwardNs = static_cast<TimeNs>(count) * problem.segments->forwardNs;
     const TimeNs *rest =
         column(blocks - count, transitions.afterFastForward(state)).data() + afterCheckpoint;
     const TimeNs *inner = column(count, state).data() + afterCheckpoint;
-    const size_t limit = segmentCells();
-    for (size_t cell = 0; cell < limit; ++cell) {
-      const TimeNs before = out[cell], difference = forwardNs + rest[cell] + inner[cell] - before;
-      out[cell] = before + (difference & (difference >> 63));
+    // Each way in the cells where it is the last one that fits.
+    size_t cell = 0;
+    for (size_t i = problem.segments->forward.size(); i-- > 0;) {
+      const SegmentCosts::Forward &way = problem.segments->forward[i];
+      const TimeNs forwardNs = segmentNs(*problem.segments, way, count);
+      const size_t limit = cellsWith(checkpoint + way.transientBytes);
+      for (; cell < limit; ++cell) {
+        const TimeNs before = out[cell], difference = forwardNs + rest[cell] + inner[cell] - before;
+        out[cell] = before + (difference & (difference >> 63));
+      }
     }
   }
 
@@ -172,19 +174,21 @@ private:
               std::max(way.exactTau, way.exactSigma + rest.exact)};
     }
     const size_t next = cell + afterCheckpoint;
+    const SegmentCosts &costs = *problem.segments;
+    const int forward = fastestForward(costs, headroom(cell) - checkpoint);
+    const SegmentCosts::Forward &ff = costs.forward[static_cast<size_t>(forward)];
     size_t count = 1;
-    while (static_cast<TimeNs>(count) * problem.segments->forwardNs +
+    while (segmentNs(costs, ff, count) +
                column(blocks - count, transitions.afterFastForward(state))[next] +
                column(count, state)[next] !=
            best)
       ++count;
-    plan.segments.push_back({static_cast<int>(first), static_cast<int>(count)});
+    plan.segments.push_back({static_cast<int>(first), static_cast<int>(count), forward});
     const Need inner = trace(plan, first, count, state, next);
     const Need rest =
         trace(plan, first + count, blocks - count, transitions.afterFastForward(state), next);
-    const Bytes forward = problem.segments->forwardTransientBytes;
-    return {checkpoint + std::max({forward, inner.rounded, rest.rounded}),
-            problem.segments->checkpointBytes + std::max({forward, inner.exact, rest.exact})};
+    return {checkpoint + std::max({ff.transientBytes, inner.rounded, rest.rounded}),
+            costs.checkpointBytes + std::max({ff.transientBytes, inner.exact, rest.exact})};
   }
 
   const Problem &problem;

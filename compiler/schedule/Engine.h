@@ -5,8 +5,8 @@
 //
 //   block     T[l](u, N) = min over ways o through a block, tau_o <= N :
 //                            t_o + T[l-1](v_o, N - sigma_o);    T[0] = 0 in layout 0
-//   segment   T[l](u, N) = min over 1 <= j < l, if tau_ff <= N - c :
-//                            j t_ff + T[l-j](u', N - c) + T[j](u, N - c)
+//   segment   T[l](u, N) = min over 1 <= j < l, ways ff to run forward, tau_ff <= N - c :
+//                            t_c + j t_ff + T[l-j](u', N - c) + T[j](u, N - c)
 //
 // c holds the checkpoint while the rest runs, and after it the pending gradients while the segment
 // runs again, whose streams take the checkpoint's place. u' is u without the versions that the
@@ -26,6 +26,19 @@ struct Need {
   Bytes rounded = 0;
   Bytes exact = 0;
 };
+
+/// The last way that fits is the fastest; -1 where none does.
+inline int fastestForward(const SegmentCosts &costs, Bytes headroom) {
+  int way = static_cast<int>(costs.forward.size()) - 1;
+  while (way >= 0 && costs.forward[static_cast<size_t>(way)].transientBytes > headroom)
+    --way;
+  return way;
+}
+
+/// To write a checkpoint and run `count` blocks forward.
+inline TimeNs segmentNs(const SegmentCosts &costs, const SegmentCosts::Forward &way, size_t count) {
+  return costs.checkpointNs + static_cast<TimeNs>(count) * way.costNs;
+}
 
 struct Found {
   std::vector<FrontierPoint> frontier; ///< empty where the budget has no plan

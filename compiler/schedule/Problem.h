@@ -26,7 +26,8 @@ using TimeNs = int64_t;
 using StreamMask = uint32_t; ///< bit i is stream i of the problem
 
 // Limits within which no sum of bytes or times of a plan reaches 2^63.
-constexpr int kMaxBlocks = 512, kMaxOps = 64, kMaxStreams = 4, kMaxLayouts = 16;
+constexpr int kMaxBlocks = 512, kMaxOps = 64, kMaxStreams = 4, kMaxLayouts = 16,
+              kMaxForwardWays = 256;
 constexpr Bytes kMaxBytes = Bytes{1} << 44;
 constexpr TimeNs kMaxCostNs = TimeNs{1} << 40;
 
@@ -54,15 +55,22 @@ struct Record {
 /// Segments: the first blocks of a chain run forward without keeping anything but a checkpoint of
 /// the streams, and once more when the backward phase reaches them. They begin and end in layout 0.
 struct SegmentCosts {
+  /// One way to run a block forward, keeping nothing.
+  struct Forward {
+    Bytes transientBytes = 0;
+    TimeNs costNs = 0;
+  };
   Bytes checkpointBytes = 0; ///< the streams at a boundary; pending gradients are as large
-  TimeNs forwardNs = 0;      ///< of one block, keeping nothing
-  Bytes forwardTransientBytes = 0;
+  TimeNs checkpointNs = 0;   ///< to write it
+  /// At least one; from one to the next more bytes and less time.
+  std::vector<Forward> forward;
 };
 
 struct Problem {
   std::vector<Op> ops; ///< of one block
   std::vector<Record> records;
   std::vector<Bytes> streamBytes; ///< of one kept version of each stream
+  std::vector<TimeNs> copyNs;     ///< to keep one; none: no time
   int blocks = 1;
   Bytes budgetBytes = 0; ///< headroom: the arena without the base streams
   std::optional<SegmentCosts> segments;
@@ -76,6 +84,7 @@ Status checkProblem(const Problem &problem);
 struct Segment {
   int first = 0;
   int count = 0;
+  int forward = 0; ///< index of the way in which the blocks run forward first
   bool operator==(const Segment &) const = default;
 };
 

@@ -48,6 +48,7 @@ private:
     int first = 0;
     int count = 1;
     std::optional<std::pair<size_t, size_t>> inner;
+    SegmentCosts::Forward way; ///< of a segment
     size_t allocatedBefore = 0;
   };
 
@@ -107,7 +108,7 @@ private:
     int block = first;
     while (block < end) {
       if (segment == endSegment || plan.segments[segment].first != block) {
-        parts.push_back({block++, 1, std::nullopt, 0});
+        parts.push_back({block++, 1, std::nullopt, {}, 0});
         continue;
       }
       const Segment &outer = plan.segments[segment];
@@ -119,7 +120,12 @@ private:
       size_t innerEnd = segment + 1;
       while (innerEnd < endSegment && plan.segments[innerEnd].first < block + outer.count)
         ++innerEnd;
-      parts.push_back({block, outer.count, std::pair(segment + 1, innerEnd), 0});
+      const auto &ways = problem.segments->forward;
+      if (outer.forward < 0 || static_cast<size_t>(outer.forward) >= ways.size())
+        return broken("segment " + std::to_string(segment) + ": expected a forward way below " +
+                      std::to_string(ways.size()) + ", got " + std::to_string(outer.forward));
+      parts.push_back({block, outer.count, std::pair(segment + 1, innerEnd),
+                       ways[static_cast<size_t>(outer.forward)], 0});
       block += outer.count;
       segment = innerEnd;
     }
@@ -129,6 +135,12 @@ private:
                     " in the order of the blocks, got " +
                     std::to_string(plan.segments[segment].first));
     return parts;
+  }
+
+  void keepCopy(int stream, const Version &version) {
+    allocate(problem.streamBytes[static_cast<size_t>(stream)], version);
+    if (!problem.copyNs.empty())
+      costNs += problem.copyNs[static_cast<size_t>(stream)];
   }
 
   Status forward(int block) {
@@ -144,7 +156,7 @@ private:
       for (int stream = 0; stream < static_cast<int>(problem.streamBytes.size()); ++stream)
         if (const Version version = versionBefore(stream, block, op);
             (record.needs >> stream & 1u) && !isAllocated(version))
-          allocate(problem.streamBytes[static_cast<size_t>(stream)], version);
+          keepCopy(stream, version);
       touch(record.transientBytes);
       allocate(record.keptBytes);
       op = record.last + 1;
@@ -173,8 +185,8 @@ private:
   void fastForward(const Part &part) {
     const SegmentCosts &costs = *problem.segments;
     allocate(costs.checkpointBytes + padding(costs.checkpointBytes));
-    touch(costs.forwardTransientBytes);
-    costNs += part.count * costs.forwardNs;
+    touch(part.way.transientBytes);
+    costNs += costs.checkpointNs + part.count * part.way.costNs;
   }
 
   /// The checkpoint becomes the streams, and the gradients of the segment's end wait beside them.

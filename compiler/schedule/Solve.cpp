@@ -64,8 +64,9 @@ private:
       return best;
     for (size_t count = 1; count < blocks; ++count) {
       const Bytes rest = at(blocks - count, transitions.afterFastForward(state));
-      best = std::min(best, segments->checkpointBytes + std::max({segments->forwardTransientBytes,
-                                                                  rest, at(count, state)}));
+      best = std::min(
+          best, segments->checkpointBytes +
+                    std::max({segments->forward.front().transientBytes, rest, at(count, state)}));
     }
     return best;
   }

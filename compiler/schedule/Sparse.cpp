@@ -117,9 +117,10 @@ private:
     for (size_t count = 1; count < blocks; ++count) {
       const Staircase both =
           sum(stairs(blocks - count, transitions.afterFastForward(state)), stairs(count, state));
-      best = lower(best, behind(both, costs.checkpointBytes + costs.forwardTransientBytes,
-                                costs.checkpointBytes, static_cast<TimeNs>(count) * costs.forwardNs,
-                                problem.budgetBytes));
+      for (const SegmentCosts::Forward &way : costs.forward)
+        best = lower(best,
+                     behind(both, costs.checkpointBytes + way.transientBytes, costs.checkpointBytes,
+                            segmentNs(costs, way, count), problem.budgetBytes));
     }
     return best;
   }
@@ -136,16 +137,18 @@ private:
     const SegmentCosts &costs = *problem.segments;
     const State after = transitions.afterFastForward(state);
     const Bytes left = headroom - costs.checkpointBytes;
+    const int forward = fastestForward(costs, left);
+    const SegmentCosts::Forward &way = costs.forward[static_cast<size_t>(forward)];
     size_t count = 1;
-    while (static_cast<TimeNs>(count) * costs.forwardNs +
-               timeAt(stairs(blocks - count, after), left) + timeAt(stairs(count, state), left) !=
+    while (segmentNs(costs, way, count) + timeAt(stairs(blocks - count, after), left) +
+               timeAt(stairs(count, state), left) !=
            best)
       ++count;
-    plan.segments.push_back({static_cast<int>(first), static_cast<int>(count)});
+    plan.segments.push_back({static_cast<int>(first), static_cast<int>(count), forward});
     const Need inner = trace(plan, first, count, state, left);
     const Need rest = trace(plan, first + count, blocks - count, after, left);
     const Bytes need =
-        costs.checkpointBytes + std::max({costs.forwardTransientBytes, inner.exact, rest.exact});
+        costs.checkpointBytes + std::max({way.transientBytes, inner.exact, rest.exact});
     return {need, need};
   }
 

@@ -29,16 +29,19 @@ void Transitions::addEdges(const Problem &problem) {
       writes |= problem.ops[static_cast<size_t>(op)].writes;
     for (StreamMask kept = 0; kept < (1u << streams); ++kept) {
       Bytes copies = 0;
+      TimeNs copyNs = 0;
       for (int stream = 0; stream < streams; ++stream)
-        if ((record.needs & ~kept) >> stream & 1u)
+        if ((record.needs & ~kept) >> stream & 1u) {
           copies += problem.streamBytes[static_cast<size_t>(stream)];
+          copyNs += problem.copyNs.empty() ? 0 : problem.copyNs[static_cast<size_t>(stream)];
+        }
       const State state = record.layoutIn << streams | static_cast<State>(kept);
       const State next =
           record.layoutOut << streams | static_cast<State>((kept | record.needs) & ~writes);
       edges[static_cast<size_t>(record.first * states + state)].push_back(
           {static_cast<int>(index), record.last + 1, next,
            std::max(record.transientBytes, record.keptBytes) + copies, record.keptBytes + copies,
-           record.costNs});
+           record.costNs + copyNs});
     }
   }
 }

@@ -57,6 +57,22 @@ LogicalResult RunAttr::verify(function_ref<InFlightDiagnostic()> emitError, int6
   return success();
 }
 
+LogicalResult RecomputeAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t first,
+                                    int64_t count, ArrayAttr choices) {
+  int64_t end = 0;
+  if (first < 0 || count < 1 || __builtin_add_overflow(first, count, &end))
+    return emitError() << "expected a first block of at least 0 and at least 1 block, got first "
+                       << first << " and count " << count;
+  if (!choices)
+    return emitError() << "expected a choice a module, got none";
+  for (Attribute each : choices.getValue()) {
+    auto choice = llvm::dyn_cast<ChoiceAttr>(each);
+    if (!choice || choice.getKeep() != Keep::Nothing)
+      return emitError() << "expected choices that keep nothing, got " << each;
+  }
+  return success();
+}
+
 /// One direction's variant and axis; `phase` is "" or "backward ".
 static LogicalResult verifyPhase(ModuleOpInterface op, StringRef phase, KernelVariant variant,
                                  Axis axis) {
@@ -81,11 +97,12 @@ LogicalResult verifyChoice(ModuleOpInterface op, ChoiceAttr choice) {
     return failure();
   if (choice.getKeep() == Keep::Nothing)
     return success();
-  if (choice.getKeep() == Keep::All &&
+  if (keepsResults(choice.getKeep()) &&
       (choice.getAxis() != Axis::None || choice.getBackwardAxis() != Axis::None ||
        choice.getVariant() != choice.getBackwardVariant()))
-    return op->emitOpError("expected one kernel variant and no slices where all is kept (C6), got "
-                           "'")
+    return op->emitOpError(
+               "expected one kernel variant and no slices where results are kept (C6), got "
+               "'")
            << choice << "'";
   return verifyPhase(op, "backward ", choice.getBackwardVariant(), choice.getBackwardAxis());
 }

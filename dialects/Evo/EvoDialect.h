@@ -37,6 +37,11 @@ struct SliceAxis {
   llvm::StringRef wholeFrom = {};
 };
 
+/// Whether results are kept, and not only inputs.
+inline bool keepsResults(Keep keep) {
+  return keep == Keep::All || keep == Keep::Products || keep == Keep::Mixing;
+}
+
 /// What the slices of a module share: read whole where `axis` is -1, else the slice along `axis`.
 struct SideInput {
   mlir::Value value;

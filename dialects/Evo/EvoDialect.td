@@ -42,10 +42,14 @@ def Evo_Axis : Evo_Enum<"Axis", "an axis that a slice loop may run over", [
 
 def Evo_Keep : Evo_Enum<"Keep", "what a module keeps from forward to backward", [
   I32EnumAttrCase<"Nothing", 0, "nothing">, I32EnumAttrCase<"Input", 1, "input">,
-  I32EnumAttrCase<"All", 2, "all">]> {
+  I32EnumAttrCase<"All", 2, "all">, I32EnumAttrCase<"Products", 3, "products">,
+  I32EnumAttrCase<"Mixing", 4, "mixing">]> {
   let description = [{
     `nothing`: inference. `input`: the streams that the module reads; the rest is computed again. `all`: whatever its backward reads, so
-    nothing is computed again; forward and backward then have one variant and no slices. Example: `keep = input`.
+    nothing is computed again. Between the two, of what the backward reads, `products` keeps what matrix products of any kind make and
+    computes norms, gates and other elementwise results again; `mixing` keeps only what mixes positions (attention, triangle and
+    outer products) and computes projections again too. Where results are kept forward and backward have one variant and no
+    slices. Example: `keep = input`.
   }];
 }
 
@@ -138,6 +142,24 @@ def Evo_RunAttr : AttrDef<Evo_Dialect, "Run"> {
                         DefaultValuedParameter<"int64_t", "0">:$size);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
+}
+
+def Evo_RecomputeAttr : AttrDef<Evo_Dialect, "Recompute"> {
+  let mnemonic = "recompute";
+  let summary = "blocks that run forward twice, in training";
+  let description = [{
+    Blocks [first, first + count) of a stack. First they run forward and keep nothing but the streams that enter them, each
+    module as the choice of `choices` at its position in the block says; its `keep` is nothing. When the backward pass reaches
+    them they run again, now as their modules' own choices say, and then backward. Intervals are apart or nested.
+
+    Example: `#evo.recompute<first = 0, count = 4, choices = [#evo.choice<variant = fused>]>`
+  }];
+  let parameters = (ins "int64_t":$first, "int64_t":$count, "::mlir::ArrayAttr":$choices);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    int64_t getEnd() const { return getFirst() + getCount(); }
+  }];
 }
 
 #endif

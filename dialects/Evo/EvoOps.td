@@ -30,12 +30,14 @@ def Evo_Tensor : RankedTensorOf<[F64, F32, F16, BF16]>;
 // Structure
 //===----------------------------------------------------------------------===//
 
+def Evo_RecomputeArray : TypedArrayAttrBase<Evo_RecomputeAttr, "an array of #evo.recompute">;
+
 def Evo_StackOp : Evo_Op<"stack", [IsolatedFromAbove, Symbol, SingleBlock]> {
   let summary = "a stack of blocks: the root of the schedule tree";
   let description = [{
     Block arguments are the boundary tensors `tensors`, in order; `evo.yield` gives the new streams. `model`
     holds what reports and plans say of the specification: name, stack, blocks, sizes, channels, precision,
-    mode.
+    mode. `recompute` names blocks that run forward twice, an outer interval before its inner ones.
 
     Example:
     ```mlir
@@ -46,7 +48,8 @@ def Evo_StackOp : Evo_Op<"stack", [IsolatedFromAbove, Symbol, SingleBlock]> {
     }
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, StrArrayAttr:$tensors, DictionaryAttr:$model);
+  let arguments = (ins SymbolNameAttr:$sym_name, StrArrayAttr:$tensors, DictionaryAttr:$model,
+                       OptionalAttr<Evo_RecomputeArray>:$recompute);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name `tensors` $tensors `model` $model attr-dict-with-keyword $body";
   let hasVerifier = 1;

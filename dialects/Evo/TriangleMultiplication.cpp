@@ -59,10 +59,12 @@ struct Parameters {
     return builder.linear(x, builder.slice(weight, 0, 4 * hidden, channels), options);
   }
 
-  /// residual + dropout * sigma(gate) * Linear_z(LN(p)), p [hidden, x, y].
-  Value output(Value p, Value x, Value residual, Value dropout, double eps) const {
-    Value normed =
-        builder.layerNorm(builder.transpose(p, {1, 2, 0}), prefix + ".layer_norm_out", eps);
+  /// residual + dropout * sigma(gate) * Linear_z(LN(u w^T)), u [hidden, x, k] and w [hidden, y, k].
+  Value output(Value u, Value w, Value x, Value residual, Value dropout, double eps) const {
+    // The product is stored within the range of its type, however long the sum over k is.
+    double factor = builder.productFactor(shapeOf(w)[2]);
+    Value p = builder.transpose(builder.batchMatmul(u, w, factor), {1, 2, 0});
+    Value normed = builder.layerNorm(p, prefix + ".layer_norm_out", eps, 1 / factor);
     LinearOptions options;
     options.bias = builder.vector(prefix + ".linear_z.bias", channels);
     options.gate = gate(x);
@@ -137,10 +139,9 @@ Value TriangleMultiplicationOp::emitWhole(KernBuilder &builder, ValueRange value
   Value both = builder.transpose(parameters.operands(x, mask, 0, 2), {2, 0, 1});
   Value u = builder.slice(both, 0, 0, hidden);
   Value w = builder.slice(both, 0, hidden, hidden);
-  Value product = builder.batchMatmul(u, w);
   double eps = getNormEps().convertToDouble();
   Value dropout = orient(builder, *this, Dropout::of(*this).mask(builder, values[0]));
-  return orient(builder, *this, parameters.output(product, x, z, dropout, eps));
+  return orient(builder, *this, parameters.output(u, w, x, z, dropout, eps));
 }
 
 SmallVector<SideInput> TriangleMultiplicationOp::emitSides(KernBuilder &builder, ValueRange values,
@@ -168,10 +169,9 @@ Value TriangleMultiplicationOp::emitSlice(KernBuilder &builder, ArrayRef<Value> 
   Parameters parameters = parametersOf(builder, *this);
   Value x = normIn(parameters, *this, z);
   Value own = builder.transpose(parameters.operands(x, mask, 0, 1), {2, 0, 1});
-  Value product = builder.batchMatmul(own, sides[0]);
   double eps = getNormEps().convertToDouble();
   Value dropout = orient(builder, *this, sides.size() > 1 ? sides[1] : Value());
-  return orient(builder, *this, parameters.output(product, x, z, dropout, eps));
+  return orient(builder, *this, parameters.output(own, sides[0], x, z, dropout, eps));
 }
 
 } // namespace evo::ir

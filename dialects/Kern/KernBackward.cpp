@@ -11,7 +11,7 @@ LogicalResult LayerNormOp::emitBackward(GradientBuilder &gradients) {
   auto op = gradients.opBuilder().create<LayerNormGradOp>(
       gradients.getLoc(), getX().getType(), gradients.statisticLike(getWeight()),
       gradients.statisticLike(getBias()), getX(), getWeight(), gradients.get(getY()),
-      gradients.get(getX()), Value(), Value(), getEpsAttr(), DenseI64ArrayAttr());
+      gradients.get(getX()), Value(), Value(), getEpsAttr(), getFactorAttr(), DenseI64ArrayAttr());
   // dx holds what x had already.
   gradients.set(getX(), op.getDx());
   gradients.add(getWeight(), op.getDweight());
@@ -187,23 +187,23 @@ LogicalResult DropoutMaskOp::emitBackward(GradientBuilder &) {
 
 /// Contributes a b^T to the gradient of `operand`; where slices share it, in the type that they are
 /// summed in.
-static void addProduct(GradientBuilder &gradients, Value operand, Value a, Value b, double factor) {
+static void addProduct(GradientBuilder &gradients, Value operand, Value a, Value b) {
   if (!gradients.isActive(operand))
     return;
   if (!gradients.isSummed(operand))
-    return gradients.add(operand, gradients.kernelBuilder().batchMatmul(a, b, factor));
+    return gradients.add(operand, gradients.kernelBuilder().batchMatmul(a, b));
   gradients.add(operand, gradients.opBuilder().create<BatchMatmulGradOp>(
                              gradients.getLoc(), gradients.statisticLike(operand), a, b, Value(),
-                             gradients.kernelBuilder().factorAttr(factor), DenseI64ArrayAttr()));
+                             FloatAttr(), DenseI64ArrayAttr()));
 }
 
 LogicalResult BatchMatmulOp::emitBackward(GradientBuilder &gradients) {
   KernBuilder &kernels = gradients.kernelBuilder();
+  // The gradient is that by the product without its factor; see addLinear.
   Value dy = gradients.get(getY());
-  double factor = getKernelAttributes().factor;
-  addProduct(gradients, getA(), dy, kernels.transpose(getB(), {0, 2, 1}), factor);
+  addProduct(gradients, getA(), dy, kernels.transpose(getB(), {0, 2, 1}));
   Value dyT = kernels.transpose(dy, {0, 2, 1});
-  addProduct(gradients, getB(), dyT, kernels.transpose(getA(), {0, 2, 1}), factor);
+  addProduct(gradients, getB(), dyT, kernels.transpose(getA(), {0, 2, 1}));
   return success();
 }
 

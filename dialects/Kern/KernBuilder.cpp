@@ -80,13 +80,13 @@ Value KernBuilder::slice(Value input, int64_t axis, int64_t start, int64_t size)
 // Kernels
 //===----------------------------------------------------------------------===//
 
-Value KernBuilder::layerNorm(Value x, const std::string &prefix, double eps) {
+Value KernBuilder::layerNorm(Value x, const std::string &prefix, double eps, double factor) {
   int64_t channels = shapeOf(x).back();
   Value scale = vector(prefix + ".weight", channels);
   Value shift = vector(prefix + ".bias", channels);
   return builder
       .create<LayerNormOp>(location, withChannels(x, channels), Type(), Type(), x, scale, shift,
-                           builder.getF64FloatAttr(eps), DenseI64ArrayAttr())
+                           builder.getF64FloatAttr(eps), factorAttr(factor), DenseI64ArrayAttr())
       .getY();
 }
 

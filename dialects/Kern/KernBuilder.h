@@ -65,7 +65,7 @@ public:
   mlir::Value slice(mlir::Value input, int64_t axis, int64_t start, int64_t size);
 
   // Kernels.
-  mlir::Value layerNorm(mlir::Value x, const std::string &prefix, double eps);
+  mlir::Value layerNorm(mlir::Value x, const std::string &prefix, double eps, double factor = 1);
   mlir::Value linear(mlir::Value x, mlir::Value weight, const LinearOptions &options = {});
   mlir::Value gatedLinear(mlir::Value x, mlir::Value weight, mlir::Value bias,
                           mlir::Value gateWeight, mlir::Value gateBias, mlir::Value rowScale,

@@ -67,13 +67,11 @@ def Kern_ShareAttr : AttrDef<Kern_Dialect, "Share"> {
   let summary = "a buffer of a call that lies where another call keeps a tensor";
   let description = [{
     `buffer` is a boundary tensor (`m`) or a kept one (`saved.m`) of the call's procedure. It lies where the call with the id
-    `call` keeps `slot`, `back` blocks before. Where `back` reaches before the first block of that call's `kern.blocks`, the
-    call with the id `before` is the one that keeps it for that first block.
+    `call` keeps `slot`: in the same block, or, where that call is of one block only, in that one.
 
-    Example: `#kern.share<buffer = "saved.m", call = 3, slot = "m", back = 1, before = 0>`
+    Example: `#kern.share<buffer = "saved.m", call = 3, slot = "m">`
   }];
-  let parameters = (ins StringRefParameter<>:$buffer, "int64_t":$call, StringRefParameter<>:$slot,
-                        DefaultValuedParameter<"int64_t", "0">:$back, DefaultValuedParameter<"int64_t", "-1">:$before);
+  let parameters = (ins StringRefParameter<>:$buffer, "int64_t":$call, StringRefParameter<>:$slot);
   let assemblyFormat = "`<` struct(params) `>`";
 }
 

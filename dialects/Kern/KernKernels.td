@@ -43,13 +43,13 @@ class Kern_Kernel<string name, string kernelName, list<Trait> traits = []>
 def Kern_LayerNormOp : Kern_Kernel<"layer_norm", "LayerNorm", [AttrSizedResultSegments]> {
   let summary = "layer norm over the last axis";
   let description = [{
-    `y = (x - mean) * rstd * weight + bias`, with the statistics of each row as optional results that only
-    training asks for.
+    `y = (factor x - mean) * rstd * weight + bias`, with the statistics of each row of `factor x` as optional
+    results that only training asks for. `factor` undoes the one that `x` was made with.
 
     Example: `%y = kern.layer_norm(x = %m, weight = %w, bias = %b) {eps = 1.0e-5 : f64} : (tensor<4x7x8xf32>, tensor<8xf32>, tensor<8xf32>) -> (tensor<4x7x8xf32>)`
   }];
   let arguments = (ins Kern_Tensor:$x, Kern_Tensor:$weight, Kern_Tensor:$bias, F64Attr:$eps,
-                       OptionalAttr<DenseI64ArrayAttr>:$layout);
+                       OptionalAttr<F64Attr>:$factor, OptionalAttr<DenseI64ArrayAttr>:$layout);
   let results = (outs Kern_Tensor:$y, Optional<Kern_Tensor>:$mean, Optional<Kern_Tensor>:$rstd);
 }
 
@@ -238,12 +238,13 @@ def Kern_LayerNormGradOp : Kern_Kernel<"layer_norm_grad", "LayerNormGrad", [Attr
   let summary = "gradients of a layer norm";
   let description = [{
     `dx` is added to `residual`, which in a block is the gradient of the stream: it may be updated in place.
+    It is the gradient by `factor x`, what `x` stands for.
 
     Example: `%dx, %dw, %db = kern.layer_norm_grad(x = %x, weight = %w, dy = %dy, residual = %dm) {eps = 1.0e-5 : f64} : (tensor<4x7x8xf32>, tensor<8xf32>, tensor<4x7x8xf32>, tensor<4x7x8xf32>) -> (tensor<4x7x8xf32>, tensor<8xf32>, tensor<8xf32>)`
   }];
   let arguments = (ins Kern_Tensor:$x, Kern_Tensor:$weight, Kern_Tensor:$dy, Optional<Kern_Tensor>:$residual,
                        Optional<Kern_Tensor>:$weight_accumulator, Optional<Kern_Tensor>:$bias_accumulator,
-                       F64Attr:$eps, OptionalAttr<DenseI64ArrayAttr>:$layout);
+                       F64Attr:$eps, OptionalAttr<F64Attr>:$factor, OptionalAttr<DenseI64ArrayAttr>:$layout);
   let results = (outs Kern_Tensor:$dx, Kern_Tensor:$dweight, Kern_Tensor:$dbias);
 }
 

@@ -385,6 +385,9 @@ def Kern_ProgramOp : Kern_Op<"program", [SingleBlock, NoTerminator, NoRegionArgu
 def Kern_BlocksOp : Kern_Op<"blocks", [SingleBlock, NoTerminator, NoRegionArguments, HasParent<"ProgramOp">]> {
   let summary = "the calls of each of `count` equal blocks from `first` on";
   let description = [{
+    One block after the other: from the first to the last, but from the last to the first in the backward program where a
+    call has a partner. What only computes again goes up there too.
+
     Example: `kern.blocks first 0 count 48 { kern.call @p0 }`
   }];
   let arguments = (ins I64Attr:$first, I64Attr:$count);

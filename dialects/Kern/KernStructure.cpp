@@ -276,6 +276,9 @@ LogicalResult LoopOp::verify() {
 LogicalResult BlocksOp::verify() {
   if (static_cast<int64_t>(getFirst()) < 0 || static_cast<int64_t>(getCount()) < 1)
     return emitOpError("expected first of at least 0 and count of at least 1");
+  if (int64_t end = 0; __builtin_add_overflow(static_cast<int64_t>(getFirst()),
+                                              static_cast<int64_t>(getCount()), &end))
+    return emitOpError("expected fewer than 2^63 blocks");
   return success();
 }
 

@@ -349,16 +349,17 @@ Status Executor::Impl::runProgram(const plan::Program &program, const RunHooks &
   state.hooks = &hooks;
   if (hooks.trace && hooks.trace->originNs == 0)
     hooks.trace->originNs = nowNs();
-  for (const plan::BlockRun &run : program.runs)
+  for (const plan::BlockRun &run : program.runs) {
+    bool down = goesDown(plan, program, run);
     for (int64_t i = 0; i < run.blockCount; ++i) {
-      state.block = program.phase == plan::Phase::Backward ? run.firstBlock + run.blockCount - 1 - i
-                                                           : run.firstBlock + i;
-      state.blockOfRun = state.block - run.firstBlock;
+      state.blockOfRun = down ? run.blockCount - 1 - i : i;
+      state.block = run.firstBlock + state.blockOfRun;
       for (const plan::Call &call : run.calls)
         EVO_TRY(runCall(call, state));
       if (hooks.onBlock)
         hooks.onBlock(++done, total);
     }
+  }
   return backend.synchronize().withContext("rank " + std::to_string(hooks.rank) + ", " +
                                            backend.name() + ", end of the program");
 }

@@ -183,6 +183,10 @@ Status Session::openFiles() {
     return Status::error(ErrorCode::InvalidInput,
                          "expected a state file whose name ends with .safetensors, got '" +
                              options.saveState + "'");
+  if (!options.lossCurve.empty() && !options.lossCurve.ends_with(".svg"))
+    return Status::error(ErrorCode::InvalidInput,
+                         "expected a loss curve whose name ends with .svg, got '" +
+                             options.lossCurve + "'");
   EVO_TRY(open(options.saveState, stateFile));
   EVO_TRY(open(options.lossCurve, curveFile));
   EVO_TRY(open(options.outputs, outputFile));

@@ -62,7 +62,7 @@ struct KernelAttributes {
   double beta1 = 0, beta2 = 0;              ///< in [0, 1)
   double weightDecay = 0;                   ///< >= 0
   int64_t growthInterval = 0; ///< >= 0: steps before the loss scale doubles; 0: it is fixed
-  double factor = 1;          ///< > 0: of the kernel's products
+  double factor = 1;          ///< > 0: of the kernel's products, or of what a layer norm reads
   bool operator==(const KernelAttributes &) const = default;
 };
 

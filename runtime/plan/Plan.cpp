@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/plan/Plan.h"
 
+#include <algorithm>
 #include <array>
 
 namespace evo::plan {
@@ -48,5 +49,14 @@ std::optional<Phase> parsePhase(std::string_view name) {
 }
 
 std::string_view modeName(Mode mode) { return mode == Mode::Train ? "train" : "infer"; }
+
+bool goesDown(const Plan &plan, const Program &program, const BlockRun &run) {
+  return program.phase == Phase::Backward &&
+         std::any_of(run.calls.begin(), run.calls.end(), [&](const Call &call) {
+           return call.procedure >= 0 &&
+                  static_cast<size_t>(call.procedure) < plan.procedures.size() &&
+                  plan.procedures[static_cast<size_t>(call.procedure)].phase == Phase::Backward;
+         });
+}
 
 } // namespace evo::plan

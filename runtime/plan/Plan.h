@@ -171,7 +171,7 @@ struct Call {
 };
 
 /// The calls of each of the blocks [firstBlock, firstBlock + blockCount), one block after the
-/// other; in a backward program from the last block to the first.
+/// other, in the direction that `goesDown` says.
 struct BlockRun {
   int64_t firstBlock = 0;
   int64_t blockCount = 0;
@@ -287,5 +287,9 @@ struct Plan {
   std::vector<RankExtents> ranks;
   ScheduleNode schedule;
 };
+
+/// Whether a run goes from its last block to its first: in a backward program where it calls a
+/// backward procedure. What only computes again goes up there too.
+bool goesDown(const Plan &plan, const Program &program, const BlockRun &run);
 
 } // namespace evo::plan

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <map>
 
 namespace evo::plan {
 
@@ -140,6 +141,71 @@ std::optional<PlanPeak> planPeak(const Plan &plan) {
     }
   }
   return peak;
+}
+
+namespace {
+
+/// The kept tensors of all calls, block by block: each is alive from the call that makes it to the
+/// last that reads it, or runs on it.
+struct KeptLives {
+  struct Content {
+    int64_t bytes = 0;
+    size_t made = 0, lastUse = 0; ///< positions among the calls
+  };
+  const Plan &plan;
+  std::vector<Content> contents;
+  std::map<int64_t, size_t> newest; ///< contents by where they begin
+  std::vector<int64_t> frames;      ///< of each call: the fullest moment of its frame
+
+  void visit(const Call &call, int64_t block) {
+    const Procedure &procedure = plan.procedures[call.procedure];
+    std::optional<FrameMoment> peak = framePeak(procedure);
+    frames.push_back(peak ? peak->liveBytes : 0);
+    for (size_t i = 0; i < procedure.buffers.size(); ++i) {
+      const Buffer &buffer = procedure.buffers[i];
+      auto binding =
+          std::find_if(call.bindings.begin(), call.bindings.end(),
+                       [&](const Binding &b) { return b.buffer == static_cast<int32_t>(i); });
+      bool bound = binding != call.bindings.end();
+      if (buffer.base != Base::Saved && !bound)
+        continue;
+      int64_t begin = bound ? binding->offset + block * binding->stride
+                            : call.savedOffset + block * call.savedStride + buffer.offset;
+      if (buffer.base == Base::Saved && procedure.phase == Phase::Forward) {
+        newest[begin] = contents.size();
+        contents.push_back({alignTo(buffer.bytes), frames.size() - 1, frames.size() - 1});
+      } else if (auto known = newest.find(begin); known != newest.end()) {
+        contents[known->second].lastUse = frames.size() - 1;
+      }
+    }
+  }
+  int64_t largest() const {
+    std::vector<int64_t> change(frames.size() + 1);
+    for (const Content &content : contents) {
+      change[content.made] += content.bytes;
+      change[content.lastUse + 1] -= content.bytes;
+    }
+    int64_t kept = 0, most = 0;
+    for (size_t i = 0; i < frames.size(); ++i) {
+      kept += change[i];
+      most = std::max(most, kept + frames[i]);
+    }
+    return most;
+  }
+};
+
+} // namespace
+
+int64_t largestLiveBytes(const Plan &plan) {
+  KeptLives lives{plan, {}, {}, {}};
+  for (Phase phase : {Phase::Forward, Phase::Backward, Phase::Optimizer})
+    for (const Program &program : plan.programs)
+      if (program.phase == phase)
+        for (const BlockRun &run : program.runs)
+          for (int64_t i = 0; i < run.blockCount; ++i)
+            for (const Call &call : run.calls)
+              lives.visit(call, phase == Phase::Backward ? run.blockCount - 1 - i : i);
+  return slotBytes(plan) + lives.largest();
 }
 
 std::string formatBytes(int64_t bytes) {

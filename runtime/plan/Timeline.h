@@ -60,6 +60,10 @@ int64_t highestFrame(const BlockRun &run, const Call &call);
 /// In the first call with the highest end in the arena; nothing for a plan without kernels.
 std::optional<PlanPeak> planPeak(const Plan &plan);
 
+/// The most bytes of the arena that are alive at once: its slots, what is kept and still to be
+/// read, and the fullest moment of the frame. No placement needs less. Of a verified plan.
+int64_t largestLiveBytes(const Plan &plan);
+
 /// "12.3 MiB", with three significant digits; bytes below 1 KiB as they are.
 std::string formatBytes(int64_t bytes);
 

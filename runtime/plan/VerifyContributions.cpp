@@ -158,11 +158,14 @@ struct BlockPair {
   size_t forward = 0, backward = 0; ///< runs
 };
 
-std::vector<BlockPair> pairBlocks(const Program &forward, const Program &backward) {
+std::vector<BlockPair> pairBlocks(const Plan &plan, const Program &forward,
+                                  const Program &backward) {
   std::vector<BlockPair> pairs;
   for (size_t i = 0; i < forward.runs.size(); ++i)
     for (size_t j = 0; j < backward.runs.size(); ++j) {
       const BlockRun &a = forward.runs[i], &b = backward.runs[j];
+      if (!goesDown(plan, backward, b))
+        continue;
       if (a.firstBlock < b.firstBlock + b.blockCount && b.firstBlock < a.firstBlock + a.blockCount)
         pairs.push_back({i, j});
     }
@@ -290,7 +293,7 @@ Verdict ContributionCount::run() {
   const Program *backward = programOf(plan, Phase::Backward);
   if (!forward || !backward)
     return {};
-  for (const BlockPair &pair : pairBlocks(*forward, *backward))
+  for (const BlockPair &pair : pairBlocks(plan, *forward, *backward))
     for (size_t i = 0; i < plan.weights.size(); ++i)
       EVO_VERIFY(weight(pair, i));
   return {};

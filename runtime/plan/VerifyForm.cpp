@@ -318,8 +318,8 @@ Verdict ProcedureForm::verifyAttributes(const KernelStep &step, const Path &path
               (entry.range != AttributeRange::Positive || magnitude >= least);
     }
     if (!legal)
-      return violates(0, path.at(entry.name),
-                      expectedOf(entry, statisticType(plan.precision)), "another");
+      return violates(0, path.at(entry.name), expectedOf(entry, statisticType(plan.precision)),
+                      "another");
   }
   return {};
 }

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 namespace evo::plan {
 
@@ -121,6 +122,8 @@ private:
     return nullptr;
   }
   Phase phaseOf(const Event &event) const { return plan.programs[event.program].phase; }
+  int64_t versionBehind(const Event &event);
+  const std::vector<int64_t> *foundBy(const Event &event) const;
 
   const Plan &plan;
   const std::vector<ProcedureFacts> &facts;
@@ -128,7 +131,9 @@ private:
   std::set<Recall> &recalls;
   std::vector<std::vector<int32_t>> copies; ///< a procedure and buffer: the tensor it is a copy of
   std::vector<std::vector<Mask>> masks;     ///< of each procedure
-  std::vector<int64_t> version;             ///< of each tensor in its slot
+  std::vector<int64_t> version;             ///< of each tensor in its slot; 0: nobody wrote it
+  /// Versions by who wrote them: the phase, the block, and the module, of several the last.
+  std::map<std::tuple<Phase, int64_t, std::string_view>, int64_t> versions;
   /// The procedure that is a module's forward in a block.
   std::map<std::pair<int64_t, std::string_view>, int32_t> forwardOf;
   /// Versions that a module's forward found in a block.
@@ -166,6 +171,26 @@ Verdict Replay::report(int invariant, const Event &event, std::string_view field
   Path call = run.at("calls", event.call);
   std::string where = event.blockOfRun > 0 ? makeText(" in block ", event.block) : "";
   return violates(invariant, field.empty() ? call : call.at(field), expected, got + where);
+}
+
+/// What is in a tensor behind a call that writes it. Modules that share a loop leave what the last
+/// of them would leave by itself.
+int64_t Replay::versionBehind(const Event &event) {
+  const Procedure &procedure = procedureOf(event);
+  std::string_view module = procedure.module;
+  module.remove_prefix(module.rfind('+') + 1); // npos + 1 is 0
+  auto next = static_cast<int64_t>(versions.size()) + 1;
+  return versions.try_emplace({procedure.phase, event.block, module}, next).first->second;
+}
+
+/// What the module's forward found in the block; modules that share a loop found what the first of
+/// them did.
+const std::vector<int64_t> *Replay::foundBy(const Event &event) const {
+  std::string_view module = procedureOf(event).module;
+  for (std::string_view name : {module, module.substr(0, module.find('+'))})
+    if (auto known = found.find({event.block, name}); known != found.end())
+      return &known->second;
+  return nullptr;
 }
 
 /// Where a kept or bound buffer lies in a call.
@@ -217,9 +242,9 @@ Verdict Replay::readKept(const Event &event, int32_t buffer, int32_t &keeper) {
   bool right = identity.module == procedure.module && identity.block == event.block &&
                identity.slot == info.name;
   if (identity.tensor >= 0) {
-    auto known = found.find({event.block, procedure.module});
-    right = info.name == makeText("saved.", plan.tensors[identity.tensor].name) &&
-            known != found.end() && known->second[identity.tensor] == identity.version;
+    const std::vector<int64_t> *known = foundBy(event);
+    right = info.name == makeText("saved.", plan.tensors[identity.tensor].name) && known &&
+            (*known)[identity.tensor] == identity.version;
   }
   if (!right)
     return report(5, event, bindingOf(event, buffer) ? "bindings" : "saved_offset",
@@ -266,11 +291,11 @@ Verdict Replay::useBoundTensor(const Event &event, int32_t buffer) {
   EVO_VERIFY(place(event, buffer, range));
   EVO_VERIFY(findContent(event, buffer, range, index));
   Content &content = contents[index];
-  auto known = found.find({event.block, procedure.module});
+  const std::vector<int64_t> *known = foundBy(event);
   // A checkpoint is of no module: what it copies is what it finds.
   bool right =
-      content.identity.tensor == tensor && (!fact.writesAny() || known == found.end() ||
-                                            known->second[tensor] == content.identity.version);
+      content.identity.tensor == tensor && (!fact.writesAny() || !known ||
+                                            (*known)[tensor] == content.identity.version);
   if (!right)
     return report(5, event, "bindings",
                   makeText("tensor '", plan.tensors[tensor].name, "' as the forward of '",
@@ -280,7 +305,7 @@ Verdict Replay::useBoundTensor(const Event &event, int32_t buffer) {
                       : makeText("version ", content.identity.version, " of '",
                                  plan.tensors[content.identity.tensor].name, "'"));
   if (fact.writes[tensor]) {
-    ++content.identity.version;
+    content.identity.version = versionBehind(event);
     content.isStream = true;
   }
   return {};
@@ -386,7 +411,8 @@ Verdict Replay::visit(const Event &event) {
     int32_t bound = boundBuffer(event, static_cast<int32_t>(i));
     if (bound < 0) {
       EVO_VERIFY(useTensorInItsSlot(event, i));
-      version[i] += fact.writes[i];
+      if (fact.writes[i])
+        version[i] = versionBehind(event);
       continue;
     }
     if (forward || procedure.phase != Phase::Forward)
@@ -451,8 +477,12 @@ Verdict Replay::checkRanges() {
     for (size_t index : made[t]) {
       const Range &range = contents[index].range;
       EVO_VERIFY(clearOfTensors(range, events[t], "saved_offset"));
-      int64_t top = live.empty() ? 0 : contents[live.rbegin()->second].range.end;
-      bool ownCall = !live.empty() && contents[live.rbegin()->second].made == t;
+      // What a recomputation runs on may lie above what its calls keep.
+      auto highest = std::find_if(live.rbegin(), live.rend(), [&](const auto &entry) {
+        return !contents[entry.second].isStream;
+      });
+      int64_t top = highest == live.rend() ? 0 : contents[highest->second].range.end;
+      bool ownCall = highest != live.rend() && contents[highest->second].made == t;
       if (const Content *other = clash(range))
         return report(9, events[t], "saved_offset",
                       makeText("no bytes that are kept ", other->range.text()), range.text());
@@ -513,7 +543,7 @@ Verdict Replay::run() {
       for (int64_t i = 0; i <= last; ++i) {
         if (plan.mode == Mode::Infer && i > 1)
           i = last;
-        int64_t ofRun = phase == Phase::Backward ? last - i : i;
+        int64_t ofRun = goesDown(plan, *program, run) ? last - i : i;
         for (size_t c = 0; c < run.calls.size(); ++c)
           EVO_VERIFY(visit({number, r, c, run.firstBlock + ofRun, ofRun}));
       }

@@ -30,9 +30,9 @@ Verdict verifyNames(const Plan &plan, const std::vector<std::string> &names, con
   return {};
 }
 
-/// Every block exactly once: forward in order, backward from the last to the first.
+/// Every block exactly once: forward in order, backward from the last to the first. What only
+/// computes again there is of blocks that are still to come.
 Verdict verifyBlocks(const Plan &plan, const Program &program, const Path &path) {
-  bool down = program.phase == Phase::Backward;
   int64_t left = plan.model.blocks;
   for (size_t i = 0; i < program.runs.size(); ++i) {
     const BlockRun &run = program.runs[i];
@@ -40,6 +40,13 @@ Verdict verifyBlocks(const Plan &plan, const Program &program, const Path &path)
     if (run.blockCount < 1 || run.blockCount > left)
       return violates(0, runPath.at("block_count"), makeText("from 1 to ", left, " blocks"),
                       makeText(run.blockCount));
+    bool down = goesDown(plan, program, run);
+    if (program.phase == Phase::Backward && !down) {
+      if (run.firstBlock < 0 || run.firstBlock > left - run.blockCount)
+        return violates(0, runPath.at("first_block"), makeText("from 0 to ", left - run.blockCount),
+                        makeText(run.firstBlock));
+      continue;
+    }
     int64_t first = down ? left - run.blockCount : plan.model.blocks - left;
     if (run.firstBlock != first)
       return violates(0, runPath.at("first_block"), makeText(first), makeText(run.firstBlock));
@@ -126,6 +133,8 @@ template <class Visit> Verdict forEachCall(const Program &program, const Path &p
 Verdict verifyStores(const Plan &plan, const std::vector<ProcedureFacts> &facts,
                      const Program &program, const Path &path) {
   for (size_t i = 0; i < program.runs.size(); ++i) {
+    if (!goesDown(plan, program, program.runs[i]))
+      continue;
     Path runPath = path.at("runs", i);
     std::vector<bool> stored(plan.weights.size());
     for (size_t j = 0; j < program.runs[i].calls.size(); ++j) {

@@ -46,7 +46,7 @@ Problem makeProblem(Bytes budget, Bytes odd, bool segments) {
   problem.budgetBytes = budget;
   problem.streamBytes = {96 * kMiB, 36 * kMiB};
   if (segments)
-    problem.segments = SegmentCosts{132 * kMiB, 10'500'000, 400 * kMiB};
+    problem.segments = SegmentCosts{132 * kMiB, 0, {{400 * kMiB, 10'500'000}}};
   for (const Module &module : kModules) {
     const auto op = static_cast<int>(problem.ops.size());
     problem.ops.push_back({module.name, module.writes});

@@ -40,11 +40,25 @@ public:
       addRecord(problem, shape, first, first + static_cast<int>(below(shape.ops - first)), false);
     }
     if (shape.segments)
-      problem.segments = SegmentCosts{shape.unit * below(5), 1 + below(20), shape.unit * below(6)};
+      addSegments(problem, shape);
     return problem;
   }
 
 private:
+  /// One to three ways forward, each faster than those with fewer bytes.
+  void addSegments(Problem &problem, const Shape &shape) {
+    problem.segments.emplace();
+    problem.segments->checkpointBytes = shape.unit * below(5);
+    problem.segments->checkpointNs = below(4);
+    Bytes bytes = shape.unit * below(4);
+    TimeNs costNs = 5 + below(20);
+    for (int64_t left = 1 + below(3); left > 0 && costNs > 0; --left) {
+      problem.segments->forward.push_back({bytes, costNs});
+      bytes += shape.unit * (1 + below(3));
+      costNs -= 1 + below(8);
+    }
+    problem.copyNs = {below(4), below(4)};
+  }
   void addRecord(Problem &problem, const Shape &shape, int first, int last, bool plain) {
     Record record;
     record.name = "record" + std::to_string(problem.records.size());
@@ -74,7 +88,7 @@ inline Bytes ample(const Problem &problem) {
   for (Bytes bytes : problem.streamBytes)
     sum += bytes * static_cast<Bytes>(problem.ops.size());
   if (problem.segments)
-    sum += problem.segments->checkpointBytes + problem.segments->forwardTransientBytes;
+    sum += problem.segments->checkpointBytes + problem.segments->forward.back().transientBytes;
   return sum * problem.blocks;
 }
 

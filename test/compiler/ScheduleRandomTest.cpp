@@ -174,7 +174,8 @@ TEST(ScheduleRandom, TwiceTheBytesGiveTheSamePlan) {
       bytes *= 2;
     if (twice.segments) {
       twice.segments->checkpointBytes *= 2;
-      twice.segments->forwardTransientBytes *= 2;
+      for (SegmentCosts::Forward &way : twice.segments->forward)
+        way.transientBytes *= 2;
     }
     for (Engine engine : {Engine::Sparse, Engine::Dense}) {
       Result<Solution> one = solve(problem, {.engine = engine, .granule = 1});

@@ -26,7 +26,7 @@ Problem threeBlocks() {
   problem.streamBytes = {8};
   problem.blocks = 3;
   problem.budgetBytes = 100;
-  problem.segments = SegmentCosts{4, 6, 5};
+  problem.segments = SegmentCosts{4, 0, {{5, 6}}};
   return problem;
 }
 

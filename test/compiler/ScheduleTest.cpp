@@ -36,7 +36,7 @@ Problem threeBlocks(Bytes budget, Bytes unit = 1) {
       {.name = "save", .costNs = 10, .transientBytes = 5 * unit, .keptBytes = 4 * unit}};
   problem.blocks = 3;
   problem.budgetBytes = budget * unit;
-  problem.segments = SegmentCosts{2 * unit, 3, 1 * unit};
+  problem.segments = SegmentCosts{2 * unit, 0, {{1 * unit, 3}}};
   return problem;
 }
 
@@ -179,17 +179,34 @@ TEST(Schedule, WrongProblemsAreRefused) {
       {[](Problem &p) { p.ops[0].writes = 1; },
        "op 'op', streams written: expected bits of 0 streams, got mask 1"},
       {[](Problem &p) {
-         p.segments = SegmentCosts{-1, 0, 0};
+         p.segments = SegmentCosts{-1, 0, {{0, 0}}};
        },
        "checkpoint bytes: expected 0 to 17592186044416, got -1"},
       {[](Problem &p) {
-         p.segments = SegmentCosts{0, -1, 0};
+         p.segments = SegmentCosts{0, 0, {{0, -1}}};
        },
-       "forward ns of a segment's block: expected 0 to 1099511627776, got -1"},
+       "forward way 0 of a segment, ns: expected 0 to 1099511627776, got -1"},
       {[](Problem &p) {
-         p.segments = SegmentCosts{0, 0, -1};
+         p.segments = SegmentCosts{0, 0, {{-1, 0}}};
        },
-       "forward transient bytes of a segment: expected 0 to 17592186044416, got -1"},
+       "forward way 0 of a segment, transient bytes: expected 0 to 17592186044416, got -1"},
+      {[](Problem &p) {
+         p.segments = SegmentCosts{0, -2, {{0, 0}}};
+       },
+       "checkpoint ns: expected 0 to 1099511627776, got -2"},
+      {[](Problem &p) {
+         p.segments = SegmentCosts{0, 0, {}};
+       },
+       "forward ways of a segment's block: expected 1 to 256, got 0"},
+      {[](Problem &p) {
+         p.segments = SegmentCosts{0, 0, {{4, 9}, {4, 8}}};
+       },
+       "forward way 1 of a segment, transient bytes: expected 5 to 17592186044416, got 4"},
+      {[](Problem &p) {
+         p.segments = SegmentCosts{0, 0, {{4, 9}, {5, 9}}};
+       },
+       "forward way 1 of a segment, ns: expected 0 to 8, got 9"},
+      {[](Problem &p) { p.copyNs = {1, 2, 3}; }, "copy times: expected 0 to 0, got 3"},
       {[](Problem &p) { p.records[1].first = 1; },
        "record 1 'recompute', first op: expected 0 to 0, got 1"},
       {[](Problem &p) { p.records[1].last = 2; },

@@ -3,6 +3,8 @@
 //===----------------------------------------------------------------------===//
 #include "test/conformance/CaseBuilder.h"
 
+#include <iomanip>
+#include <limits>
 #include <sstream>
 
 namespace evo::conformance {
@@ -65,6 +67,57 @@ bool mayStand(const KernelCase &testCase) {
   return info.operandIndex("dpair_bias") < 0 || has("dpair_bias") || !has("accumulator");
 }
 
+/// Shapes and layouts of the operands that are present.
+void describeOperands(const KernelCase &testCase, std::ostream &text) {
+  const plan::KernelInfo &info = plan::kernelInfo(testCase.kernel);
+  for (size_t i = 0; i < testCase.operands.size(); ++i) {
+    const OperandCase &operand = testCase.operands[i];
+    text << ' ' << info.operands[i].name;
+    if (!operand.present) {
+      text << ":absent";
+      continue;
+    }
+    text << '[';
+    for (size_t d = 0; d < operand.shape.size(); ++d)
+      text << (d ? "," : "") << operand.shape[d];
+    text << "]:layout" << int(operand.layout);
+  }
+  if (testCase.inPlace)
+    text << " in place";
+}
+
+/// All that makes a case what it is.
+std::string keyOf(const KernelCase &testCase) {
+  const plan::KernelInfo &info = plan::kernelInfo(testCase.kernel);
+  std::ostringstream key;
+  key << info.mnemonic << std::setprecision(std::numeric_limits<double>::max_digits10);
+  for (plan::KernelAttribute attribute : info.attributes) {
+    const plan::AttributeInfo &entry = plan::attributeInfo(attribute);
+    key << ' ' << entry.name << '=';
+    if (entry.real)
+      key << testCase.attributes.*entry.real;
+    else if (entry.integer)
+      key << testCase.attributes.*entry.integer;
+    else
+      key << plan::activationName(testCase.attributes.activation);
+  }
+  describeOperands(testCase, key);
+  for (const OperandCase &operand : testCase.operands)
+    key << " fill" << int(operand.fill);
+  key << (testCase.hugeIfMasked ? " huge" : "") << " dropout" << testCase.dropout.seed << ','
+      << testCase.dropout.step << ',' << testCase.dropout.block;
+  return key.str();
+}
+
+/// The same on every machine, each bit by chance: FNV-1a, stirred as in MurmurHash3.
+uint64_t hashOf(const std::string &text) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (char c : text)
+    hash = (hash ^ uint8_t(c)) * 0x100000001b3;
+  hash = (hash ^ hash >> 33) * 0xff51afd7ed558ccd;
+  return hash ^ hash >> 33;
+}
+
 } // namespace
 
 void CaseBuilder::sweep(Kernel kernel, const KernelAttributes &attributes,
@@ -79,7 +132,7 @@ void CaseBuilder::sweep(Kernel kernel, const KernelAttributes &attributes,
   }
   for (const Sizes &size : sizes)
     for (unsigned subset = 0; subset < 1u << optional.size(); ++subset) {
-      KernelCase base = make(kernel, attributes, size);
+      KernelCase base = make(kernel, attributes, size, subset);
       for (size_t i = 0; i < optional.size(); ++i)
         base.operands[optional[i]].present = subset >> i & 1;
       if (!mayStand(base))
@@ -87,7 +140,7 @@ void CaseBuilder::sweep(Kernel kernel, const KernelAttributes &attributes,
       for (int mixture = 0; mixture <= mixtures; ++mixture) {
         KernelCase varied = base;
         if (mixture)
-          mixLayouts(varied);
+          mixLayouts(varied, mixture);
         add(varied);
         varied.inPlace = aliases;
         if (aliases)
@@ -96,8 +149,8 @@ void CaseBuilder::sweep(Kernel kernel, const KernelAttributes &attributes,
     }
 }
 
-KernelCase CaseBuilder::make(Kernel kernel, const KernelAttributes &attributes,
-                             const Sizes &sizes) const {
+KernelCase CaseBuilder::make(Kernel kernel, const KernelAttributes &attributes, const Sizes &sizes,
+                             uint64_t turn) {
   KernelCase result;
   result.kernel = kernel;
   measureErrors(result);
@@ -110,9 +163,7 @@ KernelCase CaseBuilder::make(Kernel kernel, const KernelAttributes &attributes,
       operandCase.shape = sizes.leading;
       axes.remove_prefix(1);
     }
-    // The broadcast axis goes round with the cases; in the last of a round there is none.
-    if (size_t axis = cases.size() % (sizes.leading.size() + 1);
-        broadcast && axis < sizes.leading.size())
+    if (size_t axis = turn % (sizes.leading.size() + 1); broadcast && axis < sizes.leading.size())
       operandCase.shape[axis] = 1;
     for (char axis : axes)
       operandCase.shape.push_back(axis == 'h' ? attributes.heads : sizes.extent.at(axis));
@@ -123,29 +174,17 @@ KernelCase CaseBuilder::make(Kernel kernel, const KernelAttributes &attributes,
 }
 
 void CaseBuilder::add(KernelCase testCase) {
-  const plan::KernelInfo &info = plan::kernelInfo(testCase.kernel);
-  testCase.seed = cases.size() + 1;
+  std::string key = keyOf(testCase);
+  testCase.seed = hashOf(key + " #" + std::to_string(known[key]++));
   std::ostringstream name;
-  name << info.mnemonic << ' ' << cases.size();
-  for (size_t i = 0; i < testCase.operands.size(); ++i) {
-    const OperandCase &operand = testCase.operands[i];
-    name << ' ' << info.operands[i].name;
-    if (!operand.present) {
-      name << ":absent";
-      continue;
-    }
-    name << '[';
-    for (size_t d = 0; d < operand.shape.size(); ++d)
-      name << (d ? "," : "") << operand.shape[d];
-    name << "]:layout" << int(operand.layout);
-  }
-  if (testCase.inPlace)
-    name << " in place";
+  name << plan::kernelInfo(testCase.kernel).mnemonic << ' ' << cases.size();
+  describeOperands(testCase, name);
   testCase.name = name.str();
   cases.push_back(std::move(testCase));
 }
 
-void CaseBuilder::mixLayouts(KernelCase &testCase) {
+void CaseBuilder::mixLayouts(KernelCase &testCase, int mixture) {
+  std::mt19937_64 random(hashOf(keyOf(testCase) + " mixture " + std::to_string(mixture)));
   const plan::KernelInfo &info = plan::kernelInfo(testCase.kernel);
   for (size_t i = 0; i < testCase.operands.size(); ++i) {
     // A broadcast can be written by no one, and a broadcast line is constant: a layer norm of it

@@ -5,7 +5,9 @@
 
 #include "test/conformance/Cases.h"
 
+#include <map>
 #include <random>
+#include <string>
 
 namespace evo::conformance {
 
@@ -15,6 +17,8 @@ struct Sizes {
   std::map<char, int64_t> extent;
 };
 
+/// What a case draws, its data and its mixtures of layouts, follows from a hash of its kernel,
+/// attributes, shapes, fills and layouts: one more case changes none of the others.
 class CaseBuilder {
 public:
   std::vector<KernelCase> cases;
@@ -23,13 +27,15 @@ public:
   /// allowed, and with `mixtures` random mixtures of layouts.
   void sweep(plan::Kernel kernel, const plan::KernelAttributes &attributes,
              const std::vector<Sizes> &sizes, int mixtures = 2);
-  KernelCase make(plan::Kernel kernel, const plan::KernelAttributes &attributes,
-                  const Sizes &sizes) const;
+  /// What may be broadcast is so along leading axis `turn` of them and one more, at which none is.
+  static KernelCase make(plan::Kernel kernel, const plan::KernelAttributes &attributes,
+                         const Sizes &sizes, uint64_t turn = 0);
   void add(KernelCase testCase);
-  void mixLayouts(KernelCase &testCase);
+  /// The same layouts for the same case and `mixture`.
+  static void mixLayouts(KernelCase &testCase, int mixture);
 
 private:
-  std::mt19937_64 random{20};
+  std::map<std::string, int> known; ///< how many cases are alike in all that is hashed
 };
 
 /// Sizes of the attention kernels: `width` a head, `groups` key heads.

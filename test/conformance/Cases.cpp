@@ -96,9 +96,10 @@ void linearKernels(CaseBuilder &builder) {
     for (int64_t cols : {256, 259})
       for (int mixture = 0; mixture < 4; ++mixture)
         for (Kernel kernel : {Kernel::Linear, Kernel::GatedLinear}) {
-          KernelCase border = builder.make(kernel, {}, {{rows}, {{'k', 129}, {'n', cols}}});
+          KernelCase border =
+              CaseBuilder::make(kernel, {}, {{rows}, {{'k', 129}, {'n', cols}}}, uint64_t(mixture));
           if (mixture)
-            builder.mixLayouts(border);
+            CaseBuilder::mixLayouts(border, mixture);
           builder.add(border);
         }
   builder.sweep(Kernel::Gate, {},
@@ -122,7 +123,7 @@ void dropoutKernels(CaseBuilder &builder) {
         mask.dropout = mixture == 2 ? plan::DropoutKey{0xffffffff, 0xfffffffd, 0x7fffffff}
                                     : plan::DropoutKey{11, 5, 47};
         if (mixture)
-          builder.mixLayouts(mask);
+          CaseBuilder::mixLayouts(mask, mixture);
         builder.add(mask);
       }
 }
@@ -215,7 +216,8 @@ void wideHeads(CaseBuilder &builder) {
 
 } // namespace
 
-/// Products with a factor, the power of two that keeps long sums in a half type's range.
+/// Products with a factor, the power of two that keeps long sums in a half type's range, and layer
+/// norms of what has one; their eps is of the size of the variances, so that the factor shows.
 static void factorKernels(CaseBuilder &builder) {
   KernelAttributes attributes;
   attributes.factor = 0.125;
@@ -227,6 +229,12 @@ static void factorKernels(CaseBuilder &builder) {
   Sizes outer{{}, {{'s', 9}, {'i', 3}, {'j', 5}, {'c', 2}, {'d', 4}, {'x', 8}}};
   builder.sweep(Kernel::OuterProduct, attributes, {outer});
   builder.sweep(Kernel::OuterProductGrad, attributes, {outer});
+  attributes.eps = 0.5;
+  for (double factor : {0.25, 8.0}) {
+    attributes.factor = factor;
+    builder.sweep(Kernel::LayerNorm, attributes, {{{3, 7}, {{'c', 33}}}});
+    builder.sweep(Kernel::LayerNormGrad, attributes, {{{3, 7}, {{'c', 33}}}});
+  }
 }
 
 const std::vector<KernelCase> &kernelCases() {

@@ -15,7 +15,7 @@ void tryBorder(CaseBuilder &builder, const KernelCase &base, int mixtures) {
   for (int mixture = 0; mixture <= mixtures; ++mixture) {
     KernelCase varied = base;
     if (mixture)
-      builder.mixLayouts(varied);
+      CaseBuilder::mixLayouts(varied, mixture);
     builder.add(varied);
     varied.inPlace = true;
     builder.add(varied);

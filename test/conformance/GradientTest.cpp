@@ -94,18 +94,31 @@ void expectGradient(Call forward, std::string_view output, const DenseTensor &dy
   }
 }
 
-TEST(GradientTest, LayerNorm) {
+DenseTensor scaled(DenseTensor a, double factor) {
+  for (double &value : a.data)
+    value *= factor;
+  return a;
+}
+
+void expectLayerNormGradients(double eps, double factor) {
   KernelAttributes attributes;
-  attributes.eps = 1e-5;
+  attributes.eps = eps, attributes.factor = factor;
   Sizes sizes{{2, 3}, {{'c', 7}}};
   Call forward(Kernel::LayerNorm, attributes, sizes),
       grad(Kernel::LayerNormGrad, attributes, sizes);
   grad.with({{"x", forward["x"]}, {"weight", forward["weight"]}}).run();
   const DenseTensor dy = grad["dy"];
-  expectGradient(forward, "y", dy, "x", difference(grad["dx"], grad["residual"]));
+  // dx is the gradient by factor x.
+  expectGradient(forward, "y", dy, "x", scaled(difference(grad["dx"], grad["residual"]), factor));
   expectGradient(forward, "y", dy, "weight",
                  difference(grad["dweight"], grad["weight_accumulator"]));
   expectGradient(forward, "y", dy, "bias", difference(grad["dbias"], grad["bias_accumulator"]));
+}
+
+TEST(GradientTest, LayerNorm) {
+  expectLayerNormGradients(1e-5, 1);
+  expectLayerNormGradients(0.5, 0.25);
+  expectLayerNormGradients(0.5, 8);
 }
 
 /// Parts of `linear` and the mask of its dropout, broadcast along one axis, both or none.

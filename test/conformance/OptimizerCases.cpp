@@ -55,7 +55,7 @@ void optimizerKernels(CaseBuilder &builder) {
       setFill(count, "x", fill);
       setFill(count, "scalars", Fill::Overflow);
       builder.add(count);
-      builder.mixLayouts(count);
+      CaseBuilder::mixLayouts(count, 1);
       count.inPlace = true;
       builder.add(count);
     }
@@ -66,7 +66,7 @@ void optimizerKernels(CaseBuilder &builder) {
       KernelCase advance = builder.make(Kernel::AdvanceOptimizer, growth, {{}, {{'e', 4}}});
       setFill(advance, "scalars", fill);
       builder.add(advance);
-      builder.mixLayouts(advance);
+      CaseBuilder::mixLayouts(advance, 1);
       advance.inPlace = true;
       builder.add(advance);
     }

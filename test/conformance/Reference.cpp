@@ -82,17 +82,18 @@ void dropoutMask(const KernelAttributes &attributes, Operands &o, const plan::Dr
 }
 
 void layerNorm(const KernelAttributes &attributes, Operands &o) {
+  double factor = attributes.factor;
   int64_t channels = o[0].shape.back();
   DenseTensor x = asRows(o[0], channels), y = asRows(o[3], channels);
   for (int64_t r = 0; r < x.shape[0]; ++r) {
     double mean = 0, variance = 0;
     for (int64_t c = 0; c < channels; ++c)
-      mean += x(r, c) / double(channels);
+      mean += factor * x(r, c) / double(channels);
     for (int64_t c = 0; c < channels; ++c)
-      variance += (x(r, c) - mean) * (x(r, c) - mean) / double(channels);
+      variance += (factor * x(r, c) - mean) * (factor * x(r, c) - mean) / double(channels);
     double rstd = 1 / std::sqrt(variance + attributes.eps);
     for (int64_t c = 0; c < channels; ++c)
-      y(r, c) = (x(r, c) - mean) * rstd * o[1](c) + o[2](c);
+      y(r, c) = (factor * x(r, c) - mean) * rstd * o[1](c) + o[2](c);
     if (o[4].present)
       o[4].data[size_t(r)] = mean;
     if (o[5].present)

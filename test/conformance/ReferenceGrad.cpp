@@ -37,6 +37,8 @@ void begin(DenseTensor &output, const DenseTensor &accumulator) {
 void layerNormGrad(const KernelAttributes &attributes, Operands &o) {
   int64_t channels = o[0].shape.back();
   DenseTensor x = asRows(o[0], channels), dy = asRows(o[2], channels), dx = asRows(o[6], channels);
+  for (double &value : x.data)
+    value *= attributes.factor;
   begin(o[7], o[4]);
   begin(o[8], o[5]);
   for (int64_t r = 0; r < x.shape[0]; ++r) {

@@ -7,6 +7,7 @@
 #include "compiler/spec/ModelSpec.h"
 #include "passes/Compile.h"
 #include "runtime/plan/PlanJson.h"
+#include "runtime/plan/Timeline.h"
 #include "runtime/plan/Verify.h"
 #include "test/passes/StackFixture.h"
 
@@ -15,6 +16,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <set>
 
 using namespace evo;
@@ -230,60 +232,44 @@ TEST(Recompute, NoVersionOfAStreamIsKeptTwice) {
     }
 }
 
-/// Walks through a plan's calls with the stack of kept tensors as it grows and shrinks.
-struct StackWalk {
-  const plan::Plan &plan;
-  int64_t tensors = 0; ///< bytes of the boundary tensors
-  int64_t highest = 0; ///< largest sum of tensors, stack and frame
-  std::vector<std::pair<std::string, int64_t>> stack = {}; ///< module and bytes
-  std::vector<size_t> begins = {};                         ///< of the blocks in the stack
-
-  int64_t height() const {
-    int64_t sum = tensors;
-    for (const auto &[module, bytes] : stack)
-      sum += bytes;
-    return sum;
-  }
-  void visit(const plan::Call &call, int64_t block) {
-    const plan::Procedure &procedure = procedureOf(plan, call);
-    if (procedure.phase == plan::Phase::Forward)
-      stack.emplace_back(procedure.module, keptBytes(procedure));
-    else // down to what its forward has kept: groups leave their first, empty, forward behind
-      while (stack.back().first != procedure.module)
-        stack.pop_back();
-    EXPECT_EQ(call.frameOffset + block * call.frameStride, height()) << procedure.name;
-    highest = std::max(highest, height() + procedure.frameBytes);
-    if (procedure.phase == plan::Phase::Backward)
-      stack.pop_back();
-  }
-};
-
 TEST(Recompute, TheArenaIsTheLargestSumOfWhatLives) {
   for (const spec::ModelSpec &spec : stacks())
     for (Policy policy : policiesOf(spec))
       for (bool plain : {false, true}) {
         SCOPED_TRACE(labelOf(spec, policy) + (plain ? ", plain" : ""));
         plan::Plan plan = planOf(spec, policy, plain);
-        StackWalk walk{plan};
-        for (const plan::Tensor &tensor : plan.tensors) // gradients lie in their streams
-          if (tensor.name != "dm" && tensor.name != "dz")
-            walk.tensors += plan::alignTo(tensor.bytes);
-        for (const plan::BlockRun &run : programOf(plan, plan::Phase::Forward).runs)
-          for (int64_t block = 0; block < run.blockCount; ++block) {
-            walk.begins.push_back(walk.stack.size());
-            for (const plan::Call &call : run.calls)
-              walk.visit(call, block);
-          }
-        for (const plan::BlockRun &run : programOf(plan, plan::Phase::Backward).runs)
-          for (int64_t block = run.blockCount - 1; block >= 0; --block) {
-            for (const plan::Call &call : run.calls)
-              walk.visit(call, block);
-            walk.stack.resize(walk.begins.back()); // a checkpoint goes with its block
-            walk.begins.pop_back();
-          }
-        EXPECT_TRUE(walk.begins.empty());
-        EXPECT_EQ(plan.arenaBytes, walk.highest);
+        EXPECT_EQ(plan.arenaBytes, plan::largestLiveBytes(plan));
       }
+}
+
+/// An example in training and small: 3 blocks, 20 rows, its own channels.
+spec::ModelSpec smallExample(const std::string &file, const char *r, bool opmFirst) {
+  std::vector<std::string> overrides = {"mode=train", "blocks=3", r};
+  Result<spec::ModelSpec> spec = spec::readModelSpec(file, overrides);
+  EXPECT_TRUE(spec.ok()) << spec.status().message();
+  if (spec->hasMsa()) {
+    spec->s = 20;
+    spec->opmFirst = opmFirst;
+  }
+  return *spec;
+}
+
+TEST(Recompute, TheArenaOfEveryExampleIsTheLargestSumOfWhatLives) {
+  int64_t plans = 0;
+  for (const auto &file : std::filesystem::directory_iterator(EVO_SPECS_FOLDER))
+    for (const char *r : {"r=24", "r=40"})
+      for (bool opmFirst : {false, true}) {
+        spec::ModelSpec spec = smallExample(file.path().string(), r, opmFirst);
+        for (Policy policy : policiesOf(spec))
+          for (bool plain : {false, true}) {
+            SCOPED_TRACE(file.path().stem().string() + ", " + r + ", " + labelOf(spec, policy) +
+                         (plain ? ", plain" : ""));
+            plan::Plan plan = planOf(spec, policy, plain);
+            EXPECT_EQ(plan.arenaBytes, plan::largestLiveBytes(plan));
+            ++plans;
+          }
+      }
+  EXPECT_GT(plans, 0);
 }
 
 /// The most bytes that are allocated at once.

@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/plan/PlanJson.h"
 #include "runtime/plan/Strides.h"
+#include "runtime/plan/Timeline.h"
 #include "runtime/plan/Verify.h"
 #include "test/plan/PlanFixture.h"
 
@@ -94,6 +95,45 @@ TEST(RecomputePlan, IsLegalAndComesBackFromItsText) {
   ASSERT_TRUE(back.ok()) << back.status().message();
   EXPECT_EQ(backwardCall(*back, 0).bindings, backwardCall(plan, 0).bindings);
   EXPECT_EQ(*printPlan(*back), *text);
+}
+
+/// The same, but the re-run runs on a copy of its checkpoint, at 2048, above the m that it keeps.
+Plan copyingPlan() {
+  Plan plan = rerunPlan();
+  std::vector<Call> &calls = plan.programs[1].runs[0].calls;
+  Call copy = callOf(kCheckpoint, 2560, 2048);
+  copy.bindings = {{bufferIndex(plan.procedures[kCheckpoint], "m"), 512, 512}};
+  calls[0].bindings[0] = {calls[0].bindings[0].buffer, 2048, 0};
+  calls[0].frameOffset = 2560;
+  calls.insert(calls.begin(), copy);
+  plan.summary.predictedMs = 0.020; // 1 us more in each of 2 blocks
+  return plan;
+}
+
+TEST(RecomputePlan, MayRunOnWhatLiesAboveWhatItKeeps) {
+  Status status = checkPlan(copyingPlan());
+  EXPECT_TRUE(status.ok()) << status.message();
+  // What a call keeps still lies above all that is read and not run on.
+  Plan plan = trainingPlan();
+  std::vector<Call> &calls = plan.programs[0].runs[0].calls;
+  std::swap(calls[0].savedOffset, calls[1].savedOffset);
+  std::vector<Call> &back = plan.programs[1].runs[0].calls;
+  std::swap(back[0].savedOffset, back[1].savedOffset);
+  auto violation = verifyPlan(plan);
+  ASSERT_TRUE(violation.has_value());
+  EXPECT_EQ(violation->invariant, 12) << violation->message;
+  EXPECT_NE(violation->message.find("expected at least 1600, got 1024"), std::string::npos)
+      << violation->message;
+}
+
+TEST(RecomputePlan, LargestLiveBytes) {
+  // m, the checkpoint of block 0, and for block 1 its own and the m of the re-run; then the m of
+  // the re-run and a frame.
+  EXPECT_EQ(largestLiveBytes(rerunPlan()), 512 + 512 + 512 + 512);
+  // When block 1 runs again its checkpoint is done with, and there are the copy and the m.
+  EXPECT_EQ(largestLiveBytes(copyingPlan()), 512 + 512 + 512 + 512);
+  // m, dm, two kept tensors in each of three blocks, and a frame.
+  EXPECT_EQ(largestLiveBytes(trainingPlan()), 512 + 512 + 6 * 512 + 512);
 }
 
 TEST(RecomputePlan, SumsOverAnySlicesAreLegal) {

@@ -329,6 +329,10 @@ def wrong_files(folder):
     golden.save(folder / "x.safetensors", {"z": ("F32", shape, bad.tobytes())})
     run.refused(["tensor 'z': expected finite values, got another at element 5"], "--targets=x.safetensors", "--check-finite")
     run.refused(["expected a state file whose name ends with .safetensors, got 's.npz'"], "--save-state=s.npz")
+    for name in ("c.png", "c", "svg", "c.svg.txt"):
+        run.refused([f"expected a loss curve whose name ends with .svg, got '{name}'"], "--targets=t.safetensors", "--steps=1", f"--loss-curve={name}")
+        if (folder / name).exists():
+            raise Failed(f"expected no {name} of a run that is refused, got one")
 
 
 @case("flags that need or exclude others")

@@ -4,11 +4,13 @@
   golden_test.py --evo-opt PROGRAM --evo-run PROGRAM [FOLDER...]
 
 Each *.safetensors of the folders, under each policy, in fp64, fp32, bf16 and fp16; in training with all gradients. Files of 1 MB and more are
-trained in fp64 under each policy, and under small in the other types. Without folders: test/golden, and the folder
+trained in fp64 under each policy, and under small in the other types. auto:0 is policy auto within the smallest budget that it has a
+plan for, auto:20 a fifth of the way up from there to where nothing gets faster. Without folders: test/golden, and the folder
 in EVO_GOLDEN, by default ../shared/golden beside the repository where it is there. In fp64 each policy's outputs and gradients must also be
 within 1e-10 of direct's. Ends with "N passed, N failed"; exit status 1 where one failed or no file was found.
 """
 import argparse
+import json
 import math
 import os
 import pathlib
@@ -19,7 +21,8 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "test" / "golden" / "golden.py"
 PROFILE = ROOT / "examples" / "profiles" / "cpu.json"
-POLICIES = {"infer": ("direct", "chunk"), "train": ("direct", "small", "large", "chunk", "extra")}
+POLICIES = {"infer": ("direct", "chunk", "auto:0", "auto:20"),
+            "train": ("direct", "small", "large", "chunk", "extra", "auto:0", "auto:5", "auto:20", "auto:60")}
 KERNELS = ("all", "plain")
 LARGE_FILE = 1000000
 DTYPES = ("fp32", "fp64", "bf16", "fp16")
@@ -66,11 +69,26 @@ def disagreement(reference, outputs, vanishing=False):
     return ""
 
 
+def policy_flags(programs, folder, policy, *flags):
+    """The flags of a policy; the share of auto becomes a budget."""
+    name, _, share = policy.partition(":")
+    if not share:
+        return [f"--policy={name}"], ""
+    report = folder / "search.json"
+    problem = run(programs.evo_opt, folder / "spec.json", f"--json={report}", "--memory=16TiB", "--policy=auto", "--quiet", *flags)
+    if problem:
+        return [], problem
+    found = json.loads(report.read_text())
+    least, most = found["search"]["smallest_budget_bytes"], found["summary"]["predicted_peak_bytes"]
+    return [f"--policy={name}", f"--memory={least + (most - least) * int(share) // 100}"], ""
+
+
 def check(programs, file, folder, policy, dtype):
     """Nothing where this case holds, else why not."""
     plan, outputs = folder / f"{policy}-{dtype}.json", folder / f"{policy}-{dtype}.safetensors"
-    problem = run(programs.evo_opt, folder / "spec.json", "-o", plan, f"--policy={policy}", f"--dtype={dtype}", "--mode=infer",
-                  f"--profile={PROFILE}", "--quiet")
+    flags = [f"--dtype={dtype}", "--mode=infer", f"--profile={PROFILE}"]
+    chosen, problem = policy_flags(programs, folder, policy, *flags)
+    problem = problem or run(programs.evo_opt, folder / "spec.json", "-o", plan, *chosen, *flags, "--quiet")
     problem = problem or run(programs.evo_run, plan, "--backend=cpu", f"--weights={folder / 'weights.safetensors'}",
                              f"--inputs={folder / 'inputs.safetensors'}", f"--outputs={outputs}")
     problem = problem or run(sys.executable, GOLDEN, "compare", file, "--outputs", outputs, "--dtype", dtype)
@@ -82,8 +100,9 @@ def check(programs, file, folder, policy, dtype):
 def check_training(programs, file, folder, policy, dtype, kernels):
     """Nothing where outputs and all gradients hold, else why not."""
     plan, outputs, gradients = folder / "train.json", folder / f"train-{policy}.safetensors", folder / f"gradients-{policy}.safetensors"
-    problem = run(programs.evo_opt, folder / "spec.json", "-o", plan, f"--policy={policy}", f"--dtype={dtype}", "--mode=train",
-                  f"--kernels={kernels}", f"--profile={PROFILE}", "--quiet")
+    flags = [f"--dtype={dtype}", "--mode=train", f"--kernels={kernels}", f"--profile={PROFILE}"]
+    chosen, problem = policy_flags(programs, folder, policy, *flags)
+    problem = problem or run(programs.evo_opt, folder / "spec.json", "-o", plan, *chosen, *flags, "--quiet")
     problem = problem or run(programs.evo_run, plan, "--backend=cpu", f"--weights={folder / 'weights.safetensors'}",
                              f"--inputs={folder / 'inputs.safetensors'}", f"--cotangents={folder / 'cotangents.safetensors'}",
                              f"--outputs={outputs}", f"--gradients={gradients}")

@@ -1,9 +1,10 @@
 //===- LayerNorm.cpp ------------------------------------------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// y[*,c] = (x[*,c] - mean) * rstd * weight[c] + bias[c], rstd = 1 / sqrt(var + eps), the variance
-// biased and taken about the mean in a second pass. mean and rstd are stored where they are asked
-// for.
+// y[*,c] = (factor x[*,c] - mean) * rstd * weight[c] + bias[c], rstd = 1 / sqrt(var + eps), mean
+// and variance those of factor x, the variance biased and taken about the mean in a second pass.
+// mean and rstd are stored where they are asked for. x is normalised as it lies, with eps /
+// factor^2.
 //
 // Rows that lie apart (x or y transposed) are gathered into scratch a few at a time; rows longer
 // than the scratch are read where they lie.
@@ -20,7 +21,7 @@ template <class S> struct Norm {
   using T = Compute<S>;
   const S *weight, *bias;
   int64_t weightStride, biasStride, channels;
-  double eps;
+  double eps, factor;   ///< eps is that of x as it lies
   Matrix<T> mean, rstd; // [rows] as one column
 };
 
@@ -71,9 +72,9 @@ void normRow(const Norm<S> &norm, const X *x, int64_t xStride, X *y, int64_t ySt
       y[i * yStride] = normed(i, xStride, norm.weightStride, norm.biasStride);
   }
   if (norm.mean)
-    *norm.mean.at(row, 0) = mean;
+    *norm.mean.at(row, 0) = mean * T(norm.factor);
   if (norm.rstd)
-    *norm.rstd.at(row, 0) = rstd;
+    *norm.rstd.at(row, 0) = rstd / T(norm.factor);
 }
 
 template <class S>
@@ -98,6 +99,7 @@ template <class S> void launchLayerNorm(const Launch &launch) {
   using T = Compute<S>;
   const Operand &x = launch.operands[0], &weight = launch.operands[1], &bias = launch.operands[2];
   const Operand &y = launch.operands[3], &mean = launch.operands[4], &rstd = launch.operands[5];
+  double factor = launch.attributes->factor;
   int leading = x.rank - 1;
   int64_t channels = x.shape[leading];
   if (channels == 0)
@@ -116,7 +118,8 @@ template <class S> void launchLayerNorm(const Launch &launch) {
                  weight.strides[0],
                  bias.strides[0],
                  channels,
-                 launch.attributes->eps,
+                 launch.attributes->eps / (factor * factor),
+                 factor,
                  space.matrix<T>(mean, means, tile.outer, 0),
                  space.matrix<T>(rstd, rstds, tile.outer, 0)};
     normTile(norm, space.matrix<S>(x, xs, tile.outer, xStride),

@@ -1,10 +1,11 @@
 //===- LayerNormGrad.cpp --------------------------------------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// With xhat = (x - mean) * rstd and e = dy * weight:
+// With xhat = (factor x - mean) * rstd, mean and rstd those of factor x, and e = dy * weight:
 // dx = residual + rstd * (e - mean_c(e) - xhat * mean_c(e * xhat));
 // dweight[c] = weight_accumulator[c] + sum_* dy * xhat; dbias[c] = bias_accumulator[c] + sum_* dy.
-// Each output may be what is added to it.
+// Each output may be what is added to it. x is normalised as it lies, with eps / factor^2; its rstd
+// is then that of factor x, times factor.
 //
 // One pass over the rows: a task has a chunk of them, of which it stores dx and sums dweight and
 // dbias in its slot, in double. Channels beyond a slot are summed in further passes that leave dx
@@ -27,7 +28,8 @@ template <class X, class S> struct NormRow {
   bool dense() const { return xStride == 1 && dyStride == 1 && weightStride == 1; }
 };
 
-template <class T> struct RowMoments { T mean, rstd; };
+/// Of x as it lies; `slope` is the rstd of factor x.
+template <class T> struct RowMoments { T mean, rstd, slope; };
 
 /// sum of f(i) over [0, n)
 template <class T, class F> [[gnu::always_inline]] inline T sumOver(int64_t n, const F &f) {
@@ -38,7 +40,8 @@ template <class T, class F> [[gnu::always_inline]] inline T sumOver(int64_t n, c
   return sum;
 }
 
-template <class X, class S> RowMoments<Compute<S>> momentsOf(const NormRow<X, S> &row, double eps) {
+template <class X, class S>
+RowMoments<Compute<S>> momentsOf(const NormRow<X, S> &row, double eps, double factor) {
   using T = Compute<S>;
   int64_t n = row.channels, stride = row.xStride;
   const X *x = row.x;
@@ -49,7 +52,8 @@ template <class X, class S> RowMoments<Compute<S>> momentsOf(const NormRow<X, S>
   T variance = (stride == 1 ? sumOver<T>(n, [&](int64_t i) { return square(x[i]); })
                             : sumOver<T>(n, [&](int64_t i) { return square(x[i * stride]); })) /
                T(n);
-  return {mean, T(1) / T(sqrt(variance + T(eps)))};
+  T rstd = T(1) / T(sqrt(variance + T(eps / (factor * factor))));
+  return {mean, rstd, rstd / T(factor)};
 }
 
 /// A line of x's type.
@@ -64,7 +68,8 @@ template <class X, class S>
 void gradRow(const NormRow<X, S> &row, RowMoments<Compute<S>> moments, GradLine<const X> residual,
              GradLine<X> dx) {
   using T = Compute<S>;
-  auto mean = moments.mean, rstd = moments.rstd; // OpenMP captures no structured binding
+  // OpenMP captures no structured binding.
+  auto mean = moments.mean, rstd = moments.rstd, slope = moments.slope;
   int64_t n = row.channels;
   auto pass = [&](int64_t xs, int64_t dys, int64_t ws, int64_t rs, int64_t dxs)
       __attribute__((always_inline)) {
@@ -79,8 +84,8 @@ void gradRow(const NormRow<X, S> &row, RowMoments<Compute<S>> moments, GradLine<
     }
     sum /= T(n), product /= T(n);
     auto grad = [&](int64_t i) __attribute__((always_inline)) {
-      return rstd * (widen(dy[i * dys]) * widen(weight[i * ws]) - sum -
-                     (widen(x[i * xs]) - mean) * rstd * product);
+      return slope * (widen(dy[i * dys]) * widen(weight[i * ws]) - sum -
+                      (widen(x[i * xs]) - mean) * rstd * product);
     };
     if (residual) {
 #pragma omp simd
@@ -121,7 +126,7 @@ template <class X, class S> struct NormTile {
   Matrix<X> dx; ///< null in the passes that leave it alone
   const S *weight;
   int64_t weightStride, channels, rows;
-  double eps;
+  double eps, factor;
 };
 
 /// Stores dx and adds channels [first, first + n) to the slot, dweight's sums first.
@@ -130,7 +135,7 @@ void gradRows(const NormTile<X, S> &tile, int64_t first, int64_t n, double *slot
   for (int64_t i = 0; i < tile.rows; ++i) {
     NormRow<X, S> row{tile.x.at(i, 0),   tile.dy.at(i, 0),  tile.weight,  tile.x.colStride,
                       tile.dy.colStride, tile.weightStride, tile.channels};
-    RowMoments<Compute<S>> moments = momentsOf(row, tile.eps);
+    RowMoments<Compute<S>> moments = momentsOf(row, tile.eps, tile.factor);
     sumRow(row, moments, first, n, slot, slot + n);
     if (!tile.dx)
       continue;
@@ -161,7 +166,8 @@ void gradGathered(const NormTile<S, S> &tile, int64_t first, int64_t n, double *
                        tile.weightStride,
                        tile.channels,
                        rows,
-                       tile.eps};
+                       tile.eps,
+                       tile.factor};
   gradRows(dense, first, n, slot);
   if (tile.dx && tile.residual) {
     copyMatrix(x, tile.residual, rows, channels);
@@ -213,7 +219,8 @@ template <class S> void launchLayerNormGrad(const Launch &launch) {
             weight.strides[0],
             channels,
             at.rows,
-            launch.attributes->eps};
+            launch.attributes->eps,
+            launch.attributes->factor};
         if (first > 0)
           tile.dx = {};
         gathers ? gradGathered(tile, first, n, slot, workspace) : gradRows(tile, first, n, slot);

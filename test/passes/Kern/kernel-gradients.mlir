@@ -11,6 +11,13 @@
   %dx, %dw, %db = kern.layer_norm_grad(x = %x, weight = %w, dy = %dy, residual = %dm) {eps = 1.0e-5 : f64} : (tensor<4x7x8xf32>, tensor<8xf32>, tensor<4x7x8xf32>, tensor<4x7x8xf32>) -> (tensor<4x7x8xf32>, tensor<8xf32>, tensor<8xf32>)
 }) : () -> ()
 
+// CHECK-LABEL: "test.layer_norm_grad_of_scaled"
+"test.layer_norm_grad_of_scaled"() ({
+^bb0(%x: tensor<4x7x8xf16>, %w: tensor<8xf16>, %dy: tensor<4x7x8xf16>):
+  // CHECK: kern.layer_norm_grad({{.*}}) {eps = 1.000000e-05 : f64, factor = 1.280000e+02 : f64}
+  %dx, %dw, %db = kern.layer_norm_grad(x = %x, weight = %w, dy = %dy) {eps = 1.0e-5 : f64, factor = 128.0 : f64} : (tensor<4x7x8xf16>, tensor<8xf16>, tensor<4x7x8xf16>) -> (tensor<4x7x8xf16>, tensor<8xf32>, tensor<8xf32>)
+}) : () -> ()
+
 // CHECK-LABEL: "test.linear_grad"
 "test.linear_grad"() ({
 ^bb0(%dy: tensor<4x7x8xf32>, %h: tensor<4x7x8xf32>):

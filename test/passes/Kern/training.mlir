@@ -73,8 +73,8 @@ kern.tensor @dz in @z offset 0 : tensor<5x5x8xf32>
 // CHECK: kern.program "backward" inputs [@dz] outputs [@dz] {
 kern.program "backward" inputs [@dz] outputs [@dz] {
   kern.blocks first 1 count 2 {
-    // CHECK: kern.call @backward {id = 4 : i64, partner = 3 : i64, shares = [#kern.share<buffer = "saved.m", call = 3, slot = "m", back = 1, before = 0>, #kern.share<buffer = "saved.z", call = 3, slot = "z">]}
-    kern.call @backward {id = 4 : i64, partner = 3 : i64, shares = [#kern.share<buffer = "saved.m", call = 3, slot = "m", back = 1, before = 0>, #kern.share<buffer = "saved.z", call = 3, slot = "z", back = 0, before = -1>]}
+    // CHECK: kern.call @backward {id = 4 : i64, partner = 3 : i64, shares = [#kern.share<buffer = "saved.m", call = 3, slot = "m">, #kern.share<buffer = "saved.z", call = 3, slot = "z">]}
+    kern.call @backward {id = 4 : i64, partner = 3 : i64, shares = [#kern.share<buffer = "saved.m", call = 3, slot = "m">, #kern.share<buffer = "saved.z", call = 3, slot = "z">]}
     // CHECK-NEXT: kern.call @backward frame 8192 {bindings = [#kern.binding<buffer = "saved.m", offset = 4096, stride = 512>, #kern.binding<buffer = "saved.z", offset = 512>], frame_stride = 512 : i64}
     kern.call @backward frame 8192 {bindings = [#kern.binding<buffer = "saved.m", offset = 4096, stride = 512>, #kern.binding<buffer = "saved.z", offset = 512, stride = 0>], frame_stride = 512 : i64}
   }

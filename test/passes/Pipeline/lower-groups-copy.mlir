@@ -1,13 +1,14 @@
 // RUN: evo-opt %s --evo-verify-chosen --evo-lower-to-kern | FileCheck %s
 
-// A group behind a module that keeps the same z: its checkpoint keeps m alone, and z is copied from there before the re-run,
-// which overwrites it while the module before still reads it. m is updated by nobody, so that the next block reads it there too.
+// A group behind a module that keeps the same z: its checkpoint keeps m alone. The outer product updates z and runs on a copy,
+// since the module before reads it still; the transition behind it reads what is left there, so that it keeps nothing. m is updated by nobody, so that the next block reads it there too.
 
 // CHECK-LABEL: kern.procedure @row module
 // CHECK:         kern.save %{{.*}} "m"
 // CHECK:         kern.save %{{.*}} "z"
-// CHECK-LABEL: kern.procedure @checkpoint module "checkpoint" phase "forward" choice "copy" tensors [@m] {
-// CHECK-LABEL: kern.procedure @checkpoint.2 module "checkpoint" phase "forward" choice "copy" tensors [@z] {
+// CHECK-LABEL: kern.procedure @checkpoint module "checkpoint" phase "forward" choice "copy" tensors [@z] {
+// CHECK-LABEL: kern.procedure @t.again module "t" {{.*}} tensors [] {
+// CHECK-LABEL: kern.procedure @checkpoint.2 module "checkpoint" phase "forward" choice "copy" tensors [@m] {
 // CHECK-LABEL: kern.procedure @row.2 module
 // CHECK-NOT:     kern.save %{{.*}} "m"
 // CHECK:         kern.save %{{.*}} "z"
@@ -15,19 +16,19 @@
 // CHECK-LABEL: kern.program "forward"
 // CHECK-NEXT:   kern.blocks first 0 count 1 {
 // CHECK-NEXT:     kern.call @row {id = [[$ROW0:[0-9]+]] : i64}
-// CHECK-NEXT:     kern.call @checkpoint {id = [[$M0:[0-9]+]] : i64}
+// CHECK-NEXT:     kern.call @checkpoint.2 {id = [[$M0:[0-9]+]] : i64}
 // CHECK:        kern.blocks first 1 count 1 {
 // CHECK-NEXT:     kern.call @row.2 {id = [[$ROW1:[0-9]+]] : i64}
-// CHECK-NEXT:     kern.call @checkpoint {id = [[$M1:[0-9]+]] : i64}
+// CHECK-NEXT:     kern.call @checkpoint.2 {id = [[$M1:[0-9]+]] : i64}
 
 // CHECK-LABEL: kern.program "backward"
 // CHECK-NEXT:   kern.blocks first 1 count 1 {
-// CHECK-NEXT:     kern.call @checkpoint.2 {id = [[$Z1:[0-9]+]] : i64, shares = [#kern.share<buffer = "z", call = [[$ROW1]], slot = "z">]}
+// CHECK-NEXT:     kern.call @checkpoint {id = [[$Z1:[0-9]+]] : i64, shares = [#kern.share<buffer = "z", call = [[$ROW1]], slot = "z">]}
 // CHECK-NEXT:     kern.call @opm.again {id = [[$OPM1:[0-9]+]] : i64, shares = [#kern.share<buffer = "m", call = [[$M1]], slot = "m">, #kern.share<buffer = "z", call = [[$Z1]], slot = "z">]}
-// CHECK-NEXT:     kern.call @t.again {id = [[$T1:[0-9]+]] : i64, shares = [#kern.share<buffer = "z", call = [[$Z1]], slot = "z">]}
-// CHECK-NEXT:     kern.call @t.backward {id = {{[0-9]+}} : i64, partner = [[$T1]] : i64, shares = [#kern.share<buffer = "saved.z", call = [[$T1]], slot = "z">]}
+// CHECK-NEXT:     kern.call @t.again {id = [[$T1:[0-9]+]] : i64}
+// CHECK-NEXT:     kern.call @t.backward {id = {{[0-9]+}} : i64, partner = [[$T1]] : i64, shares = [#kern.share<buffer = "saved.z", call = [[$Z1]], slot = "z">]}
 // CHECK-NEXT:     kern.call @opm.backward {id = {{[0-9]+}} : i64, partner = [[$OPM1]] : i64, shares = [#kern.share<buffer = "saved.m", call = [[$M1]], slot = "m">]}
-// CHECK-NEXT:     kern.call @row.backward {id = {{[0-9]+}} : i64, partner = [[$ROW1]] : i64, shares = [#kern.share<buffer = "saved.m", call = [[$M0]], slot = "m", back = 1>, #kern.share<buffer = "saved.z", call = [[$ROW1]], slot = "z">]}
+// CHECK-NEXT:     kern.call @row.backward {id = {{[0-9]+}} : i64, partner = [[$ROW1]] : i64, shares = [#kern.share<buffer = "saved.m", call = [[$M0]], slot = "m">, #kern.share<buffer = "saved.z", call = [[$ROW1]], slot = "z">]}
 // CHECK-NEXT:   }
 // CHECK-NEXT:   kern.blocks first 0 count 1 {
 // CHECK:          kern.call @row.backward {id = {{[0-9]+}} : i64, partner = [[$ROW0]] : i64, shares = [#kern.share<buffer = "saved.m", call = [[$ROW0]], slot = "m">, #kern.share<buffer = "saved.z", call = [[$ROW0]], slot = "z">]}

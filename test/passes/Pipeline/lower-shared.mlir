@@ -15,25 +15,45 @@
 // CHECK:         kern.save %{{.*}} "z" : tensor<5x5x4xf32>
 // CHECK-NOT:     kern.save
 
+// Each block has calls of its own; ids count them, a backward behind its forward. One procedure serves blocks 1 to 3.
 // CHECK:      kern.program "forward"
 // CHECK-NEXT:   kern.blocks first 0 count 1 {
 // CHECK-NEXT:     kern.call @row {id = 0 : i64}
 // CHECK-NEXT:     kern.call @opm {id = 2 : i64}
 // CHECK-NEXT:   }
-// CHECK-NEXT:   kern.blocks first 1 count 3 {
+// CHECK-NEXT:   kern.blocks first 1 count 1 {
 // CHECK-NEXT:     kern.call @row.2 {id = 4 : i64}
 // CHECK-NEXT:     kern.call @opm {id = 6 : i64}
 // CHECK-NEXT:   }
+// CHECK-NEXT:   kern.blocks first 2 count 1 {
+// CHECK-NEXT:     kern.call @row.2 {id = 8 : i64}
+// CHECK-NEXT:     kern.call @opm {id = 10 : i64}
+// CHECK-NEXT:   }
+// CHECK-NEXT:   kern.blocks first 3 count 1 {
+// CHECK-NEXT:     kern.call @row.2 {id = 12 : i64}
+// CHECK-NEXT:     kern.call @opm {id = 14 : i64}
+// CHECK-NEXT:   }
 // CHECK-NEXT: }
-// Blocks 2 and 3 read the m that call 6 keeps one block before, block 1 the one of call 2. One backward serves all blocks.
+// Blocks 1 to 3 read the m that the outer product one block before keeps: block 3 call 10, block 2 call 6, block 1 call 2. One
+// backward serves all blocks.
 // CHECK-NEXT: kern.program "backward"
-// CHECK-NEXT:   kern.blocks first 1 count 3 {
+// CHECK-NEXT:   kern.blocks first 3 count 1 {
+// CHECK-NEXT:     kern.call @opm.backward {id = 15 : i64, partner = 14 : i64, shares = [#kern.share<buffer = "saved.m", call = 14, slot = "m">]}
+// CHECK-NEXT:     kern.call @row.backward {id = 13 : i64, partner = 12 : i64, shares = [#kern.share<buffer = "saved.m", call = 10, slot = "m">, #kern.share<buffer = "saved.z", call = 12, slot = "z">]}
+// CHECK-NEXT:   }
+// CHECK-NEXT:   kern.blocks first 2 count 1 {
+// CHECK-NEXT:     kern.call @opm.backward {id = 11 : i64, partner = 10 : i64, shares = [#kern.share<buffer = "saved.m", call = 10, slot = "m">]}
+// CHECK-NEXT:     kern.call @row.backward {id = 9 : i64, partner = 8 : i64, shares = [#kern.share<buffer = "saved.m", call = 6, slot = "m">, #kern.share<buffer = "saved.z", call = 8, slot = "z">]}
+// CHECK-NEXT:   }
+// CHECK-NEXT:   kern.blocks first 1 count 1 {
 // CHECK-NEXT:     kern.call @opm.backward {id = 7 : i64, partner = 6 : i64, shares = [#kern.share<buffer = "saved.m", call = 6, slot = "m">]}
-// CHECK-NEXT:     kern.call @row.backward {id = 5 : i64, partner = 4 : i64, shares = [#kern.share<buffer = "saved.m", call = 6, slot = "m", back = 1, before = 2>, #kern.share<buffer = "saved.z", call = 4, slot = "z">]}
+// CHECK-NEXT:     kern.call @row.backward {id = 5 : i64, partner = 4 : i64, shares = [#kern.share<buffer = "saved.m", call = 2, slot = "m">, #kern.share<buffer = "saved.z", call = 4, slot = "z">]}
 // CHECK-NEXT:   }
 // CHECK-NEXT:   kern.blocks first 0 count 1 {
 // CHECK-NEXT:     kern.call @opm.backward {id = 3 : i64, partner = 2 : i64, shares = [#kern.share<buffer = "saved.m", call = 2, slot = "m">]}
 // CHECK-NEXT:     kern.call @row.backward {id = 1 : i64, partner = 0 : i64, shares = [#kern.share<buffer = "saved.m", call = 0, slot = "m">, #kern.share<buffer = "saved.z", call = 0, slot = "z">]}
+// CHECK-NEXT:   }
+// CHECK-NEXT: }
 evo.stack @s tensors ["m", "z", "msa_mask"] model {blocks = 4 : i64, mode = "train", precision = "fp32"} {
 ^bb0(%m: tensor<6x5x8xf32>, %z: tensor<5x5x4xf32>, %mask: tensor<6x5xf32>):
   %0:2 = evo.segment first 0 count 4 (%m, %z) : (tensor<6x5x8xf32>, tensor<5x5x4xf32>) -> (tensor<6x5x8xf32>, tensor<5x5x4xf32>) {

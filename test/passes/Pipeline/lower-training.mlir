@@ -49,7 +49,7 @@
 // CHECK-NOT:     kern.save
 
 // The outer product reads the m that the next block's transition finds, and keeps it for both: transitions behind the first
-// block's keep nothing and read it there. So the first block is one of its own. Ids count calls, a backward behind its forward.
+// block's keep nothing and read it there. Each block has calls of its own; ids count them, a backward behind its forward.
 // CHECK-LABEL: kern.procedure @t.2 module "t" phase "forward"
 // CHECK-NOT:     kern.save
 // CHECK:      kern.program "forward" inputs [@m, @z, @msa_mask] outputs [@m, @z] {
@@ -57,21 +57,29 @@
 // CHECK-NEXT:     kern.call @t {id = 0 : i64}
 // CHECK-NEXT:     kern.call @opm {id = 2 : i64}
 // CHECK-NEXT:   }
-// CHECK-NEXT:   kern.blocks first 1 count 2 {
+// CHECK-NEXT:   kern.blocks first 1 count 1 {
 // CHECK-NEXT:     kern.call @t.2 {id = 4 : i64}
 // CHECK-NEXT:     kern.call @opm {id = 6 : i64}
 // CHECK-NEXT:   }
-// CHECK-NEXT:   kern.blocks first 3 count 1 {
+// CHECK-NEXT:   kern.blocks first 2 count 1 {
 // CHECK-NEXT:     kern.call @t.2 {id = 8 : i64}
+// CHECK-NEXT:     kern.call @opm {id = 10 : i64}
+// CHECK-NEXT:   }
+// CHECK-NEXT:   kern.blocks first 3 count 1 {
+// CHECK-NEXT:     kern.call @t.2 {id = 12 : i64}
 // CHECK-NEXT:   }
 // CHECK-NEXT: }
 // CHECK-NEXT: kern.program "backward" inputs [@dm, @dz] outputs [@dm, @dz] {
 // CHECK-NEXT:   kern.blocks first 3 count 1 {
-// CHECK-NEXT:     kern.call @t.backward {id = 9 : i64, partner = 8 : i64, shares = [#kern.share<buffer = "saved.m", call = 6, slot = "m", back = 1>]}
+// CHECK-NEXT:     kern.call @t.backward {id = 13 : i64, partner = 12 : i64, shares = [#kern.share<buffer = "saved.m", call = 10, slot = "m">]}
 // CHECK-NEXT:   }
-// CHECK-NEXT:   kern.blocks first 1 count 2 {
+// CHECK-NEXT:   kern.blocks first 2 count 1 {
+// CHECK-NEXT:     kern.call @opm.backward {id = 11 : i64, partner = 10 : i64, shares = [#kern.share<buffer = "saved.m", call = 10, slot = "m">]}
+// CHECK-NEXT:     kern.call @t.backward {id = 9 : i64, partner = 8 : i64, shares = [#kern.share<buffer = "saved.m", call = 6, slot = "m">]}
+// CHECK-NEXT:   }
+// CHECK-NEXT:   kern.blocks first 1 count 1 {
 // CHECK-NEXT:     kern.call @opm.backward {id = 7 : i64, partner = 6 : i64, shares = [#kern.share<buffer = "saved.m", call = 6, slot = "m">]}
-// CHECK-NEXT:     kern.call @t.backward {id = 5 : i64, partner = 4 : i64, shares = [#kern.share<buffer = "saved.m", call = 6, slot = "m", back = 1, before = 2>]}
+// CHECK-NEXT:     kern.call @t.backward {id = 5 : i64, partner = 4 : i64, shares = [#kern.share<buffer = "saved.m", call = 2, slot = "m">]}
 // CHECK-NEXT:   }
 // CHECK-NEXT:   kern.blocks first 0 count 1 {
 // CHECK-NEXT:     kern.call @opm.backward {id = 3 : i64, partner = 2 : i64, shares = [#kern.share<buffer = "saved.m", call = 2, slot = "m">]}

@@ -23,11 +23,19 @@ kern.procedure @f module "" phase "forward" choice "" tensors [] {
   %m = kern.saved_buffer "m" : !kern.buffer<1152921504606846976xf32, 1152921504606846976>
   kern.return []
 }
+kern.procedure @b module "" phase "backward" choice "" tensors [] {
+  kern.return []
+}
 kern.program "forward" inputs [] outputs [] {
-  // 2^62 bytes a block.
-  // expected-error @below {{the kept tensors have more than 2^63 bytes}}
   kern.blocks first 0 count 2 {
-    kern.call @f
+    // 2^62 bytes a block, kept until the backward: block 1 would end at 2^63.
+    // expected-error @below {{the kept tensors have more than 2^63 bytes}}
+    kern.call @f {id = 0 : i64}
+  }
+}
+kern.program "backward" inputs [] outputs [] {
+  kern.blocks first 0 count 2 {
+    kern.call @b {id = 1 : i64, partner = 0 : i64}
   }
 }
 

@@ -46,7 +46,7 @@ kern.procedure @nothing.backward module "nothing" phase "backward" choice "" ten
 }
 
 // A block of the first segment keeps 2048 + 1024 = 3072: its two blocks lie at 2048 and 5120. The second segment's one block
-// begins at 8192 and keeps 1024. A frame lies on what is kept up to its call and moves with the blocks.
+// begins at 8192 and keeps 1024: there is nothing to move. A frame lies on what is kept up to its call and moves with the blocks.
 // CHECK-LABEL: kern.program "forward"
 kern.program "forward" inputs [@m, @z] outputs [@m, @z] {
   // CHECK: kern.blocks first 0 count 2 {
@@ -60,21 +60,23 @@ kern.program "forward" inputs [@m, @z] outputs [@m, @z] {
   }
   // CHECK: kern.blocks first 2 count 1 {
   kern.blocks first 2 count 1 {
-    // CHECK-NEXT: kern.call @nothing frame 8192 {frame_stride = 1024 : i64, id = 3 : i64}
+    // CHECK-NEXT: kern.call @nothing frame 8192 {id = 3 : i64}
     kern.call @nothing {id = 3 : i64}
-    // CHECK-NEXT: kern.call @pair frame 9216 {frame_stride = 1024 : i64, id = 4 : i64, saved_offset = 8192 : i64, saved_stride = 1024 : i64}
+    // CHECK-NEXT: kern.call @pair frame 9216 {id = 4 : i64, saved_offset = 8192 : i64}
     kern.call @pair {id = 4 : i64}
   }
 }
 
-// A backward's frame lies where its partner's does. Block 2 reads the z of its own pair at 8192; blocks 0 and 1 those from 4096 on.
+// Backward the stack goes down as it went up: a backward's frame lies where its partner's does. Block 2 reads the z of its own pair
+// at 8192; blocks 0 and 1 those from 4096 on.
 // @both reads m at 2048 and z 1024 behind it.
 // CHECK-LABEL: kern.program "backward"
 kern.program "backward" inputs [@dm, @dz] outputs [@dm, @dz] {
   // CHECK: kern.blocks first 2 count 1 {
   kern.blocks first 2 count 1 {
-    // CHECK-NEXT: kern.call @pair.backward frame 9216 {bindings = [#kern.binding<buffer = "saved.z", offset = 8192>], frame_stride = 1024 : i64,
+    // CHECK-NEXT: kern.call @pair.backward frame 9216 {bindings = [#kern.binding<buffer = "saved.z", offset = 8192>], id = 5 : i64,
     kern.call @pair.backward {id = 5 : i64, partner = 4 : i64, shares = [#kern.share<buffer = "saved.z", call = 4, slot = "z">]}
+    // CHECK-NEXT: kern.call @nothing.backward frame 8192 {id = 6 : i64, partner = 3 : i64}
     kern.call @nothing.backward {id = 6 : i64, partner = 3 : i64}
   }
   // CHECK: kern.blocks first 0 count 2 {

@@ -1,0 +1,176 @@
+//===- Search.cpp -----------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#include "passes/Search.h"
+
+#include "compiler/schedule/Simulate.h"
+#include "passes/Procedure.h"
+
+#include <algorithm>
+#include <numeric>
+
+using namespace mlir;
+
+namespace evo {
+
+namespace {
+
+constexpr schedule::Bytes kCells = 8192;
+
+/// The same stack with memory for everything.
+schedule::Problem withoutBytes(schedule::Problem problem) {
+  problem.budgetBytes = 0;
+  problem.segments.reset();
+  for (schedule::Record &record : problem.records)
+    record.keptBytes = record.transientBytes = 0;
+  for (schedule::Bytes &bytes : problem.streamBytes)
+    bytes = 0;
+  return problem;
+}
+
+/// The step of the grid of budgets: where all that is kept has a common divisor that is not too
+/// fine, no frame is rounded; else a power of two.
+schedule::Bytes granuleFor(const schedule::Problem &problem) {
+  schedule::Bytes divisor = 0;
+  for (const schedule::Record &record : problem.records)
+    divisor = std::gcd(divisor, record.keptBytes);
+  for (schedule::Bytes bytes : problem.streamBytes)
+    divisor = std::gcd(divisor, bytes);
+  if (divisor == 0)
+    return std::max<schedule::Bytes>(problem.budgetBytes, 1);
+  if (problem.budgetBytes / divisor < kCells)
+    return divisor;
+  schedule::Bytes granule = plan::kAlignment;
+  while (problem.budgetBytes / granule >= kCells)
+    granule *= 2;
+  return granule;
+}
+
+} // namespace
+
+Result<ScheduleSearch> ScheduleSearch::create(ir::StackOp stack, const Target &target,
+                                              Fixed fixed) {
+  ScheduleSearch search;
+  EVO_ASSIGN(search.stack, buildStackProblem(stack, target));
+  const schedule::Problem &problem = search.stack.problem;
+  search.fixed = fixed;
+  for (auto segment : stack.getBody().front().getOps<ir::SegmentOp>())
+    search.blocks = static_cast<int64_t>(segment.getFirst() + segment.getCount());
+  search.repeats = search.blocks / problem.blocks;
+  EVO_ASSIGN(search.fastest, schedule::solve(withoutBytes(problem), {schedule::Engine::Dense, 1}));
+  search.fastest.plan.frameGranule = 1;
+  EVO_ASSIGN(schedule::Simulation peak, schedule::simulate(problem, search.fastest.plan));
+  search.fastest.costNs = peak.costNs;
+  search.fastest.peakBytes = peak.peakBytes;
+  search.fastest.frontier = {{peak.peakBytes, peak.costNs}};
+  return search;
+}
+
+Result<schedule::Solution> ScheduleSearch::solve(int64_t budgetBytes) const {
+  if (budgetBytes - fixed.bytes >= fastest.peakBytes)
+    return fastest;
+  schedule::Problem problem = stack.problem;
+  problem.budgetBytes = budgetBytes - fixed.bytes;
+  if (problem.budgetBytes < 0)
+    return Status::error(ErrorCode::Infeasible, "the budget is below what every plan needs");
+  EVO_ASSIGN(schedule::Solution solution,
+             schedule::solve(problem, {schedule::Engine::Dense, granuleFor(problem)}));
+  if (!solution.feasible) {
+    // Frames that are not rounded may fit where rounded ones do not.
+    EVO_ASSIGN(solution, schedule::solve(problem, {schedule::Engine::Sparse, 0}));
+  }
+  if (!solution.feasible)
+    return Status::error(ErrorCode::Infeasible, "no plan fits the budget");
+  return solution;
+}
+
+Result<int64_t> ScheduleSearch::leastBudget() const {
+  EVO_ASSIGN(schedule::Bytes least, schedule::leastBudget(stack.problem));
+  return least + fixed.bytes;
+}
+
+Result<std::vector<schedule::FrontierPoint>> ScheduleSearch::frontier(size_t points) const {
+  schedule::Problem problem = stack.problem;
+  problem.budgetBytes = fastest.peakBytes;
+  EVO_ASSIGN(schedule::Solution solution,
+             schedule::solve(problem, {schedule::Engine::Dense, granuleFor(problem)}));
+  std::vector<schedule::FrontierPoint> frontier;
+  const std::vector<schedule::FrontierPoint> &all = solution.frontier;
+  size_t count = std::min(points, all.size());
+  for (size_t i = 0; i < count; ++i) {
+    // Spread over the points, the ends among them.
+    const schedule::FrontierPoint &point =
+        all[count > 1 ? i * (all.size() - 1) / (count - 1) : all.size() - 1];
+    frontier.push_back({point.bytes + fixed.bytes, stackNs(point.costNs)});
+  }
+  return frontier;
+}
+
+void ScheduleSearch::setTighter(const schedule::Solution &solution, SearchReport &report) const {
+  schedule::Bytes tighter = solution.peakBytes - solution.peakBytes / 10;
+  for (const schedule::FrontierPoint &point : solution.frontier)
+    if (point.bytes <= tighter) {
+      report.tighterBudgetBytes = tighter + fixed.bytes;
+      report.tighterNs = stackNs(point.costNs);
+    }
+}
+
+//===----------------------------------------------------------------------===//
+// Back to the IR
+//===----------------------------------------------------------------------===//
+
+/// Sets the choices and runs of a segment's modules.
+static void applyRecords(ir::SegmentOp segment, const StackProblem &stack, ArrayRef<int> records) {
+  SmallVector<ir::ModuleOpInterface> modules(
+      segment.getBody().front().getOps<ir::ModuleOpInterface>());
+  SmallVector<Attribute> runs;
+  for (int index : records) {
+    const RecordChoice &record = stack.records[static_cast<size_t>(index)];
+    for (auto [i, choice] : llvm::enumerate(record.choices))
+      modules[static_cast<size_t>(record.first) + i].setModuleChoice(choice);
+    if (record.axis != ir::Axis::None)
+      runs.push_back(ir::RunAttr::get(segment.getContext(), record.first,
+                                      static_cast<int64_t>(record.choices.size()), record.axis,
+                                      record.size));
+  }
+  if (runs.empty())
+    segment.removeRunsAttr();
+  else
+    segment.setRunsAttr(ArrayAttr::get(segment.getContext(), runs));
+}
+
+Status ScheduleSearch::apply(ir::StackOp op, const schedule::Solution &solution) const {
+  Block &body = op.getBody().front();
+  SmallVector<ir::SegmentOp> old(body.getOps<ir::SegmentOp>());
+  Operation *yield = body.getTerminator();
+  OpBuilder builder(yield);
+  SmallVector<Value> streams(old.front().getStreams());
+  const auto &records = solution.plan.records;
+  for (size_t first = 0; first < records.size();) {
+    size_t end = first + 1;
+    while (end < records.size() && records[end] == records[first])
+      ++end;
+    auto segment = cast<ir::SegmentOp>(builder.clone(*old.front()));
+    segment->setOperands(streams);
+    segment.setFirst(static_cast<int64_t>(first) * repeats);
+    segment.setCount(static_cast<int64_t>(end - first) * repeats);
+    applyRecords(segment, stack, records[first]);
+    streams.assign(segment->result_begin(), segment->result_end());
+    first = end;
+  }
+  yield->setOperands(streams);
+  for (ir::SegmentOp segment : llvm::reverse(old))
+    segment.erase();
+  SmallVector<Attribute> intervals;
+  for (const schedule::Segment &segment : solution.plan.segments)
+    intervals.push_back(ir::RecomputeAttr::get(
+        op.getContext(), segment.first, segment.count,
+        builder.getArrayAttr(stack.forward[static_cast<size_t>(segment.forward)])));
+  if (intervals.empty())
+    op.removeRecomputeAttr();
+  else
+    op.setRecomputeAttr(builder.getArrayAttr(intervals));
+  return {};
+}
+
+} // namespace evo
