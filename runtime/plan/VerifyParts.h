@@ -85,9 +85,11 @@ struct ArenaUse {
   int64_t keptBytes = 0; ///< what forward calls keep, of all blocks
 };
 
-/// One forward call of a module, a backward call of it, and who has kept what the latter reads.
+/// The forward calls of modules, a call of the backward program for these, and who has kept what it
+/// reads.
 struct Recall {
-  int32_t forward = 0, backward = 0;
+  std::vector<int32_t> forwards; ///< one right after the other
+  int32_t backward = 0;
   /// A buffer of the backward procedure, where it is kept: the procedure that has kept it, or -2 -
   /// the tensor that it is a copy of; -1 for any other buffer.
   std::vector<int32_t> keepers;

@@ -68,16 +68,17 @@ void PathSums::run() {
   }
 }
 
-/// One module's forward, and all calls that are held to it.
+/// The forward of a module, or of several right after each other, and all calls that are held to
+/// it.
 class ModuleCheck {
 public:
-  ModuleCheck(const Plan &plan, const std::vector<ProcedureFacts> &facts, int32_t forward,
-              WorkBudget &work);
+  ModuleCheck(const Plan &plan, const std::vector<ProcedureFacts> &facts,
+              const std::vector<int32_t> &forwards, WorkBudget &work);
   Verdict forward();
   Verdict recall(const Recall &recall);
 
 private:
-  /// What a procedure of the forward leaves.
+  /// What procedures of the forward leave.
   struct Left {
     std::vector<Value> tensors;             ///< by tensor
     std::map<std::string_view, Value> kept; ///< by the buffer's name
@@ -85,7 +86,7 @@ private:
   Path pathOf(int32_t procedure) const {
     return root.at("procedures", static_cast<size_t>(procedure));
   }
-  Verdict trace(int32_t procedure, const Path &path, Left &left);
+  Verdict trace(int32_t procedure, Left &left, std::set<int32_t> &held);
   Verdict again(int32_t procedure, const Left *&left);
   Verdict enter(Trace &trace, const Recall &recall);
   Verdict streams(Trace &trace, const Path &path);
@@ -100,22 +101,24 @@ private:
                        [&](const ProcedureFacts &fact) { return fact.writes[tensor]; });
   }
   std::optional<size_t> streamOf(std::string_view gradient) const;
+  std::string name() const;
 
   const Plan &plan;
   const std::vector<ProcedureFacts> &facts;
-  int32_t own;
+  std::vector<int32_t> own;
   WorkBudget &work;
   Path root;
   Expressions expressions;
   ForwardExpressions known;
-  std::map<int32_t, Left> traced;
+  Left ran;                                         ///< what the forward leaves
+  std::map<int32_t, Left> traced;                   ///< and what runs it again
   std::vector<std::pair<size_t, size_t>> gradients; ///< streams and their gradients
   std::optional<PathSums> expected;
 };
 
 ModuleCheck::ModuleCheck(const Plan &plan, const std::vector<ProcedureFacts> &facts,
-                         int32_t forward, WorkBudget &work)
-    : plan(plan), facts(facts), own(forward), work(work), expressions(work) {
+                         const std::vector<int32_t> &forwards, WorkBudget &work)
+    : plan(plan), facts(facts), own(forwards), work(work), expressions(work) {
   const Program *backward = programOf(plan, Phase::Backward);
   for (size_t i = 0; i < plan.tensors.size() && backward; ++i)
     for (size_t k = 0; k < plan.tensors.size(); ++k)
@@ -125,17 +128,20 @@ ModuleCheck::ModuleCheck(const Plan &plan, const std::vector<ProcedureFacts> &fa
         gradients.emplace_back(i, k);
 }
 
-Verdict ModuleCheck::trace(int32_t procedure, const Path &path, Left &left) {
+/// Runs a procedure on what others have left.
+Verdict ModuleCheck::trace(int32_t procedure, Left &left, std::set<int32_t> &held) {
   const Procedure &info = plan.procedures[procedure];
   Trace trace(plan, info, expressions, work);
-  EVO_VERIFY(trace.run(path, [&](const KernelStep &step, const Path &) -> Verdict {
+  for (size_t i = left.tensors.size(); i < plan.tensors.size(); ++i)
+    left.tensors.push_back(tensor(i));
+  for (size_t i = 0; i < info.buffers.size(); ++i)
+    if (info.buffers[i].base == Base::Tensor)
+      trace.enter(i, {false, left.tensors[info.buffers[i].tensor], 0});
+  EVO_VERIFY(trace.run(pathOf(procedure), [&](const KernelStep &step, const Path &) -> Verdict {
     trace.evaluate(step);
     return {};
   }));
-  if (procedure == own)
-    known = {std::move(trace.held), expressions.size()};
-  for (size_t i = 0; i < plan.tensors.size(); ++i)
-    left.tensors.push_back(tensor(i));
+  held.merge(trace.held);
   for (size_t i = 0; i < info.buffers.size(); ++i) {
     const Buffer &buffer = info.buffers[i];
     if (buffer.base != Base::Tensor && buffer.base != Base::Saved)
@@ -149,28 +155,39 @@ Verdict ModuleCheck::trace(int32_t procedure, const Path &path, Left &left) {
   return {};
 }
 
+std::string ModuleCheck::name() const {
+  std::string text;
+  for (int32_t procedure : own)
+    text.append(text.empty() ? "" : "+").append(plan.procedures[procedure].name);
+  return text;
+}
+
 Verdict ModuleCheck::forward() {
-  EVO_VERIFY(trace(own, pathOf(own), traced[own]));
+  for (int32_t procedure : own)
+    EVO_VERIFY(trace(procedure, ran, known.held));
+  known.count = expressions.size();
   expected.emplace(expressions);
   for (auto [stream, gradient] : gradients)
-    expected->add(traced[own].tensors[stream], seed(stream));
+    expected->add(ran.tensors[stream], seed(stream));
   expected->run();
   return {};
 }
 
-/// What runs the module again ends as its forward did.
+/// What runs the modules again ends as their forward did.
 Verdict ModuleCheck::again(int32_t procedure, const Left *&left) {
+  left = &ran;
+  if (own.size() == 1 && own[0] == procedure)
+    return {};
   auto [entry, isNew] = traced.try_emplace(procedure);
   left = &entry->second;
   if (!isNew)
     return {};
-  Path path = pathOf(procedure);
-  EVO_VERIFY(trace(procedure, path, entry->second));
+  std::set<int32_t> held;
+  EVO_VERIFY(trace(procedure, entry->second, held));
   for (size_t i = 0; i < plan.tensors.size(); ++i)
-    if (facts[procedure].writes[i] && left->tensors[i] != traced[own].tensors[i])
-      return violates(5, path,
-                      makeText("what '", plan.procedures[own].name, "' computes of '",
-                               plan.tensors[i].name, "'"),
+    if (facts[procedure].writes[i] && left->tensors[i] != ran.tensors[i])
+      return violates(5, pathOf(procedure),
+                      makeText("what '", name(), "' computes of '", plan.tensors[i].name, "'"),
                       "another computation");
   return {};
 }
@@ -193,7 +210,7 @@ Verdict ModuleCheck::enter(Trace &trace, const Recall &recall) {
     } else if (buffer.base == Base::Tensor) {
       std::optional<size_t> stream = streamOf(buffer.name);
       if (stream)
-        trace.enter(i, {true, traced[own].tensors[*stream], seed(*stream)});
+        trace.enter(i, {true, ran.tensors[*stream], seed(*stream)});
       else if (isWritten(static_cast<size_t>(buffer.tensor)))
         trace.enter(i, {false, trace.unknown(buffer.shape), 0});
     } else if (buffer.base == Base::Saved && keeper < -1) {
@@ -215,7 +232,7 @@ Verdict ModuleCheck::enter(Trace &trace, const Recall &recall) {
 Verdict ModuleCheck::streams(Trace &trace, const Path &path) {
   const std::vector<Buffer> &buffers = trace.procedure.buffers;
   for (auto [stream, gradient] : gradients) {
-    const Value &after = traced[own].tensors[stream];
+    const Value &after = ran.tensors[stream];
     Value before = tensor(stream);
     size_t buffer = 0;
     while (buffer < buffers.size() && (buffers[buffer].base != Base::Tensor ||
@@ -259,7 +276,7 @@ Verdict ModuleCheck::weights(Trace &trace, const Path &path) {
     if (got != want)
       return violates(6, path,
                       makeText("the gradient of '", plan.weights[i].name,
-                               "' by each use of it in '", plan.procedures[own].name, "' once"),
+                               "' by each use of it in '", name(), "' once"),
                       "another sum");
   }
   return {};
@@ -286,13 +303,13 @@ Verdict verifyRecalls(const Plan &plan, const std::vector<ProcedureFacts> &facts
                       const std::set<Recall> &recalls) {
   WorkBudget work{kMaxWork};
   std::optional<ModuleCheck> check;
-  int32_t forward = -1;
+  const std::vector<int32_t> *forwards = nullptr;
   for (const Recall &recall : recalls) {
-    if (!check || recall.forward != forward) {
-      check.emplace(plan, facts, recall.forward, work);
+    if (!forwards || recall.forwards != *forwards) {
+      check.emplace(plan, facts, recall.forwards, work);
       EVO_VERIFY(check->forward());
     }
-    forward = recall.forward;
+    forwards = &recall.forwards;
     EVO_VERIFY(check->recall(recall));
   }
   if (work.left < 0)

@@ -3,6 +3,8 @@
 //===----------------------------------------------------------------------===//
 #include "test/plan/PlanFixture.h"
 
+#include "runtime/plan/Strides.h"
+
 #include <cstdlib>
 
 namespace evo::plan::test {
@@ -597,6 +599,20 @@ Plan optimizerPlan() {
   summary.predictedPeakBytes = 3584 + 9216;
   summary.predictedMs = 0.058; // and 2 * 3 us in each of 3 blocks, and 1 us
   return plan;
+}
+
+void addMask(Procedure &procedure, double rate, int64_t module) {
+  auto index = static_cast<int32_t>(procedure.buffers.size());
+  procedure.buffers.push_back(
+      {"mask", Base::Frame, -1, DType::F32, {1, 4}, {4, 1}, procedure.frameBytes, 16});
+  procedure.frameBytes += 512;
+  KernelStep step;
+  step.kernel = Kernel::DropoutMask;
+  step.attributes.rate = rate;
+  step.attributes.module = module;
+  step.operands = {wholeView(procedure.buffers.back(), index, 1)};
+  const Step added[] = {{AllocStep{index}}, {step}, {FreeStep{index}}};
+  procedure.steps.insert(procedure.steps.begin(), std::begin(added), std::end(added));
 }
 
 } // namespace evo::plan::test

@@ -170,20 +170,6 @@ class OfProjection : public testing::TestWithParam<Broken> {};
 TEST_P(OfSoftmax, IsRejected) { expectRejected(trainingPlan(), GetParam()); }
 TEST_P(OfProjection, IsRejected) { expectRejected(gradientPlan(), GetParam()); }
 
-/// The mask of a dropout into a frame buffer of its own, which nobody reads.
-void addMask(Procedure &procedure, double rate, int64_t module) {
-  auto index = static_cast<int32_t>(procedure.buffers.size());
-  procedure.buffers.push_back(
-      {"mask", Base::Frame, -1, DType::F32, {1, 4}, {4, 1}, procedure.frameBytes, 16});
-  procedure.frameBytes += 512;
-  KernelStep step;
-  step.kernel = Kernel::DropoutMask;
-  step.attributes.rate = rate;
-  step.attributes.module = module;
-  step.operands = {wholeView(procedure.buffers.back(), index, 1)};
-  insertAt(procedure.steps, 0, {{AllocStep{index}}, {step}, {FreeStep{index}}});
-}
-
 const Broken kRecomputation[] = {
     {"BindingsOutOfOrder", 0, "programs[1].runs[0].calls[0].bindings[1].buffer",
      "expected an index from 2 below 2, got 0",
