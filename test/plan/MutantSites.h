@@ -233,6 +233,18 @@ inline bool writesBuffer(const Use &use) {
   return false;
 }
 inline bool isBackward(const Site &site) { return site.procedure->phase == Phase::Backward; }
+/// Whether a step of a backward procedure, of no gradient kernel, computes a value of the forward.
+/// Products for gradients read their weight turned round.
+inline bool isOfTheForward(const KernelStep &step) {
+  if (step.kernel != Kernel::Linear)
+    return step.kernel != Kernel::BatchMatmul && step.kernel != Kernel::Add &&
+           step.kernel != Kernel::Zero && step.kernel != Kernel::Copy;
+  int weight = kernelInfo(step.kernel).operandIndex("weight");
+  return step.operands[static_cast<size_t>(weight)]->order[0] == 0;
+}
+inline bool isGradientKernel(const KernelStep &step) {
+  return kernelInfo(step.kernel).name.ends_with("Grad");
+}
 inline bool isBound(const Call &call, int32_t buffer) {
   return std::any_of(call.bindings.begin(), call.bindings.end(),
                      [&](const Binding &binding) { return binding.buffer == buffer; });

@@ -311,8 +311,9 @@ const std::vector<Mutator> kGradients = {
        return atUse(
            p, r,
            [](const Use &use) {
+             const KernelStep &step = *use.site.kernel();
              return isBackward(use.site) && use.info().name == "residual" &&
-                    use.info().isOptional();
+                    use.info().isOptional() && (isGradientKernel(step) || !isOfTheForward(step));
            },
            [](const Use &use) { use.operand().reset(); });
      }},

@@ -16,40 +16,69 @@ namespace {
 // Places
 //===----------------------------------------------------------------------===//
 
-const Program *backwardProgram(const Plan &plan) {
+/// Whether a program of the phase calls something that fits.
+template <class Fits> bool isCalled(const Plan &plan, Phase phase, Fits fits) {
   for (const Program &program : plan.programs)
-    if (program.phase == Phase::Backward)
-      return &program;
-  return nullptr;
+    for (const BlockRun &run : program.runs)
+      for (const Call &call : run.calls)
+        if (program.phase == phase && fits(plan.procedures[static_cast<size_t>(call.procedure)]))
+          return true;
+  return false;
 }
 
-/// Whether the backward program runs this forward procedure again.
+bool isTraining(const Plan &plan) {
+  return isCalled(plan, Phase::Backward, [](const Procedure &) { return true; });
+}
+
+/// Whether modules that share a loop, "a+b", have all of those.
+bool hasModules(const std::string &all, const std::string &some) {
+  return ("+" + all + "+").find("+" + some + "+") != std::string::npos;
+}
+
+/// Whether the backward program runs this forward procedure again, and only that program does.
 bool isAgain(const Plan &plan, const Procedure &procedure) {
-  const Program *program = backwardProgram(plan);
-  if (!program || procedure.phase != Phase::Forward)
-    return false;
-  for (const BlockRun &run : program->runs)
-    for (const Call &call : run.calls)
-      if (&plan.procedures[static_cast<size_t>(call.procedure)] == &procedure)
-        return true;
-  return false;
+  auto own = [&](const Procedure &other) { return &other == &procedure; };
+  return procedure.phase == Phase::Forward && isCalled(plan, Phase::Backward, own) &&
+         !isCalled(plan, Phase::Forward, own);
 }
 
 /// Whether the backward program computes nothing of this procedure's module again.
 bool isNeverAgain(const Plan &plan, const Procedure &procedure) {
-  return std::none_of(plan.procedures.begin(), plan.procedures.end(), [&](const Procedure &other) {
-    return other.module == procedure.module && isAgain(plan, other);
+  return !isCalled(plan, Phase::Backward, [&](const Procedure &other) {
+    return other.phase == Phase::Forward && hasModules(other.module, procedure.module);
   });
 }
 
-bool isGradientKernel(const KernelStep &step) {
-  return kernelInfo(step.kernel).name.ends_with("Grad");
+/// Whether the procedure runs modules together that the forward program has run one by one.
+bool isUnited(const Plan &plan, const Procedure &procedure) {
+  return isAgain(plan, procedure) && isCalled(plan, Phase::Forward, [&](const Procedure &other) {
+           return other.module != procedure.module && hasModules(procedure.module, other.module);
+         });
+}
+
+bool writesStreams(const Procedure &procedure, int32_t buffer) {
+  return procedure.buffers[static_cast<size_t>(buffer)].base == Base::Tensor &&
+         newestVersion(procedure, buffer) > 0;
+}
+
+/// A call of the backward program that changes a stream that lies elsewhere, and right behind it
+/// one that changes it too.
+bool isChangedTwice(const Plan &plan, const CallSite &site) {
+  const Call *next = site.call + 1;
+  if (site.program->phase != Phase::Backward || next == &*site.run->calls.end())
+    return false;
+  const Procedure &other = plan.procedures[static_cast<size_t>(next->procedure)];
+  for (const Binding &first : site.call->bindings)
+    for (const Binding &second : next->bindings)
+      if (first.offset == second.offset && writesStreams(*site.procedure, first.buffer) &&
+          writesStreams(other, second.buffer))
+        return true;
+  return false;
 }
 
 bool isWeight(const Use &use) { return use.buffer().base == Base::Weight; }
 
-/// Whether a step computes a value of the forward again. Products that a backward procedure has for
-/// gradients read their weight turned round.
+/// Whether a step computes a value of the forward again.
 bool isRecomputed(const Plan &plan, const Site &site) {
   const KernelStep &step = *site.kernel();
   if (step.kernel == Kernel::Copy || step.kernel == Kernel::DropoutMask)
@@ -58,11 +87,7 @@ bool isRecomputed(const Plan &plan, const Site &site) {
     return isAgain(plan, *site.procedure);
   if (!isBackward(site) || isGradientKernel(step))
     return false;
-  if (step.kernel != Kernel::Linear)
-    return step.kernel != Kernel::BatchMatmul && step.kernel != Kernel::Add &&
-           step.kernel != Kernel::Zero;
-  int weight = kernelInfo(step.kernel).operandIndex("weight");
-  return step.operands[static_cast<size_t>(weight)]->order[0] == 0;
+  return isOfTheForward(step);
 }
 
 /// Whether the operand may go: others use its buffer, and nobody gives it memory for this step.
@@ -183,7 +208,10 @@ const std::vector<Mutator> kRecomputed = {
            p, r,
            [](const Use &use) {
              KernelStep copy = *use.site.kernel();
-             return use.index == 0 && changeAttribute(copy);
+             // In a backward a factor of a value may be taken for one of the gradient's product.
+             bool factor = kernelInfo(copy.kernel).hasAttribute(KernelAttribute::Factor) &&
+                           isBackward(use.site);
+             return use.index == 0 && !factor && changeAttribute(copy);
            },
            [](const Use &use) { changeAttribute(*use.site.kernel()); });
      }},
@@ -222,6 +250,28 @@ const std::vector<Mutator> kRecomputed = {
      [](Plan &p, Random &r) {
        return atRecomputed(
            p, r, [](const Use &use) { return isSquare(use) && !writesBuffer(use); }, turnRound);
+     }},
+    {"RecomputedInAnotherOrder",
+     [](Plan &p, Random &r) {
+       return atCall(
+           p, r, [&](const CallSite &site) { return isChangedTwice(p, site); },
+           [](const CallSite &site) { std::swap(*site.call, *(site.call + 1)); });
+     }},
+    {"RecomputedWithOneOfTheModules",
+     [](Plan &p, Random &r) -> std::string {
+       std::vector<Procedure *> united;
+       for (Procedure &procedure : p.procedures)
+         if (isUnited(p, procedure))
+           united.push_back(&procedure);
+       Procedure *const *found = pick(united, r);
+       if (!found)
+         return {};
+       std::string &module = (*found)->module;
+       size_t plus = module.find('+');
+       std::string first = module.substr(0, plus), second = module.substr(plus + 1);
+       const std::string others[] = {first, second, second + "+" + first, first + "+" + first};
+       module = others[r() % std::size(others)];
+       return (*found)->name + " as " + module;
      }},
 };
 
@@ -273,7 +323,7 @@ const std::vector<Mutator> kPairing = {
            p, r,
            [&](const Use &use) {
              return use.site.procedure->phase == Phase::Forward && use.info().name == "residual" &&
-                    backwardProgram(p) && isNeverAgain(p, *use.site.procedure);
+                    isTraining(p) && isNeverAgain(p, *use.site.procedure);
            },
            [](const Use &use) { use.operand().reset(); });
      }},
@@ -284,11 +334,12 @@ const std::vector<Mutator> kPairing = {
            [&](const Use &use) {
              bool again = false;
              for (const Site &site : sitesOf(p, [](const Site &site) { return site.kernel(); }))
-               again |= isBackward(site) && site.procedure->module == use.site.procedure->module &&
+               again |= isBackward(site) &&
+                        hasModules(site.procedure->module, use.site.procedure->module) &&
                         (site.kernel()->kernel == Kernel::Attention ||
                          site.kernel()->kernel == Kernel::AttentionLogits);
              return use.site.procedure->phase == Phase::Forward && use.info().name == "pair_bias" &&
-                    backwardProgram(p) && isNeverAgain(p, *use.site.procedure) && !again;
+                    isTraining(p) && isNeverAgain(p, *use.site.procedure) && !again;
            },
            [](const Use &use) { use.operand().reset(); });
      }},
