@@ -54,7 +54,10 @@ const std::vector<Mutator> kForm = {
     {"Blocks",
      [](Plan &p, Random &r) {
        return atCall(
-           p, r, [](auto &) { return true; },
+           p, r,
+           [&](const CallSite &site) { // what only computes again may have any of the blocks left
+             return site.program->phase != Phase::Backward || goesDown(p, *site.program, *site.run);
+           },
            [](const CallSite &site) { site.run->blockCount += 1; });
      }},
 };
