@@ -7,7 +7,6 @@
 #include "passes/HtmlReport.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 
 namespace evo {
@@ -15,44 +14,14 @@ namespace evo {
 namespace {
 
 constexpr double kLeft = 84, kTop = 34, kWidth = 700, kHeight = 380, kPanel = 250, kFoot = 140;
-constexpr double kCharacter = 6.6; ///< width of a letter of the labels, about
 constexpr double kLine = 15;
-
-std::string number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.2f", value);
-  return text;
-}
-
-std::string element(std::string_view name, std::string_view cssClass,
-                    const std::vector<std::pair<std::string_view, double>> &attributes,
-                    const std::string &content) {
-  std::string text("<");
-  text.append(name).append(" class=\"").append(cssClass).append("\"");
-  for (const auto &[key, value] : attributes)
-    text.append(" ").append(key).append("=\"").append(number(value)).append("\"");
-  return text.append(">").append(content).append("</").append(name).append(">\n");
-}
-
-std::string label(std::string_view cssClass, double x, double y, const std::string &text) {
-  return element("text", cssClass, {{"x", x}, {"y", y}}, escapeHtml(text));
-}
 
 /// `text` where it fits into `width`, else what fits of it, else nothing.
 std::string fitted(const std::string &text, double width) {
-  auto room = static_cast<size_t>(std::max(0.0, width / kCharacter));
+  auto room = static_cast<size_t>(std::max(0.0, width / kLetterWidth));
   if (text.size() <= room)
     return text;
   return room < 5 ? "" : text.substr(0, room - 1) + "…";
-}
-
-/// The next of 1, 2, 5, 10, ... times a power of ten that gives at most eight steps.
-double decimalStep(double range) {
-  double step = std::pow(10.0, std::floor(std::log10(range / 8)));
-  for (double factor : {1.0, 2.0, 5.0, 10.0})
-    if (range / (step * factor) <= 8)
-      return step * factor;
-  return step * 10;
 }
 
 class Picture {
@@ -69,14 +38,14 @@ public:
   }
 
   std::string draw() {
-    std::string text = "<svg viewBox=\"0 0 " + number(kLeft + kWidth + kPanel) + " " +
-                       number(kTop + kHeight + kFoot) +
+    std::string text = "<svg viewBox=\"0 0 " + svgNumber(kLeft + kWidth + kPanel) + " " +
+                       svgNumber(kTop + kHeight + kFoot) +
                        "\" role=\"img\" aria-label=\"arena over time\">\n";
     text += drawFrames() + drawNames() + drawGrid() + drawStreams() + drawBuffers();
     if (showsBudget)
       text += line("budget", 0, kWidth, budget) +
-              label("note budgetText", kLeft + 6, y(budget) - 5,
-                    "budget leaves " + plan::formatBytes(budget) + " for the arena");
+              svgLabel("note budgetText", kLeft + 6, y(budget) - 5,
+                       "budget leaves " + plan::formatBytes(budget) + " for the arena");
     if (peak)
       text += drawPeak() + drawPanel();
     return text + "</svg>\n";
@@ -90,22 +59,22 @@ private:
     return kTop + kHeight * (1 - static_cast<double>(bytes) / (1.04 * static_cast<double>(top)));
   }
   std::string line(std::string_view cssClass, double from, double to, int64_t bytes) const {
-    return element("line", cssClass,
-                   {{"x1", kLeft + from}, {"x2", kLeft + to}, {"y1", y(bytes)}, {"y2", y(bytes)}},
-                   "");
+    return svgElement(
+        "line", cssClass,
+        {{"x1", kLeft + from}, {"x2", kLeft + to}, {"y1", y(bytes)}, {"y2", y(bytes)}}, "");
   }
   std::string box(std::string_view cssClass, double left, double right, int64_t offset,
                   int64_t bytes, const std::string &name, const std::string &hint) const {
     double upper = y(offset + bytes), height = y(offset) - upper;
-    std::string text = element("rect", cssClass,
-                               {{"x", left},
-                                {"y", upper},
-                                {"width", std::max(0.6, right - left)},
-                                {"height", std::max(0.6, height)}},
-                               "<title>" + escapeHtml(hint) + "</title>");
+    std::string text = svgElement("rect", cssClass,
+                                  {{"x", left},
+                                   {"y", upper},
+                                   {"width", std::max(0.6, right - left)},
+                                   {"height", std::max(0.6, height)}},
+                                  "<title>" + escapeHtml(hint) + "</title>");
     std::string shown = height < kLine ? "" : fitted(name, right - left - 6);
     if (!shown.empty())
-      text += label("inBox", (left + right) / 2, upper + height / 2 + 4, shown);
+      text += svgLabel("inBox", (left + right) / 2, upper + height / 2 + 4, shown);
     return text;
   }
 
@@ -163,10 +132,10 @@ std::string Picture::drawNames() const {
   std::string text;
   double floor = kTop + kHeight + 20;
   for (size_t i = 0; i < places.size(); ++i)
-    text += "<path class=\"lead\" d=\"M" + number(middles[i]) + " " + number(floor) + " L" +
-            number(places[i]) + " " + number(floor + 8) +
-            "\"/>\n<text class=\"module\" transform=\"translate(" + number(places[i] + 4) + "," +
-            number(floor + 18) + ") rotate(-32)\">" +
+    text += "<path class=\"lead\" d=\"M" + svgNumber(middles[i]) + " " + svgNumber(floor) + " L" +
+            svgNumber(places[i]) + " " + svgNumber(floor + 8) +
+            "\"/>\n<text class=\"module\" transform=\"translate(" + svgNumber(places[i] + 4) + "," +
+            svgNumber(floor + 18) + ") rotate(-32)\">" +
             escapeHtml(plan.procedures[run.calls[i].procedure].module) + "</text>\n";
   return text;
 }
@@ -178,15 +147,15 @@ std::string Picture::drawGrid() const {
     step *= 2;
   for (int64_t bytes = 0; bytes <= top; bytes += step)
     text += line("grid", 0, kWidth, bytes) +
-            label("axis end", kLeft - 8, y(bytes) + 4, plan::formatBytes(bytes));
+            svgLabel("axis end", kLeft - 8, y(bytes) + 4, plan::formatBytes(bytes));
   double range = static_cast<double>(totalNs) / 1e6, ms = range > 0 ? decimalStep(range) : 1;
   for (int i = 0; i * ms <= range; ++i) {
     char tick[32];
     std::snprintf(tick, sizeof tick, "%g%s", i * ms, i == 0 ? " ms" : "");
     double at = x(i * ms * 1e6), floor = kTop + kHeight;
     text +=
-        element("line", "tick", {{"x1", at}, {"x2", at}, {"y1", floor}, {"y2", floor + 4}}, "") +
-        label("axis middle", at, floor + 16, tick);
+        svgElement("line", "tick", {{"x1", at}, {"x2", at}, {"y1", floor}, {"y2", floor + 4}}, "") +
+        svgLabel("axis middle", at, floor + 16, tick);
   }
   return text;
 }
@@ -250,13 +219,13 @@ std::string Picture::drawPeak() const {
   const plan::FrameMoment &moment = peak->place.moment;
   double at = x(now + static_cast<double>(moment.startNs) + static_cast<double>(moment.costNs) / 2);
   int64_t end = plan::highestFrame(run, run.calls[peak->place.call]) + moment.height;
-  std::string text =
-      "<path class=\"mark\" d=\"M" + number(at) + " " + number(y(end) - 2) + " l-5 -9 h10 z\"/>\n";
+  std::string text = "<path class=\"mark\" d=\"M" + svgNumber(at) + " " + svgNumber(y(end) - 2) +
+                     " l-5 -9 h10 z\"/>\n";
   bool right = at > kLeft + kWidth / 2;
   std::string name = "peak " + plan::formatBytes(plan.arenaBytes) + " in " +
                      peak->procedure->module + ", step " + std::to_string(moment.step);
-  return text +
-         label(right ? "note strong end" : "note strong", at + (right ? -9 : 9), y(end) - 5, name);
+  return text + svgLabel(right ? "note strong end" : "note strong", at + (right ? -9 : 9),
+                         y(end) - 5, name);
 }
 
 /// What lives at the peak, highest in the arena first.
@@ -281,19 +250,19 @@ std::string Picture::drawPanel() const {
   std::stable_sort(entries.begin(), entries.end(),
                    [](const Entry &a, const Entry &b) { return a.offset > b.offset; });
   double left = kLeft + kWidth + 24, right = kLeft + kWidth + kPanel - 6, at = kTop + 12;
-  std::string text = label("note strong", left, at, "live at the peak");
+  std::string text = svgLabel("note strong", left, at, "live at the peak");
   for (const Entry &entry : entries) {
     at += 20;
     if (at > kTop + kHeight)
       break;
-    text += element("rect", entry.stream ? "stream" : "buffer live",
-                    {{"x", left}, {"y", at - 9}, {"width", 10}, {"height", 10}}, "") +
-            label("note", left + 16, at, fitted(entry.name, right - left - 90)) +
-            label("note end", right, at, plan::formatBytes(entry.bytes));
+    text += svgElement("rect", entry.stream ? "stream" : "buffer live",
+                       {{"x", left}, {"y", at - 9}, {"width", 10}, {"height", 10}}, "") +
+            svgLabel("note", left + 16, at, fitted(entry.name, right - left - 90)) +
+            svgLabel("note end", right, at, plan::formatBytes(entry.bytes));
   }
   if (peak->fragmentationBytes > 0)
-    text += label("note", left + 16, at + 20, "gaps in the frame") +
-            label("note end", right, at + 20, plan::formatBytes(peak->fragmentationBytes));
+    text += svgLabel("note", left + 16, at + 20, "gaps in the frame") +
+            svgLabel("note end", right, at + 20, plan::formatBytes(peak->fragmentationBytes));
   return text;
 }
 
@@ -312,7 +281,7 @@ std::string moduleBarsSvg(const ReportData &data) {
   for (const ModuleReport &module : data.modules)
     most = std::max(most, module.costNs);
   double height = kBar * static_cast<double>(data.modules.size()) + 8;
-  std::string text = "<svg viewBox=\"0 0 1034 " + number(height) +
+  std::string text = "<svg viewBox=\"0 0 1034 " + svgNumber(height) +
                      "\" role=\"img\" aria-label=\"time by module\">\n";
   double at = 4;
   for (const ModuleReport &module : data.modules) {
@@ -320,15 +289,15 @@ std::string moduleBarsSvg(const ReportData &data) {
     std::string time = formatMs(static_cast<double>(module.costNs) / 1e6);
     std::string share =
         formatShare(static_cast<double>(module.costNs), static_cast<double>(data.blockCostNs));
-    text += label("note end", kNames - 10, at + 16, module.name) +
-            element("rect", "bar",
-                    {{"x", kNames},
-                     {"y", at + 3},
-                     {"width", std::max(1.0, length)},
-                     {"height", kBar - 6},
-                     {"rx", 2}},
-                    "<title>" + escapeHtml(module.name + ", " + module.choice) + "</title>") +
-            label("note", kNames + length + 8, at + 16, time + "  ·  " + share);
+    text += svgLabel("note end", kNames - 10, at + 16, module.name) +
+            svgElement("rect", "bar",
+                       {{"x", kNames},
+                        {"y", at + 3},
+                        {"width", std::max(1.0, length)},
+                        {"height", kBar - 6},
+                        {"rx", 2}},
+                       "<title>" + escapeHtml(module.name + ", " + module.choice) + "</title>") +
+            svgLabel("note", kNames + length + 8, at + 16, time + "  ·  " + share);
     at += kBar;
   }
   return text + "</svg>\n";

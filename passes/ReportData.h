@@ -38,7 +38,7 @@ struct PeakReport {
 
 struct ReportData {
   std::string name;   ///< the model's, else the stack's
-  std::string model;  ///< "evoformer, 4 blocks, s = 64, r = 128, fp32, inference, 1 device"
+  std::string model;  ///< modelText
   std::string policy; ///< and what `auto` stood for
   int64_t streamBytes = 0;
   int64_t frameBytes = 0;            ///< of the largest frame
@@ -58,6 +58,9 @@ ReportData describe(const Compilation &compilation);
 /// program.
 bool isHidden(const plan::Plan &plan, const plan::Tensor &tensor, bool backward);
 
+/// "evoformer, 4 blocks, s = 64, r = 128, fp32, inference, 1 device"
+std::string modelText(const plan::ModelInfo &model, plan::Precision precision, plan::Mode mode,
+                      int64_t devices);
 std::string blockRange(const ModuleReport &module); ///< "0-47"
 std::string formatMs(double ms);                    ///< "4.209 ms", "216.7 ms"
 std::string formatShare(double part, double whole); ///< "12.5 %"
