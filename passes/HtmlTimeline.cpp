@@ -7,6 +7,7 @@
 #include "passes/HtmlReport.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 namespace evo {
@@ -26,15 +27,21 @@ std::string fitted(const std::string &text, double width) {
 
 class Picture {
 public:
-  Picture(const plan::Plan &plan, const plan::BlockRun &run, const ReportData &data,
-          const PeakReport *peak)
-      : plan(plan), run(run), data(data), peak(peak) {
+  Picture(const plan::Plan &plan, const plan::BlockRun &run, const PeakReport *peak)
+      : plan(plan), run(run), peak(peak) {
     for (const plan::Call &call : run.calls)
       totalNs += plan.procedures[call.procedure].costNs;
     const plan::Summary &summary = plan.summary;
     budget = summary.budgetBytes - summary.staticBytes - summary.libraryBytes;
     showsBudget = static_cast<double>(budget) < 1.6 * static_cast<double>(plan.arenaBytes);
+    int64_t lowest = run.calls.empty() ? 0 : INT64_MAX;
+    for (const plan::Call &call : run.calls)
+      lowest = std::min(lowest, plan::highestFrame(run, call));
     top = std::max<int64_t>(1, showsBudget ? std::max(budget, plan.arenaBytes) : plan.arenaBytes);
+    // What earlier blocks keep stands still: where that is most of the arena, only its top is
+    // shown.
+    if (lowest - plan::slotBytes(plan) > top / 2)
+      bottom = lowest - (top - lowest) / 4;
   }
 
   std::string draw() {
@@ -56,7 +63,8 @@ private:
     return kLeft + kWidth * ns / static_cast<double>(std::max<int64_t>(1, totalNs));
   }
   double y(int64_t bytes) const {
-    return kTop + kHeight * (1 - static_cast<double>(bytes) / (1.04 * static_cast<double>(top)));
+    return kTop + kHeight * (1 - static_cast<double>(bytes - bottom) /
+                                     (1.04 * static_cast<double>(top - bottom)));
   }
   std::string line(std::string_view cssClass, double from, double to, int64_t bytes) const {
     return svgElement(
@@ -65,7 +73,9 @@ private:
   }
   std::string box(std::string_view cssClass, double left, double right, int64_t offset,
                   int64_t bytes, const std::string &name, const std::string &hint) const {
-    double upper = y(offset + bytes), height = y(offset) - upper;
+    if (offset + bytes <= bottom)
+      return "";
+    double upper = y(offset + bytes), height = y(std::max(offset, bottom)) - upper;
     std::string text = svgElement("rect", cssClass,
                                   {{"x", left},
                                    {"y", upper},
@@ -89,12 +99,11 @@ private:
 
   const plan::Plan &plan;
   const plan::BlockRun &run;
-  const ReportData &data;
   const PeakReport *peak;
   int64_t totalNs = 0;
   int64_t budget = 0;
   bool showsBudget = false;
-  int64_t top = 1;
+  int64_t bottom = 0, top = 1; ///< bytes of the arena that are shown
 };
 
 /// A pale ground a module up to the height of its frame.
@@ -134,8 +143,8 @@ std::string Picture::drawNames() const {
   for (size_t i = 0; i < places.size(); ++i)
     text += "<path class=\"lead\" d=\"M" + svgNumber(middles[i]) + " " + svgNumber(floor) + " L" +
             svgNumber(places[i]) + " " + svgNumber(floor + 8) +
-            "\"/>\n<text class=\"module\" transform=\"translate(" + svgNumber(places[i] + 4) + "," +
-            svgNumber(floor + 18) + ") rotate(-32)\">" +
+            "\"/>\n<text class=\"module\" transform=\"translate(" + svgNumber(places[i] - 2) + "," +
+            svgNumber(floor + 18) + ") rotate(32)\">" +
             escapeHtml(plan.procedures[run.calls[i].procedure].module) + "</text>\n";
   return text;
 }
@@ -143,11 +152,14 @@ std::string Picture::drawNames() const {
 std::string Picture::drawGrid() const {
   std::string text;
   int64_t step = 1;
-  while (top / step >= 8)
+  while ((top - bottom) / step >= 8)
     step *= 2;
-  for (int64_t bytes = 0; bytes <= top; bytes += step)
+  for (int64_t bytes = (bottom + step - 1) / step * step; bytes <= top; bytes += step)
     text += line("grid", 0, kWidth, bytes) +
-            svgLabel("axis end", kLeft - 8, y(bytes) + 4, plan::formatBytes(bytes));
+            svgLabel("axis end", kLeft - 8, y(bytes) + 4, exactBytes(static_cast<double>(bytes)));
+  if (bottom > 0)
+    text += svgLabel("axis", kLeft, kTop - 20,
+                     "from " + plan::formatBytes(bottom) + " up; below lies what is kept");
   double range = static_cast<double>(totalNs) / 1e6, ms = range > 0 ? decimalStep(range) : 1;
   for (int i = 0; i * ms <= range; ++i) {
     char tick[32];
@@ -222,6 +234,10 @@ std::string Picture::drawPeak() const {
   std::string text = "<path class=\"mark\" d=\"M" + svgNumber(at) + " " + svgNumber(y(end) - 2) +
                      " l-5 -9 h10 z\"/>\n";
   bool right = at > kLeft + kWidth / 2;
+  double height = y(end) - 5;
+  // Above the line of the budget and its name, where it would lie on them.
+  if (showsBudget && std::abs(y(budget) - height + 4) < kLine)
+    height = y(budget) - 6 - kLine;
   std::string name = "peak " + plan::formatBytes(plan.arenaBytes) + " in " +
                      peak->procedure->module + ", step " + std::to_string(moment.step);
   return text + svgLabel(right ? "note strong end" : "note strong", at + (right ? -9 : 9),
@@ -272,7 +288,7 @@ std::string timelineSvg(const plan::Plan &plan, const plan::Program &program,
                         const plan::BlockRun &run, const ReportData &data) {
   bool here = data.peak && &plan.programs[data.peak->place.program] == &program &&
               &program.runs[data.peak->place.run] == &run;
-  return Picture(plan, run, data, here ? &*data.peak : nullptr).draw();
+  return Picture(plan, run, here ? &*data.peak : nullptr).draw();
 }
 
 std::string moduleBarsSvg(const ReportData &data) {
