@@ -15,7 +15,7 @@ namespace evo {
 
 namespace {
 
-constexpr schedule::Bytes kCells = 8192;
+constexpr schedule::Bytes kCells = 4096;
 
 /// The same stack with memory for everything.
 schedule::Problem withoutBytes(schedule::Problem problem) {

@@ -2,15 +2,17 @@
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
 // An Evoformer-like chain: 48 blocks of 9 ops with 8 records each, made up by formula. Prints a
-// line for each budget and engine; milliseconds are medians.
+// line for each budget and engine, then how the time grows with the blocks, the records an op and
+// the cells of the grid; milliseconds are medians of processor time.
 //   evo-bench-schedule [iterations]
 //===----------------------------------------------------------------------===//
 #include "compiler/schedule/Solve.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
+#include <string>
 #include <vector>
 
 namespace {
@@ -40,13 +42,13 @@ constexpr Module kModules[] = {
     {"pair_transition", 2, 2, 144 * kMiB, kMiB, 500'000},
 };
 
-Problem makeProblem(Bytes budget, Bytes odd, bool segments) {
+/// `slices`: how many ways to recompute each op has.
+Problem makeProblem(Bytes budget, Bytes odd, int blocks = 48, int slices = 5) {
   Problem problem;
-  problem.blocks = 48;
+  problem.blocks = blocks;
   problem.budgetBytes = budget;
   problem.streamBytes = {96 * kMiB, 36 * kMiB};
-  if (segments)
-    problem.segments = SegmentCosts{132 * kMiB, 0, {{400 * kMiB, 10'500'000}}};
+  problem.segments = SegmentCosts{132 * kMiB, 0, {{400 * kMiB, 10'500'000}}};
   for (const Module &module : kModules) {
     const auto op = static_cast<int>(problem.ops.size());
     problem.ops.push_back({module.name, module.writes});
@@ -59,9 +61,9 @@ Problem makeProblem(Bytes budget, Bytes odd, bool segments) {
     add("save", module.forwardNs * 3, all + all / 2 + module.whole, all);
     add("save_fused", module.forwardNs * 31 / 10, all / 2 + all / 4 + module.whole, all / 2);
     add("save_some", module.forwardNs * 33 / 10, all / 2 + all / 3 + module.whole, all / 3);
-    for (int slices : {1, 2, 4, 8, 16})
-      add("recompute", module.forwardNs * 4 + slices * slices * 2'000,
-          module.whole + 2 * all / slices, 0);
+    for (int way = 0; way < slices; ++way)
+      add("recompute", module.forwardNs * 4 + (TimeNs{1} << way) * (way + 1) * 2'000,
+          module.whole + (2 * all >> way), 0);
   }
   return problem;
 }
@@ -71,15 +73,15 @@ void measure(const char *name, const Problem &problem, const SolveOptions &optio
   std::vector<double> times;
   Solution solution;
   for (int i = 0; i < iterations; ++i) {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();
     Result<Solution> result = solve(problem, options);
-    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+    const double took = 1e3 * static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
     if (!result.ok()) {
       std::fprintf(stderr, "%s\n", result.status().message().c_str());
       std::exit(1);
     }
     solution = *result;
-    times.push_back(took.count());
+    times.push_back(took);
   }
   std::sort(times.begin(), times.end());
   std::printf("%-16s %6.1f GiB  %8.2f ms  plan %9.3f ms  peak %9.1f MiB  loss %6.1f MiB  least "
@@ -96,13 +98,24 @@ void measure(const char *name, const Problem &problem, const SolveOptions &optio
 
 int main(int argc, char **argv) {
   const int iterations = argc > 1 ? std::max(1, std::atoi(argv[1])) : 5;
+  std::printf("growth at 12 GiB\n");
+  for (int blocks : {12, 24, 48, 96, 192})
+    measure((std::to_string(blocks) + " blocks").c_str(),
+            makeProblem(12 * 1024 * kMiB, 3 * 64 * 1024 + 512, blocks), {}, iterations);
+  for (int slices : {2, 5, 10, 20})
+    measure((std::to_string(3 + slices) + " records").c_str(),
+            makeProblem(12 * 1024 * kMiB, 3 * 64 * 1024 + 512, 48, slices), {}, iterations);
+  for (Bytes cells : {1024, 2048, 4096, 8192, 16384})
+    measure((std::to_string(cells) + " cells").c_str(),
+            makeProblem(12 * 1024 * kMiB, 3 * 64 * 1024 + 512),
+            {.granule = 12 * 1024 * kMiB / cells}, iterations);
   for (Bytes gib : {4, 12, 24, 40, 60, 80}) {
     const Bytes budget = gib * 1024 * kMiB;
     const Bytes odd = 3 * 64 * 1024 + 512;
-    measure("dense", makeProblem(budget, odd, true), {}, iterations);
-    measure("dense, divisor", makeProblem(budget, 0, true), {}, iterations);
-    measure("sparse, divisor", makeProblem(budget, 0, true), {.engine = Engine::Sparse}, 1);
-    measure("sparse", makeProblem(budget, odd, true), {.engine = Engine::Sparse}, 1);
+    measure("dense", makeProblem(budget, odd), {}, iterations);
+    measure("dense, divisor", makeProblem(budget, 0), {}, iterations);
+    measure("sparse, divisor", makeProblem(budget, 0), {.engine = Engine::Sparse}, 1);
+    measure("sparse", makeProblem(budget, odd), {.engine = Engine::Sparse}, 1);
   }
   return 0;
 }
