@@ -67,13 +67,14 @@ std::string fact(const std::string &value, const std::string &what) {
          "</span></div>\n";
 }
 
-std::string headerHtml(const ReportData &data, const plan::Plan &plan) {
+std::string headerHtml(const ReportData &data, const Compilation &compilation) {
+  const plan::Plan &plan = compilation.plan;
   const plan::Summary &summary = plan.summary;
   char units[32];
   std::snprintf(units, sizeof units, "%.2f U", data.arenaInUnits(plan));
   return "<header>\n<h1>" + escapeHtml(data.name) + "</h1>\n<p>" + escapeHtml(data.model) +
          "</p>\n<p class=\"soft\">policy " + escapeHtml(data.policy) + "; priced by " +
-         escapeHtml(plan.profile) + "</p>\n<div class=\"facts\">\n" +
+         escapeHtml(pricedBy(compilation)) + "</p>\n<div class=\"facts\">\n" +
          fact(plan::formatBytes(summary.predictedPeakBytes),
               "predicted peak, of " + plan::formatBytes(summary.budgetBytes) + " budget") +
          fact(plan::formatBytes(summary.arenaBytes), "arena, allocated once") +
@@ -195,13 +196,14 @@ std::string reportHtml(const Compilation &compilation) {
   return "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>" +
          escapeHtml(data.name) + ": execution plan</title>\n<style>" + std::string(kStyle) +
-         "</style>\n</head>\n<body>\n" + headerHtml(data, plan) + timelinesHtml(data, plan) +
+         "</style>\n</head>\n<body>\n" + headerHtml(data, compilation) + timelinesHtml(data, plan) +
          modulesHtml(data) + memoryHtml(data, plan) +
          "<h2>What is not here yet</h2>\n<p class=\"soft\">The choices follow a named policy, the "
          "same in every block. "
          "The schedule search, the lower bound that it proves and its frontier of time against "
          "memory are not in this "
-         "version. Times are modelled by the profile, not measured.</p>\n</body>\n</html>\n";
+         "version. Times are told by the profile, not measured on this "
+         "plan.</p>\n</body>\n</html>\n";
 }
 
 } // namespace evo

@@ -375,6 +375,8 @@ void Session::fillReport() {
   report.mode = plan.mode;
   report.planPath = options.planPath;
   report.profile = plan.profile;
+  report.profileDevice = plan.profileDevice;
+  report.runningOn = backend.identity().text();
   report.backend = backend.name();
   report.description = backend.description();
   report.devices = plan.devices;
