@@ -118,6 +118,7 @@ std::string reportJson(const RunReport &report) {
   json["warmup"] = report.warmup;
   json["iterations_ms"] = report.iterationsMs;
   json["median_ms"] = medianMs(report.iterationsMs);
+  json["thread_ms"] = report.threadMs;
   json["setup_ms"] = report.setupMs;
   json["predicted_ms"] = report.predictedMs;
   json["predicted_peak_bytes"] = report.summary.predictedPeakBytes;

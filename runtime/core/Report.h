@@ -47,6 +47,8 @@ struct RunReport {
   std::string weightsPrefix;
   int64_t weightsIgnored = 0;              ///< tensors of the weight file outside the stack
   std::vector<double> iterationsMs;        ///< without the warm-up
+  std::vector<double> threadMs;            ///< of each, what the host's first thread spent on a
+                                           ///< processor: on one thread, the step without others
   double setupMs = 0;                      ///< of binding, conversion and upload
   int64_t arenaBytes = 0, staticBytes = 0; ///< allocated
   std::vector<int64_t> measuredPeakBytes;  ///< one a device
