@@ -29,8 +29,8 @@ struct CalibrationCall {
 
 /// The largest calls of each series: beyond them time is taken to grow with the work.
 struct CalibrationLimits {
-  double mostFlops = 4e8;
-  double mostBytes = 32e6; ///< of elements of 4 bytes
+  double mostFlops = 2e9;
+  double mostBytes = 64e6; ///< of elements of 4 bytes
 };
 
 /// Calls of all kernels at the channels of the AlphaFold models and lengths up to 512, rows 4 times

@@ -51,7 +51,8 @@ protected:
   Verdict ask(const Problem &problem, Bytes granule) const {
     const std::string lp = (folder / "problem.lp").string(), log = (folder / "log").string();
     std::ofstream(lp) << ScheduleLp(problem, granule).text();
-    const std::string command = "cbc " + lp + " -ratio 1e-3 -sec 60 -solve -quit > " + log + " 2>&1";
+    const std::string command =
+        "cbc " + lp + " -ratio 1e-3 -sec 60 -solve -quit > " + log + " 2>&1";
     EXPECT_EQ(std::system(command.c_str()), 0);
     std::ifstream file(log);
     const std::string text((std::istreambuf_iterator<char>(file)), {});
@@ -85,8 +86,8 @@ protected:
     const auto ns = static_cast<double>(dense->costNs);
     EXPECT_LE(ns, *verdict.best + 0.5) << name;
     EXPECT_GE(ns, *verdict.bound - 0.5) << name;
-    std::printf("%-32s search %.0f, oracle %.0f, its bound %.0f; grid loses %.4f %%\n", name.c_str(),
-                ns, *verdict.best, *verdict.bound,
+    std::printf("%-32s search %.0f, oracle %.0f, its bound %.0f; grid loses %.4f %%\n",
+                name.c_str(), ns, *verdict.best, *verdict.bound,
                 100 * (ns / static_cast<double>(exact->costNs) - 1));
   }
 

@@ -229,13 +229,13 @@ Result<std::unique_ptr<Backend>> chooseBackend(const Settings &settings, const p
   return createBackend(name, settings.device, settings.run.threads);
 }
 
-Progress progressLine() {
+Progress progressLine(std::string unit) {
   return Progress(
       [](std::string_view text) {
         std::fwrite(text.data(), 1, text.size(), stderr);
         std::fflush(stderr);
       },
-      ::isatty(STDERR_FILENO) != 0);
+      ::isatty(STDERR_FILENO) != 0, std::move(unit));
 }
 
 std::function<void(std::string_view, int64_t, int64_t)> reporter(Progress &progress) {
@@ -256,7 +256,7 @@ int runCalibration(const CommandLine &line) {
                     settings->device, settings->run.threads);
   if (!backend)
     return fail(backend.status());
-  Progress progress = progressLine();
+  Progress progress = progressLine("sample");
   if (!settings->quiet)
     request->onCall = reporter(progress);
   Result<std::string> report = calibrate(**backend, *request);
@@ -278,7 +278,7 @@ int run(const CommandLine &line, const std::string &path) {
   Result<std::unique_ptr<Backend>> backend = chooseBackend(*settings, *plan);
   if (!backend)
     return fail(backend.status());
-  Progress progress = progressLine();
+  Progress progress = progressLine("block");
   if (!settings->quiet)
     settings->run.onBlock = reporter(progress);
   Result<RunReport> report = runPlan(*plan, **backend, settings->run);
