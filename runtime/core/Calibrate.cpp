@@ -16,14 +16,16 @@ using plan::CalibrationSample;
 using plan::DType;
 using plan::OperandInfo;
 
-/// A call's operands are cut from one of four regions, by what they hold.
+/// A call's operands are cut from regions, by what they hold.
 enum class Region : uint8_t {
-  Storage,   ///< uniform in [-1, 1), in the storage type
-  Statistic, ///< uniform in [0.25, 1), in the statistic type: may be a root's or a divisor
-  Ones,      ///< masks
-  Written,   ///< outputs, and inputs that lie where an output does
+  Storage,       ///< uniform in [-1, 1), in the storage type
+  Statistic,     ///< uniform in [0.25, 1), in the statistic type: may be a root's or a divisor
+  Ones,          ///< masks
+  KeptStorage,   ///< written in place, and never by others: what another call leaves may be
+  KeptStatistic, ///< denormal in this one's type, which takes processors longer
+  Written,       ///< outputs
 };
-constexpr size_t kRegions = 4;
+constexpr size_t kRegions = 6;
 
 /// What a plan writes in place: residuals, and sums that a kernel adds to.
 bool isInPlace(const plan::KernelInfo &info, const OperandInfo &operand) {
@@ -35,11 +37,14 @@ bool isInPlace(const plan::KernelInfo &info, const OperandInfo &operand) {
 }
 
 Region regionOf(const plan::KernelInfo &info, const OperandInfo &operand) {
-  if (operand.isOutput() || isInPlace(info, operand))
+  const bool statistic = operand.type == plan::OperandType::Statistic;
+  if (operand.isOutput())
     return Region::Written;
+  if (isInPlace(info, operand))
+    return statistic ? Region::KeptStatistic : Region::KeptStorage;
   if (operand.name.find("mask") != std::string_view::npos)
     return Region::Ones;
-  return operand.type == plan::OperandType::Statistic ? Region::Statistic : Region::Storage;
+  return statistic ? Region::Statistic : Region::Storage;
 }
 
 /// A call as the backend takes it, with offsets in place of pointers.
@@ -47,6 +52,7 @@ struct PreparedCall {
   const CalibrationCall *call = nullptr;
   plan::KernelWork work;
   std::vector<TensorRef> operands;
+  std::vector<std::vector<TensorRef>> copies; ///< the operands in other places, each with pointers
   std::vector<Region> regions;
   std::vector<int64_t> offsets;
   std::array<int64_t, kRegions> bytes{}; ///< that it takes of each region
@@ -68,10 +74,12 @@ public:
     for (const CalibrationCall &call : calls) {
       EVO_ASSIGN(PreparedCall next, prepare(call));
       for (size_t region = 0; region < kRegions; ++region)
-        most[region] = std::max(most[region], next.bytes[region]);
+        most[region] = std::max(most[region], next.bytes[region] * copiesOf(next));
       prepared.push_back(std::move(next));
     }
     EVO_TRY(allocate(most));
+    for (PreparedCall &call : prepared)
+      bind(call);
     for (int round = 0; round < rounds(); ++round)
       for (PreparedCall &call : prepared) {
         if (options.onCall)
@@ -105,7 +113,9 @@ private:
     prepared.work = plan::kernelWork(call.kernel, axes, present);
     for (size_t i = 0; i < info.operands.size(); ++i) {
       const OperandInfo &operand = info.operands[i];
-      prepared.regions.push_back(regionOf(info, operand));
+      const int tied = isInPlaceOutput(info, operand, call);
+      prepared.regions.push_back(tied >= 0 ? prepared.regions[static_cast<size_t>(tied)]
+                                           : regionOf(info, operand));
       prepared.operands.emplace_back();
       prepared.offsets.push_back(0);
       if (!call.shapes[i])
@@ -113,7 +123,6 @@ private:
       EVO_ASSIGN(int64_t bytes, describe(*call.shapes[i], operand, prepared.operands.back()));
       (operand.isOutput() ? prepared.work.bytesWritten : prepared.work.bytesRead) +=
           static_cast<double>(bytes);
-      int tied = isInPlaceOutput(info, operand, call);
       int64_t &taken = prepared.bytes[static_cast<size_t>(prepared.regions[i])];
       prepared.offsets[i] = tied >= 0 ? prepared.offsets[static_cast<size_t>(tied)] : taken;
       if (tied < 0)
@@ -159,12 +168,11 @@ private:
     }
     EVO_ASSIGN(memory, backend.allocate(std::max<int64_t>(total, plan::kAlignment)));
     const DType storage = plan::storageType(precision), statistic = plan::statisticType(precision);
-    symmetric = randomBytes(storage, -1, 1);
-    positive[0] = randomBytes(storage, 0.25, 1);
-    positive[1] = randomBytes(statistic, 0.25, 1);
-    EVO_TRY(fill(Region::Storage, 0, most[0], symmetric));
-    EVO_TRY(fill(Region::Statistic, 0, most[1], positive[1]));
-    return fill(Region::Ones, 0, most[2], randomBytes(storage, 1, 1));
+    EVO_TRY(fill(Region::Storage, most, randomBytes(storage, -1, 1)));
+    EVO_TRY(fill(Region::Statistic, most, randomBytes(statistic, 0.25, 1)));
+    EVO_TRY(fill(Region::Ones, most, randomBytes(storage, 1, 1)));
+    EVO_TRY(fill(Region::KeptStorage, most, randomBytes(storage, 0.25, 1)));
+    return fill(Region::KeptStatistic, most, randomBytes(statistic, 0.25, 1));
   }
 
   /// Numbers in [low, high), the same ones each time.
@@ -179,39 +187,45 @@ private:
     return bytes;
   }
 
-  /// Repeats a pattern over `bytes`.
-  Status fill(Region region, int64_t offset, int64_t bytes, const std::vector<std::byte> &pattern) {
-    std::byte *target = memory->data() + starts[static_cast<size_t>(region)] + offset;
+  /// Repeats a pattern over a region.
+  Status fill(Region region, const std::array<int64_t, kRegions> &bytes,
+              const std::vector<std::byte> &pattern) {
+    std::byte *target = memory->data() + starts[static_cast<size_t>(region)];
+    const int64_t all = bytes[static_cast<size_t>(region)];
     const auto step = static_cast<int64_t>(pattern.size());
-    for (int64_t done = 0; done < bytes; done += step)
-      EVO_TRY(backend.upload(target + done, pattern.data(), std::min(bytes - done, step)));
+    for (int64_t done = 0; done < all; done += step)
+      EVO_TRY(backend.upload(target + done, pattern.data(), std::min(all - done, step)));
     return {};
   }
 
-  /// Places the operands, and gives those that are written in place numbers of their type: what
-  /// another call left there may be denormal in this one's, which takes processors longer.
-  Status bind(PreparedCall &prepared) {
-    const plan::KernelInfo &info = plan::kernelInfo(prepared.call->kernel);
-    for (size_t i = 0; i < prepared.operands.size(); ++i) {
-      TensorRef &tensor = prepared.operands[i];
-      if (!prepared.call->shapes[i])
-        continue;
-      tensor.data =
-          memory->data() + starts[static_cast<size_t>(prepared.regions[i])] + prepared.offsets[i];
-      const bool statistic = tensor.dtype == plan::statisticType(precision);
-      if (isInPlace(info, info.operands[i]))
-        EVO_TRY(fill(Region::Written, prepared.offsets[i],
-                     *plan::byteSize(*prepared.call->shapes[i], tensor.dtype),
-                     positive[statistic ? 1 : 0]));
-    }
-    return {};
+  /// In how many places a call's operands lie, so that launches go through `coldBytes`.
+  int64_t copiesOf(const PreparedCall &prepared) const {
+    constexpr int64_t kMostCopies = 64;
+    int64_t bytes = 0;
+    for (int64_t ofRegion : prepared.bytes)
+      bytes += ofRegion;
+    return std::clamp<int64_t>(options.coldBytes / std::max<int64_t>(bytes, 1), 1, kMostCopies);
   }
 
-  /// Nanoseconds of `repeats` launches, one behind the other.
-  Result<int64_t> timeOnce(const KernelCall &call, int64_t repeats) {
+  void bind(PreparedCall &prepared) const {
+    prepared.copies.assign(static_cast<size_t>(copiesOf(prepared)), prepared.operands);
+    for (size_t copy = 0; copy < prepared.copies.size(); ++copy)
+      for (size_t i = 0; i < prepared.operands.size(); ++i) {
+        const auto region = static_cast<size_t>(prepared.regions[i]);
+        if (prepared.call->shapes[i])
+          prepared.copies[copy][i].data = memory->data() + starts[region] + prepared.offsets[i] +
+                                          static_cast<int64_t>(copy) * prepared.bytes[region];
+      }
+  }
+
+  /// Nanoseconds of `repeats` launches, one behind the other, each in its own place.
+  Result<int64_t> timeOnce(const PreparedCall &prepared, int64_t repeats) {
+    KernelCall call{prepared.call->kernel, precision, &prepared.call->attributes, {}};
     const int64_t start = options.clock();
-    for (int64_t i = 0; i < repeats; ++i)
+    for (int64_t i = 0; i < repeats; ++i) {
+      call.operands = prepared.copies[static_cast<size_t>(i) % prepared.copies.size()];
       EVO_TRY(backend.launch(call));
+    }
     EVO_TRY(backend.synchronize());
     return options.clock() - start;
   }
@@ -221,23 +235,20 @@ private:
     constexpr int64_t kMostRepeats = 100'000;
     if (prepared.unsupported)
       return {};
-    EVO_TRY(bind(prepared));
-    const KernelCall call{prepared.call->kernel, precision, &prepared.call->attributes,
-                          prepared.operands};
     EVO_TRY(backend.synchronize());
     // Warms caches and whatever the backend sets up late.
-    Result<int64_t> first = timeOnce(call, 1);
+    Result<int64_t> first = timeOnce(prepared, 1);
     if (!first && first.status().code() == ErrorCode::Unsupported) {
       prepared.unsupported = true;
       return {};
     }
     EVO_TRY(first.status());
     if (prepared.repeats == 0) {
-      EVO_ASSIGN(int64_t once, timeOnce(call, 1));
+      EVO_ASSIGN(int64_t once, timeOnce(prepared, 1));
       prepared.repeats =
           std::clamp<int64_t>(options.sampleNs / std::max<int64_t>(once, 1), 1, kMostRepeats);
     }
-    EVO_ASSIGN(int64_t ns, timeOnce(call, prepared.repeats));
+    EVO_ASSIGN(int64_t ns, timeOnce(prepared, prepared.repeats));
     prepared.times.push_back(std::max<int64_t>(ns / prepared.repeats, 1));
     return {};
   }
@@ -247,8 +258,6 @@ private:
   plan::Precision precision = plan::Precision::Fp32;
   std::unique_ptr<DeviceMemory> memory;
   std::array<int64_t, kRegions> starts{};
-  std::vector<std::byte> symmetric;
-  std::array<std::vector<std::byte>, 2> positive; ///< in the storage and the statistic type
 };
 
 } // namespace

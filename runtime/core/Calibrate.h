@@ -29,7 +29,7 @@ struct CalibrationCall {
 
 /// The largest calls of each series: beyond them time is taken to grow with the work.
 struct CalibrationLimits {
-  double mostFlops = 2e9;
+  double mostFlops = 1e9;
   double mostBytes = 64e6; ///< of elements of 4 bytes
 };
 
@@ -41,16 +41,18 @@ struct CalibrationOptions {
   std::vector<plan::Precision> precisions;
   /// Each round samples all calls, so that what else the machine does for a moment meets a call
   /// once and not in all its samples. A call's time is the median over the rounds.
-  int rounds = 5;
+  int rounds = 3;
   int64_t sampleNs = 400'000; ///< a sample repeats the call for about this long
+  /// Repeats go through this much memory, as far as 64 places allow: a step's operands were written
+  /// by other kernels, and few of them are still in the first caches.
+  int64_t coldBytes = 32'000'000;
   /// Where one thread does all the work, `threadNs` leaves out what other programs do.
   std::function<int64_t()> clock = nowNs;
   /// Called before each sample.
   std::function<void(int64_t done, int64_t all)> onCall;
 };
 
-/// Times each call in each precision, on random data that lies where the call before left it: in a
-/// cache where it fits one. A kernel that the backend says is unsupported has no samples; any other
+/// Times each call in each precision, on random data. A kernel that the backend says is unsupported has no samples; any other
 /// error ends the measurement.
 Result<std::vector<plan::CalibrationSample>> measureCalls(Backend &backend,
                                                           std::span<const CalibrationCall> calls,

@@ -104,6 +104,27 @@ TEST(Calibration, TimesLaunchesToTheirEnd) {
   EXPECT_EQ(progress, (Progress{{0, 6}, {1, 6}, {2, 6}, {3, 6}, {4, 6}, {5, 6}}));
 }
 
+TEST(Calibration, RepeatsGoThroughMemory) {
+  FakeBackend backend;
+  CalibrationOptions options;
+  options.precisions = {plan::Precision::Fp32};
+  options.rounds = 1;
+  options.sampleNs = 1000;
+  int64_t now = 0;
+  options.clock = [&] { return now += 50; }; // 50 ns for each reading: 20 repeats
+  options.coldBytes = 3 * 1024;              // of two operands of 512 bytes: 3 places
+  ASSERT_TRUE(measureCalls(backend, std::vector<CalibrationCall>{copyCall(4)}, options).ok());
+  std::set<const std::byte *> read, written;
+  for (const std::vector<TensorRef> &operands : backend.launches) {
+    read.insert(operands[0].data);
+    written.insert(operands[1].data);
+  }
+  EXPECT_EQ(read.size(), 3u);
+  EXPECT_EQ(written.size(), 3u);
+  read.merge(written);
+  EXPECT_EQ(read.size(), 6u); // all apart
+}
+
 TEST(Calibration, ABurstOfOthersMeetsOneRound) {
   TickingBackend backend;
   CalibrationOptions options;
@@ -143,6 +164,7 @@ TEST(Calibration, ErrorsSayWhatWasMeasured) {
   EXPECT_MESSAGE(measureCalls(backend, std::vector<CalibrationCall>{copyCall(4)}, options),
                  "measuring 'copy' in fp32: the device is gone");
   backend.memoryBytes = 1000;
+  options.coldBytes = 0;
   EXPECT_MESSAGE(measureCalls(backend, std::vector<CalibrationCall>{copyCall(4)}, options),
                  "expected at most 1000 bytes, got 1024"); // two operands of 512
 }

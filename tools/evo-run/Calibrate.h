@@ -16,7 +16,7 @@ namespace evo {
 
 struct CalibrateRequest {
   std::vector<plan::Precision> precisions; ///< empty: all that the backend has
-  int64_t rounds = 5;                      ///< samples of each call
+  int64_t rounds = 3;                      ///< samples of each call
   std::string output;                      ///< the profile's file
   std::string json;                        ///< the report's; empty: none
   std::function<void(std::string_view what, int64_t done, int64_t all)> onCall;

@@ -63,7 +63,7 @@ constexpr Flag kFlags[] = {
     {"-o", kValue, "DEVICE.json", "calibration: write the profile here"},
     {"--dtype", kValue, "T", "calibration: measure this type only (repeatable; default: all)",
      true},
-    {"--rounds", kValue, "N", "calibration: samples of each call (default 5)"},
+    {"--rounds", kValue, "N", "calibration: samples of each call (default 3)"},
     {"--help", FlagValue::None, "", "print this"},
     {"--version", FlagValue::None, "", "print the version, the libraries and the backends"},
 };
