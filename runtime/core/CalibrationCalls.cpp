@@ -232,7 +232,7 @@ bool isWithin(const CalibrationCall &call, const CalibrationLimits &limits) {
 
 std::vector<CalibrationCall> calibrationCalls(const CalibrationLimits &limits) {
   constexpr int kMostCalls = 6; // of a series
-  constexpr size_t kTestEvery = 8;
+  constexpr size_t kTestEvery = 6;
   SeriesList list;
   addProducts(list);
   addOuterProducts(list);

@@ -33,7 +33,7 @@ def measured(folder):
     if not MEASURED:
         with tempfile.TemporaryDirectory() as own:
             own = pathlib.Path(own)
-            MEASURED["text"] = Tool(PROGRAMS["evo_run"], own).works("--calibrate", "--backend=cpu", "--threads=1", "--dtype=fp32", "--rounds=1",
+            MEASURED["text"] = Tool(PROGRAMS["evo_run"], own).works("--calibrate", "--backend=cpu", "--threads=1", "--dtype=fp32", "--rounds=1", "--quiet",
                                                                    "-o", "device.json", "--json=report.json")
             MEASURED["profile"] = (own / "device.json").read_text()
             MEASURED["report"] = json.loads((own / "report.json").read_text())

@@ -261,9 +261,7 @@ int runCalibration(const CommandLine &line) {
     request->onCall = reporter(progress);
   Result<std::string> report = calibrate(**backend, *request);
   progress.finish();
-  if (!report)
-    return fail(report.status());
-  return settings->quiet ? 0 : print(*report);
+  return report ? print(*report) : fail(report.status());
 }
 
 int run(const CommandLine &line, const std::string &path) {
