@@ -66,15 +66,18 @@ private:
         for (int op = record.first; op <= record.last; ++op)
           written |= problem.ops[static_cast<size_t>(op)].writes;
         Bytes copies = 0;
+        TimeNs copyNs = 0;
         for (size_t stream = 0; stream < streams; ++stream)
-          if ((record.needs & ~kept) >> stream & 1u)
+          if ((record.needs & ~kept) >> stream & 1u) {
             copies += problem.streamBytes[stream];
+            copyNs += problem.copyNs.empty() ? 0 : problem.copyNs[stream];
+          }
         const StreamMask after = (kept | record.needs) & ~written;
         edges.push_back({record.first, record.last,
                          record.layoutIn << streams | static_cast<int>(kept),
                          record.layoutOut << streams | static_cast<int>(after),
                          std::max(record.transientBytes, record.keptBytes) + copies,
-                         record.keptBytes + copies, record.costNs});
+                         record.keptBytes + copies, record.costNs + copyNs});
       }
   }
 
