@@ -164,6 +164,8 @@ DictionaryAttr targetAttr(MLIRContext *context, Policy policy, const Target &tar
   NamedAttrList list;
   list.set("policy", builder.getStringAttr(policyName(policy)));
   list.set("profile", builder.getStringAttr(target.profile.name));
+  if (target.profile.measured)
+    list.set("profile_device", builder.getStringAttr(target.profile.measured->device));
   list.set("backend", builder.getStringAttr(target.profile.backend));
   list.set("budget_bytes", builder.getI64IntegerAttr(target.budgetBytes));
   list.set("library_bytes", builder.getI64IntegerAttr(target.profile.libraryBytes));

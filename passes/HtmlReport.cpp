@@ -24,7 +24,7 @@ std::string headerHtml(const ReportData &data, const Compilation &compilation) {
   std::snprintf(units, sizeof units, "%.2f U", data.arenaInUnits(plan));
   return "<header>\n<h1>" + escapeHtml(data.name) + "</h1>\n<p>" + escapeHtml(data.model) +
          "</p>\n<p class=\"soft\">policy " + escapeHtml(data.policy) + "; priced by " +
-         escapeHtml(plan.profile) +
+         escapeHtml(pricedBy(compilation)) +
          "; times are modelled by it, not measured</p>\n<div class=\"facts\">\n" +
          htmlFact(plan::formatBytes(summary.predictedPeakBytes),
                   "predicted peak, of " + plan::formatBytes(summary.budgetBytes) + " budget") +

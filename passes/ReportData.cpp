@@ -204,4 +204,9 @@ std::string peakPlace(const PeakReport &peak, const plan::Plan &plan) {
   return text + formatMs(static_cast<double>(peak.place.startNs) / 1e6) + " into the run";
 }
 
+std::string pricedBy(const Compilation &compilation) {
+  const std::string &name = compilation.plan.profile;
+  return compilation.profileKind == "analytic" ? name : name + ": " + compilation.profileKind;
+}
+
 } // namespace evo

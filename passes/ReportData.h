@@ -69,4 +69,7 @@ std::string unitText(const ReportData &data, const plan::Plan &plan);
 /// "msa_att_row, step 3 (linear), of every block 0-47, first 0.063 ms into the run"
 std::string peakPlace(const PeakReport &peak, const plan::Plan &plan);
 
+/// The profile's name, and where it was measured how well it tells times.
+std::string pricedBy(const Compilation &compilation);
+
 } // namespace evo

@@ -10,7 +10,7 @@ packages=(
   nlohmann-json3-dev libboost-dev            # JSON; graph algorithms (headers)
   libopenblas-dev                            # matrix products of the CPU backend
   libopenmpi-dev openmpi-bin                 # several processes
-  libgtest-dev                               # tests
+  libgtest-dev coinor-cbc                    # tests; an integer program solver to hold the search against
 )
 
 if ! command -v dpkg-query >/dev/null; then

@@ -42,9 +42,25 @@ struct KernelCall {
   plan::DropoutKey dropout = {};       ///< `dropout_mask` alone reads it
 };
 
+/// Where measured times hold.
+struct DeviceIdentity {
+  std::string name;    ///< the processor and what of it kernels use: "AMD EPYC 9B45, x86-64-v4"
+  int64_t threads = 1; ///< of the host that kernels run on; 1 on a GPU
+  int64_t kernelRevision = 1; ///< of the backend's kernels: grows where their speed changes
+  int64_t memoryBytes = 0;    ///< what the device has
+  int64_t libraryBytes = 0;   ///< of it, what libraries take beside arena and static part
+
+  /// The device as plans and reports name it.
+  std::string text() const {
+    return name + ", kernels " + std::to_string(kernelRevision) + ", " + std::to_string(threads) +
+           (threads == 1 ? " thread" : " threads");
+  }
+};
+
 class Backend {
 public:
   virtual ~Backend() = default;
+  virtual DeviceIdentity identity() const = 0;
   virtual std::string name() const = 0;        ///< "cpu", "cuda"
   virtual std::string description() const = 0; ///< device, threads, library versions: for reports
   virtual bool supports(plan::Precision precision) const = 0;

@@ -25,6 +25,7 @@ private:
 
 class FakeBackend : public Backend {
 public:
+  DeviceIdentity identity() const override { return {"fake", 1, 1, memoryBytes, 0}; }
   std::string name() const override { return "fake"; }
   std::string description() const override { return "a naive device"; }
   bool supports(plan::Precision precision) const override {
