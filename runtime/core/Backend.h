@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -57,6 +58,13 @@ struct DeviceIdentity {
   }
 };
 
+/// Launches that were recorded and can be enqueued again, all at once.
+class Recording {
+public:
+  virtual ~Recording() = default;
+  virtual Status replay() = 0;
+};
+
 class Backend {
 public:
   virtual ~Backend() = default;
@@ -71,6 +79,24 @@ public:
   /// count.
   virtual Status launch(const KernelCall &call) = 0;
   virtual Status synchronize() = 0;
+
+  /// What the device has lost since the program began, its libraries' memory included; nothing
+  /// where the device cannot tell.
+  virtual std::optional<int64_t> lostBytes() const { return std::nullopt; }
+
+  /// Whether launches can be recorded. Between beginRecording and endRecording they are not
+  /// enqueued, and nothing else may be asked of the backend. The keys of dropout in a recording
+  /// follow `setDropout`, but for their blocks.
+  virtual bool canRecord() const { return false; }
+  virtual Status beginRecording() { return noRecordings(); }
+  virtual Result<std::unique_ptr<Recording>> endRecording() { return noRecordings(); }
+  /// Seed and step of the masks that a replay makes.
+  virtual Status setDropout(uint32_t seed, uint32_t step) { return {}; }
+
+private:
+  static Status noRecordings() {
+    return Status::error(ErrorCode::Unsupported, "expected a backend that records launches");
+  }
 };
 
 } // namespace evo

@@ -400,7 +400,7 @@ void Session::fillReport() {
   report.weightsIgnored = weights.ignored;
   report.arenaBytes = arena->bytes();
   report.staticBytes = staticPart->bytes();
-  report.measuredPeakBytes = {arena->bytes() + staticPart->bytes()};
+  report.measuredPeakBytes = {backend.lostBytes().value_or(arena->bytes() + staticPart->bytes())};
   training->fillReport(report);
 }
 
