@@ -219,11 +219,12 @@ int verify(const std::string &path) {
 /// The backend asked for, else the plan's, else the cpu with a warning.
 Result<std::unique_ptr<Backend>> chooseBackend(const Settings &settings, const plan::Plan &plan) {
   std::string name = settings.backend.value_or(plan.backend);
-  if (!settings.backend && !hasBackend(name)) {
+  if (!settings.backend && !canRun(name)) {
     std::fprintf(stderr,
-                 "evo-run: warning: the plan was priced for %s, which this build does not have; "
+                 "evo-run: warning: the plan was priced for %s, which this %s does not have; "
                  "running on the cpu\n",
-                 name.empty() ? "an unnamed backend" : name.c_str());
+                 name.empty() ? "an unnamed backend" : name.c_str(),
+                 hasBackend(name) ? "machine" : "build");
     name = "cpu";
   }
   return createBackend(name, settings.device, settings.run.threads);
