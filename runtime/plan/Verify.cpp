@@ -64,9 +64,11 @@ std::optional<Violation> verifyPlan(const Plan &plan) {
   EVO_VERIFY(verifyData(plan, facts));
   EVO_VERIFY(verifyCalls(plan, facts));
   EVO_VERIFY(verifyOptimizer(plan, facts));
-  EVO_VERIFY(verifyMemory(plan, facts));
+  std::set<Recall> recalls;
+  EVO_VERIFY(verifyMemory(plan, facts, recalls));
   EVO_VERIFY(verifyGradients(plan));
   EVO_VERIFY(verifyContributions(plan));
+  EVO_VERIFY(verifyRecalls(plan, facts, recalls));
   return verifyCost(plan);
 }
 

@@ -48,21 +48,6 @@ Verdict forEachStep(const std::vector<Step> &list, const Path &parent, std::stri
   return {};
 }
 
-/// The elements of a view in all iterations together.
-Box wholeBox(const View &view, const std::vector<const LoopStep *> &loops) {
-  Box box;
-  box.rank = static_cast<int>(view.start.size());
-  for (int axis = 0; axis < box.rank; ++axis) {
-    int64_t length = view.extent[axis].value;
-    for (const LoopStep *loop : loops)
-      if (loop->loop == view.start[axis].loop)
-        length = loop->extent;
-    box.begin[axis] = view.start[axis].value;
-    box.end[axis] = box.begin[axis] + length;
-  }
-  return box;
-}
-
 /// Knows the steps of a procedure that compute the same from the same.
 class ValueNumbers {
 public:
@@ -334,6 +319,20 @@ bool isOverwritten(const KernelStep &step, size_t output,
 }
 
 } // namespace
+
+Box wholeBox(const View &view, std::span<const LoopStep *const> loops) {
+  Box box;
+  box.rank = static_cast<int>(view.start.size());
+  for (int axis = 0; axis < box.rank; ++axis) {
+    int64_t length = view.extent[axis].value;
+    for (const LoopStep *loop : loops)
+      if (loop->loop == view.extent[axis].loop)
+        length = loop->extent;
+    box.begin[axis] = view.start[axis].value;
+    box.end[axis] = box.begin[axis] + length;
+  }
+  return box;
+}
 
 Verdict verifySums(const Plan &plan) {
   Path root;

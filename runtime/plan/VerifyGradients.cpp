@@ -68,7 +68,6 @@ private:
   Verdict write(const KernelStep &step, size_t output, const Path &path);
   Verdict spend(size_t amount, const Path &path);
   void alloc(int32_t buffer);
-  Box boxOf(const View &view) const;
   bool isGradient(const View &view) const {
     return gradients.count({view.buffer, view.version}) > 0;
   }
@@ -124,26 +123,11 @@ Verdict GradientFlow::free(int32_t buffer, const Path &path) {
   return {};
 }
 
-/// The elements of a view in all iterations together.
-Box GradientFlow::boxOf(const View &view) const {
-  Box box;
-  box.rank = static_cast<int>(view.start.size());
-  for (int axis = 0; axis < box.rank; ++axis) {
-    box.begin[axis] = view.start[axis].value;
-    int64_t length = view.extent[axis].value;
-    for (const LoopStep *loop : loops)
-      if (view.start[axis].loop == loop->loop)
-        length = loop->extent;
-    box.end[axis] = box.begin[axis] + length;
-  }
-  return box;
-}
-
 /// A gradient is a term of one sum, once.
 Verdict GradientFlow::term(const KernelStep &step, size_t input, const Path &path) {
   const View &view = *step.operands[input];
   BufferState &state = buffers[view.buffer];
-  Box box = boxOf(view);
+  Box box = wholeBox(view, loops);
   EVO_VERIFY(spend(state.added.size(), path));
   if (state.added.newest(box) >= view.version)
     return violates(
@@ -164,7 +148,7 @@ Verdict GradientFlow::write(const KernelStep &step, size_t output, const Path &p
   const KernelInfo &info = kernelInfo(step.kernel);
   const View &view = *step.operands[output];
   BufferState &state = buffers[view.buffer];
-  Box box = boxOf(view);
+  Box box = wholeBox(view, loops);
   EVO_VERIFY(spend(state.unread.size(), path));
   int32_t writer = state.unread.newest(box);
   if (writer != kUndefined)
@@ -195,7 +179,7 @@ Verdict GradientFlow::kernel(const KernelStep &step, const Path &path) {
     const View &view = *step.operands[i];
     BufferState &state = buffers[view.buffer];
     EVO_VERIFY(spend(state.unread.size(), path));
-    state.unread.write(boxOf(view), kUndefined);
+    state.unread.write(wholeBox(view, loops), kUndefined);
     fromGradients |= isGradient(view);
   }
   for (size_t i = 0; i < info.operands.size(); ++i)

@@ -53,6 +53,20 @@ struct Content {
   bool read = false;
 };
 
+/// A call of the forward program that writes streams.
+struct ForwardCall {
+  int64_t block = 0;
+  std::string_view module; ///< of several that share a loop "a+b"
+  int32_t procedure = 0;
+  std::vector<int64_t> found; ///< the version of each tensor
+};
+
+/// Of these the ones from `begin` to before `end`.
+struct ForwardCalls {
+  size_t begin = 0, end = 0;
+  explicit operator bool() const { return begin < end; }
+};
+
 /// A mask of dropout is its counters, by rate, module and shape.
 struct Mask {
   double rate = 0;
@@ -64,6 +78,11 @@ struct Mask {
            makeText(", module ", module, ", shape ", std::span(shape));
   }
 };
+
+/// The last of the modules that share a loop.
+std::string_view lastOf(std::string_view module) {
+  return module.substr(module.rfind('+') + 1); // npos + 1 is 0
+}
 
 void collectMasks(const std::vector<Step> &steps, std::vector<Mask> &masks) {
   for (const Step &step : steps) {
@@ -80,8 +99,9 @@ void collectMasks(const std::vector<Step> &steps, std::vector<Mask> &masks) {
 
 class Replay {
 public:
-  Replay(const Plan &plan, const std::vector<ProcedureFacts> &facts, ArenaUse &use)
-      : plan(plan), facts(facts), use(use), version(plan.tensors.size()) {
+  Replay(const Plan &plan, const std::vector<ProcedureFacts> &facts, ArenaUse &use,
+         std::set<Recall> &recalls)
+      : plan(plan), facts(facts), use(use), recalls(recalls), version(plan.tensors.size()) {
     for (const Procedure &procedure : plan.procedures) {
       copies.push_back(copiedTensors(procedure));
       collectMasks(procedure.steps, masks.emplace_back());
@@ -94,10 +114,14 @@ private:
   Verdict visit(const Event &event);
   Verdict place(const Event &event, int32_t buffer, Range &range) const;
   Verdict findContent(const Event &event, int32_t buffer, const Range &range, size_t &content);
-  Verdict readKept(const Event &event, int32_t buffer);
+  Verdict readKept(const Event &event, int32_t buffer, int32_t &keeper);
   Verdict writeKept(const Event &event, int32_t buffer);
   Verdict useBoundTensor(const Event &event, int32_t buffer);
+  Verdict useTensorInItsSlot(const Event &event, size_t tensor) const;
   Verdict checkMasks(const Event &event) const;
+  Verdict enterForward(const Event &event);
+  Verdict checkForwards(const Event &event) const;
+  void pairCalls(const Event &event, std::vector<int32_t> keepers);
   Verdict checkRanges();
   Verdict checkOrder();
   Verdict clearOfTensors(const Range &range, const Event &event, std::string_view field) const;
@@ -120,20 +144,23 @@ private:
   }
   Phase phaseOf(const Event &event) const { return plan.programs[event.program].phase; }
   int64_t versionBehind(const Event &event);
+  ForwardCalls forwardsOf(const Event &event) const;
   const std::vector<int64_t> *foundBy(const Event &event) const;
 
   const Plan &plan;
   const std::vector<ProcedureFacts> &facts;
   ArenaUse &use;
+  std::set<Recall> &recalls;
   std::vector<std::vector<int32_t>> copies; ///< a procedure and buffer: the tensor it is a copy of
   std::vector<std::vector<Mask>> masks;     ///< of each procedure
   std::vector<int64_t> version;             ///< of each tensor in its slot; 0: nobody wrote it
   /// Versions by who wrote them: the phase, the block, and the module, of several the last.
   std::map<std::tuple<Phase, int64_t, std::string_view>, int64_t> versions;
-  /// The procedure that is a module's forward in a block.
-  std::map<std::pair<int64_t, std::string_view>, int32_t> forwardOf;
-  /// Versions that a module's forward found in a block.
-  std::map<std::pair<int64_t, std::string_view>, std::vector<int64_t>> found;
+  std::vector<ForwardCall> forwards;
+  /// By a block and a module, where these have it.
+  std::map<std::pair<int64_t, std::string_view>, size_t> ranIn;
+  size_t undone = 0;  ///< as many of the forwards have no backward yet
+  Verdict outOfOrder; ///< the first backward call that is not of the last of these
   std::vector<Event> events;
   std::vector<Content> contents;
   std::map<int64_t, size_t> newest; ///< contents by where they begin
@@ -171,20 +198,37 @@ Verdict Replay::report(int invariant, const Event &event, std::string_view field
 /// of them would leave by itself.
 int64_t Replay::versionBehind(const Event &event) {
   const Procedure &procedure = procedureOf(event);
-  std::string_view module = procedure.module;
-  module.remove_prefix(module.rfind('+') + 1); // npos + 1 is 0
   auto next = static_cast<int64_t>(versions.size()) + 1;
-  return versions.try_emplace({procedure.phase, event.block, module}, next).first->second;
+  return versions.try_emplace({procedure.phase, event.block, lastOf(procedure.module)}, next)
+      .first->second;
 }
 
-/// What the module's forward found in the block; modules that share a loop found what the first of
-/// them did.
+/// The forwards of the call's modules in its block. Modules that share a loop may have run one by
+/// one, right after each other; what ran in one loop does not come apart.
+ForwardCalls Replay::forwardsOf(const Event &event) const {
+  std::string_view left = procedureOf(event).module;
+  auto known = ranIn.find({event.block, lastOf(left)});
+  if (known == ranIn.end())
+    return {};
+  ForwardCalls calls{known->second + 1, known->second + 1};
+  while (calls.begin > 0) {
+    const ForwardCall &call = forwards[--calls.begin];
+    if (call.block != event.block || !left.ends_with(call.module))
+      return {};
+    left.remove_suffix(call.module.size());
+    if (left.empty())
+      return calls;
+    if (left.back() != '+')
+      return {};
+    left.remove_suffix(1);
+  }
+  return {};
+}
+
+/// What the modules' forward found in the block: what the first of them did.
 const std::vector<int64_t> *Replay::foundBy(const Event &event) const {
-  std::string_view module = procedureOf(event).module;
-  for (std::string_view name : {module, module.substr(0, module.find('+'))})
-    if (auto known = found.find({event.block, name}); known != found.end())
-      return &known->second;
-  return nullptr;
+  ForwardCalls calls = forwardsOf(event);
+  return calls ? &forwards[calls.begin].found : nullptr;
 }
 
 /// Where a kept or bound buffer lies in a call.
@@ -223,7 +267,7 @@ Verdict Replay::findContent(const Event &event, int32_t buffer, const Range &ran
 }
 
 /// A backward procedure finds what its module's forward found, or computed, in this block.
-Verdict Replay::readKept(const Event &event, int32_t buffer) {
+Verdict Replay::readKept(const Event &event, int32_t buffer, int32_t &keeper) {
   const Procedure &procedure = procedureOf(event);
   const Buffer &info = procedure.buffers[buffer];
   Range range;
@@ -231,6 +275,8 @@ Verdict Replay::readKept(const Event &event, int32_t buffer) {
   EVO_VERIFY(place(event, buffer, range));
   EVO_VERIFY(findContent(event, buffer, range, content));
   const Identity &identity = contents[content].identity;
+  keeper = identity.tensor >= 0 ? -2 - identity.tensor
+                                : callOf(events[contents[content].made]).procedure;
   bool right = identity.module == procedure.module && identity.block == event.block &&
                identity.slot == info.name;
   if (identity.tensor >= 0) {
@@ -285,9 +331,8 @@ Verdict Replay::useBoundTensor(const Event &event, int32_t buffer) {
   Content &content = contents[index];
   const std::vector<int64_t> *known = foundBy(event);
   // A checkpoint is of no module: what it copies is what it finds.
-  bool right =
-      content.identity.tensor == tensor && (!fact.writesAny() || !known ||
-                                            (*known)[tensor] == content.identity.version);
+  bool right = content.identity.tensor == tensor &&
+               (!fact.writesAny() || !known || (*known)[tensor] == content.identity.version);
   if (!right)
     return report(5, event, "bindings",
                   makeText("tensor '", plan.tensors[tensor].name, "' as the forward of '",
@@ -301,6 +346,22 @@ Verdict Replay::useBoundTensor(const Event &event, int32_t buffer) {
     content.isStream = true;
   }
   return {};
+}
+
+/// What runs again on a tensor in its slot finds there what its module's forward did.
+Verdict Replay::useTensorInItsSlot(const Event &event, size_t tensor) const {
+  const Procedure &procedure = procedureOf(event);
+  const ProcedureFacts &fact = facts[callOf(event).procedure];
+  if (phaseOf(event) != Phase::Backward || procedure.phase != Phase::Forward ||
+      !fact.readsAtEntry[tensor] || !fact.writesAny())
+    return {};
+  const std::vector<int64_t> *known = foundBy(event);
+  if (!known || (*known)[tensor] == version[tensor])
+    return {};
+  return report(5, event, "",
+                makeText("version ", (*known)[tensor], " of '", plan.tensors[tensor].name,
+                         "', which the forward of '", procedure.module, "' found"),
+                makeText("version ", version[tensor]));
 }
 
 /// The tensor's buffer in the call's procedure where the call binds it; -1 where it lies in its
@@ -318,18 +379,70 @@ int32_t Replay::boundBuffer(const Event &event, int32_t tensor) const {
 /// again.
 Verdict Replay::checkMasks(const Event &event) const {
   const std::string &module = procedureOf(event).module;
-  auto forward = forwardOf.find({event.block, module});
-  for (const Mask &mask : masks[callOf(event).procedure]) {
-    static const std::vector<Mask> kNone;
-    const std::vector<Mask> &own = forward == forwardOf.end() ? kNone : masks[forward->second];
+  if (phaseOf(event) == Phase::Forward || masks[callOf(event).procedure].empty())
+    return {};
+  std::vector<Mask> own;
+  ForwardCalls calls = forwardsOf(event);
+  for (size_t i = calls.begin; i < calls.end; ++i)
+    own.insert(own.end(), masks[forwards[i].procedure].begin(), masks[forwards[i].procedure].end());
+  for (const Mask &mask : masks[callOf(event).procedure])
     if (std::find(own.begin(), own.end(), mask) == own.end())
       return report(5, event, "",
                     own.empty()
                         ? makeText("no dropout, as in the forward of '", module, "'")
                         : makeText("the dropout of the forward of '", module, "', ", own[0].text()),
                     mask.text());
-  }
   return {};
+}
+
+/// What only copies (a checkpoint) is of no module: there may be several.
+Verdict Replay::enterForward(const Event &event) {
+  std::string_view module = procedureOf(event).module;
+  if (plan.mode != Mode::Train || !facts[callOf(event).procedure].writesAny())
+    return {};
+  for (size_t begin = 0, end = 0; begin <= module.size(); begin = end + 1) {
+    end = std::min(module.find('+', begin), module.size());
+    std::string_view own = module.substr(begin, end - begin);
+    if (!ranIn.try_emplace({event.block, own}, forwards.size()).second)
+      return report(5, event, "", makeText("one call of module '", own, "' in a block"),
+                    "a second one");
+  }
+  forwards.push_back({event.block, module, callOf(event).procedure, version});
+  undone = forwards.size();
+  return {};
+}
+
+/// What a recomputation leaves counts as what its modules' forward has left.
+Verdict Replay::checkForwards(const Event &event) const {
+  if (procedureOf(event).phase != Phase::Forward || !facts[callOf(event).procedure].writesAny() ||
+      forwardsOf(event))
+    return {};
+  return report(5, event, "",
+                "modules that the forward program has run in the block, right after each other",
+                makeText("'", procedureOf(event).module, "'"));
+}
+
+/// Gradients go back through the modules in the order in which the forward went through them.
+void Replay::pairCalls(const Event &event, std::vector<int32_t> keepers) {
+  const Procedure &procedure = procedureOf(event);
+  ForwardCalls calls = forwardsOf(event);
+  Recall recall{{}, callOf(event).procedure, std::move(keepers)};
+  for (size_t i = calls.begin; i < calls.end; ++i)
+    recall.forwards.push_back(forwards[i].procedure);
+  if (calls)
+    recalls.insert(std::move(recall));
+  if (procedure.phase != Phase::Backward)
+    return;
+  bool next = calls && calls.end == undone;
+  if (!next && !outOfOrder)
+    outOfOrder =
+        report(6, event, "",
+               undone == 0 ? "no backward without a forward"
+                           : makeText("the backward of '", forwards[undone - 1].module, "', block ",
+                                      forwards[undone - 1].block, ", the last of the forward left"),
+               makeText("that of '", procedure.module, "'"));
+  if (next)
+    undone = calls.begin;
 }
 
 Verdict Replay::visit(const Event &event) {
@@ -339,24 +452,25 @@ Verdict Replay::visit(const Event &event) {
   const Procedure &procedure = procedureOf(event);
   const ProcedureFacts &fact = facts[callOf(event).procedure];
   bool forward = phaseOf(event) == Phase::Forward;
-  if (forward) {
-    found[{event.block, procedure.module}] = version;
-    // What only copies (a checkpoint) is of no module: there may be several.
-    bool first =
-        forwardOf.try_emplace({event.block, procedure.module}, callOf(event).procedure).second;
-    if (!first && fact.writesAny() && plan.mode == Mode::Train)
-      return report(5, event, "",
-                    makeText("one call of module '", procedure.module, "' in a block"),
-                    "a second one");
-  }
+  bool backward = phaseOf(event) == Phase::Backward;
+  if (forward)
+    EVO_VERIFY(enterForward(event));
+  if (backward)
+    EVO_VERIFY(checkForwards(event));
   EVO_VERIFY(checkMasks(event));
+  std::vector<int32_t> keepers(procedure.phase == Phase::Backward ? procedure.buffers.size() : 0,
+                               -1);
   for (size_t i = 0; i < procedure.buffers.size(); ++i)
     if (procedure.buffers[i].base == Base::Saved)
-      EVO_VERIFY(procedure.phase == Phase::Backward ? readKept(event, static_cast<int32_t>(i))
-                                                    : writeKept(event, static_cast<int32_t>(i)));
+      EVO_VERIFY(procedure.phase == Phase::Backward
+                     ? readKept(event, static_cast<int32_t>(i), keepers[i])
+                     : writeKept(event, static_cast<int32_t>(i)));
+  if (backward)
+    pairCalls(event, std::move(keepers));
   for (size_t i = 0; i < version.size(); ++i) {
     int32_t bound = boundBuffer(event, static_cast<int32_t>(i));
     if (bound < 0) {
+      EVO_VERIFY(useTensorInItsSlot(event, i));
       if (fact.writes[i])
         version[i] = versionBehind(event);
       continue;
@@ -496,13 +610,22 @@ Verdict Replay::run() {
     }
   }
   EVO_VERIFY(checkRanges());
-  return checkOrder();
+  EVO_VERIFY(checkOrder());
+  if (outOfOrder)
+    return outOfOrder;
+  if (undone > 0 && programOf(plan, Phase::Backward))
+    return violates(6, Path().at("programs"),
+                    makeText("a backward call of '", forwards[undone - 1].module, "' in block ",
+                             forwards[undone - 1].block),
+                    "none");
+  return {};
 }
 
 } // namespace
 
-Verdict verifyKept(const Plan &plan, const std::vector<ProcedureFacts> &facts, ArenaUse &use) {
-  return Replay(plan, facts, use).run();
+Verdict verifyKept(const Plan &plan, const std::vector<ProcedureFacts> &facts, ArenaUse &use,
+                   std::set<Recall> &recalls) {
+  return Replay(plan, facts, use, recalls).run();
 }
 
 } // namespace evo::plan

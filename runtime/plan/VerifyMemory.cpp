@@ -41,7 +41,8 @@ Verdict verifySummary(const Plan &plan, int64_t keptBytes, const Path &root) {
 
 } // namespace
 
-Verdict verifyMemory(const Plan &plan, const std::vector<ProcedureFacts> &facts) {
+Verdict verifyMemory(const Plan &plan, const std::vector<ProcedureFacts> &facts,
+                     std::set<Recall> &recalls) {
   Path root;
   if (plan.arenaBytes < 0 || plan.arenaBytes > kMaxEnd)
     return violates(8, root.at("arena_bytes"), makeText("from 0 to ", kMaxEnd),
@@ -54,7 +55,7 @@ Verdict verifyMemory(const Plan &plan, const std::vector<ProcedureFacts> &facts)
                       makeText("an end of at most arena_bytes ", plan.arenaBytes), makeText(end));
     use.top = std::max(use.top, alignTo(end));
   }
-  EVO_VERIFY(verifyKept(plan, facts, use));
+  EVO_VERIFY(verifyKept(plan, facts, use, recalls));
   if (use.top != plan.arenaBytes)
     return violates(10, root.at("arena_bytes"), makeText(use.top), makeText(plan.arenaBytes));
   return verifySummary(plan, use.keptBytes, root);

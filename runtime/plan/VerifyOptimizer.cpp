@@ -57,10 +57,65 @@ Kernel stepOf(OptimizerKind kind) {
   return kind == OptimizerKind::Sgd ? Kernel::SgdStep : Kernel::AdamwStep;
 }
 
+/// Where operand `name` of a step that updates weight `weight` is: the buffer's base and name.
+std::pair<Base, std::string> placeOf(std::string_view name, std::string_view weight) {
+  if (name == "scalars")
+    return {Base::Tensor, std::string(kOptimizerTensor)};
+  if (name == "weight" || name == "new_weight")
+    return {Base::Weight, std::string(weight)};
+  if (name == "gradient")
+    return {Base::Gradient, makeText(kGradientPrefix, weight)};
+  if (name.starts_with("new_"))
+    name.remove_prefix(4);
+  if (name == "velocity")
+    name = stateName(StateKind::Momentum);
+  return {Base::State, makeText(name, ".", weight)};
+}
+
+/// A step updates elements of one weight, in place, by their gradient and with their state.
+Verdict verifyStepOperands(const Procedure &procedure, const KernelStep &step, const Path &path) {
+  const KernelInfo &info = kernelInfo(step.kernel);
+  const View &weight = *step.operands[static_cast<size_t>(info.operandIndex("weight"))];
+  const std::string &name = procedure.buffers[weight.buffer].name;
+  for (size_t i = 0; i < info.operands.size(); ++i) {
+    if (!step.operands[i])
+      continue;
+    const View &view = *step.operands[i];
+    const Buffer &got = procedure.buffers[view.buffer];
+    auto [base, expected] = placeOf(info.operands[i].name, name);
+    Path operand = path.at(info.operands[i].name);
+    if (got.base != base || got.name != expected)
+      return violates(6, operand.at("buffer"),
+                      makeText("'", expected, "' in a step of '", name, "'"),
+                      makeText("'", got.name, "'"));
+    if (info.operands[i].name != "scalars" &&
+        (view.start != weight.start || view.extent != weight.extent || view.order != weight.order))
+      return violates(6, operand, makeText("the elements of '", name, "' that the step updates"),
+                      "others");
+  }
+  return {};
+}
+
+/// Gradients are counted in the scalars, which are advanced in place.
+Verdict verifyScalarsOf(const Procedure &procedure, const KernelStep &step, const Path &path) {
+  const KernelInfo &info = kernelInfo(step.kernel);
+  for (size_t i = 0; i < info.operands.size(); ++i) {
+    const Buffer &got = procedure.buffers[step.operands[i]->buffer];
+    Path operand = path.at(info.operands[i].name);
+    if (info.operands[i].name == "x" && got.base != Base::Gradient)
+      return violates(6, operand.at("buffer"), "the gradient of a weight",
+                      makeText("'", got.name, "'"));
+    if (info.operands[i].name != "x" && (got.base != Base::Tensor || got.name != kOptimizerTensor))
+      return violates(6, operand.at("buffer"), makeText("'", kOptimizerTensor, "'"),
+                      makeText("'", got.name, "'"));
+  }
+  return {};
+}
+
 /// Steps of another optimizer than the plan's are steps that its state and its reader know nothing
 /// of.
-Verdict verifyKernels(const Plan &plan, const std::vector<Step> &steps, const Path &parent,
-                      std::string_view field) {
+Verdict verifyKernels(const Plan &plan, const Procedure &procedure, const std::vector<Step> &steps,
+                      const Path &parent, std::string_view field) {
   for (size_t i = 0; i < steps.size(); ++i) {
     Path path = parent.at(field, i);
     if (const auto *kernel = std::get_if<KernelStep>(&steps[i].value)) {
@@ -68,8 +123,12 @@ Verdict verifyKernels(const Plan &plan, const std::vector<Step> &steps, const Pa
       if (step && kernel->kernel != stepOf(plan.optimizer->kind))
         return violates(0, path.at("kernel"), kernelInfo(stepOf(plan.optimizer->kind)).mnemonic,
                         kernelInfo(kernel->kernel).mnemonic);
+      if (step)
+        EVO_VERIFY(verifyStepOperands(procedure, *kernel, path.at("operands")));
+      if (kernel->kernel == Kernel::CountNonfinite || kernel->kernel == Kernel::AdvanceOptimizer)
+        EVO_VERIFY(verifyScalarsOf(procedure, *kernel, path.at("operands")));
     } else if (const auto *loop = std::get_if<LoopStep>(&steps[i].value)) {
-      EVO_VERIFY(verifyKernels(plan, loop->body, path, "body"));
+      EVO_VERIFY(verifyKernels(plan, procedure, loop->body, path, "body"));
     }
   }
   return {};
@@ -204,7 +263,8 @@ Verdict verifyOptimizer(const Plan &plan, const std::vector<ProcedureFacts> &fac
   Path root;
   for (size_t i = 0; i < plan.procedures.size(); ++i)
     if (plan.procedures[i].phase == Phase::Optimizer)
-      EVO_VERIFY(verifyKernels(plan, plan.procedures[i].steps, root.at("procedures", i), "steps"));
+      EVO_VERIFY(verifyKernels(plan, plan.procedures[i], plan.procedures[i].steps,
+                               root.at("procedures", i), "steps"));
   EVO_VERIFY(
       verifyUpdates(plan, facts, *optimizer,
                     root.at("programs", static_cast<size_t>(optimizer - plan.programs.data()))));

@@ -5,9 +5,12 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "runtime/plan/Regions.h"
 #include "runtime/plan/VerifyReport.h"
 
 #include <cstdint>
+#include <set>
+#include <span>
 #include <vector>
 
 namespace evo::plan {
@@ -39,6 +42,9 @@ struct StateIndex {
 /// What a buffer "<kind>.<weight>" holds; nothing for any other.
 std::optional<StateIndex> stateOfBuffer(const Plan &plan, std::string_view bufferName);
 
+/// The elements of a view in all iterations of the loops around it together.
+Box wholeBox(const View &view, std::span<const LoopStep *const> loops);
+
 /// What simulating a procedure found out about it.
 struct ProcedureFacts {
   std::vector<bool> readsAtEntry; ///< a tensor: some step reads what the caller left there
@@ -49,9 +55,9 @@ struct ProcedureFacts {
         return true;
     return false;
   }
-  int64_t savedBytes = 0;   ///< height of its kept tensors
-  std::vector<bool> addsTo; ///< a weight: some step reads the gradient that was there before
-  std::vector<bool> stores; ///< a weight: some step writes its gradient
+  int64_t savedBytes = 0;       ///< height of its kept tensors
+  std::vector<bool> addsTo;     ///< a weight: some step reads the gradient that was there before
+  std::vector<bool> stores;     ///< a weight: some step writes its gradient
   std::vector<int32_t> updates; ///< a weight: versions of it that are made
   std::vector<std::vector<int32_t>> stateUpdates; ///< a weight's state: versions that are made
 };
@@ -65,7 +71,8 @@ Verdict verifyData(const Plan &plan, std::vector<ProcedureFacts> &facts);
 /// Definedness of tensors from call to call (1).
 Verdict verifyCalls(const Plan &plan, const std::vector<ProcedureFacts> &facts);
 
-/// What the optimizer holds and calls: every weight and its state are updated once (0, 1, 4).
+/// What the optimizer holds and calls: every weight and its state are updated once (0, 1, 4), by
+/// the gradient of the weight (6).
 Verdict verifyOptimizer(const Plan &plan, const std::vector<ProcedureFacts> &facts);
 /// Its table of the weights' state, and that it has the programs that it needs (0, 8, 9, 10).
 Verdict verifyStates(const Plan &plan);
@@ -78,18 +85,36 @@ struct ArenaUse {
   int64_t keptBytes = 0; ///< what forward calls keep, of all blocks
 };
 
+/// The forward calls of modules, a call of the backward program for these, and who has kept what it
+/// reads.
+struct Recall {
+  std::vector<int32_t> forwards; ///< one right after the other
+  int32_t backward = 0;
+  /// A buffer of the backward procedure, where it is kept: the procedure that has kept it, or -2 -
+  /// the tensor that it is a copy of; -1 for any other buffer.
+  std::vector<int32_t> keepers;
+  auto operator<=>(const Recall &) const = default;
+};
+
 /// Runs the calls of all programs, block by block, on what is kept and where: frames and kept
-/// tensors against each other and the tensors, what each call finds of the forward (5, 8, 9, 12).
-Verdict verifyKept(const Plan &plan, const std::vector<ProcedureFacts> &facts, ArenaUse &use);
+/// tensors against each other and the tensors, what each call finds of the forward (5, 8, 9, 12),
+/// and the order of the backward calls (6).
+Verdict verifyKept(const Plan &plan, const std::vector<ProcedureFacts> &facts, ArenaUse &use,
+                   std::set<Recall> &recalls);
 
 /// Arena and the summary's bytes (8, 10), and all of verifyKept.
-Verdict verifyMemory(const Plan &plan, const std::vector<ProcedureFacts> &facts);
+Verdict verifyMemory(const Plan &plan, const std::vector<ProcedureFacts> &facts,
+                     std::set<Recall> &recalls);
 
 /// What backward procedures compute is read, and is a term of one sum (6).
 Verdict verifyGradients(const Plan &plan);
 
 /// Contributions to weights' gradients against the uses of the weights, block by block (7).
 Verdict verifyContributions(const Plan &plan);
+
+/// Recomputations against the forward (5), and gradients by the chain rule (6).
+Verdict verifyRecalls(const Plan &plan, const std::vector<ProcedureFacts> &facts,
+                      const std::set<Recall> &recalls);
 
 /// Costs (18).
 Verdict verifyCost(const Plan &plan);

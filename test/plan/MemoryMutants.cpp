@@ -272,7 +272,8 @@ const std::vector<Mutator> kWaits = {
     {"NobodyWaits",
      [](Plan &p, Random &r) {
        return atSite(
-           p, r, [](const Site &site) { return site.kernel(); },
+           p, r,
+           [](const Site &site) { return site.kernel() && site.kernel()->lane == Lane::Compute; },
            [](const Site &site) {
              site.kernel()->lane = Lane::Communication;
              site.kernel()->waits.clear();

@@ -47,7 +47,8 @@ struct Use {
   View &view() const { return *operand(); }
   const Buffer &buffer() const { return site.buffer(view().buffer); }
   std::string text() const {
-    return site.procedure->name + " " + site.kernel()->location + " " + std::string(info().name);
+    return site.procedure->name + " " + site.kernel()->location + " " + std::string(info().name) +
+           " in " + buffer().name;
   }
 };
 
@@ -170,6 +171,20 @@ inline int usesOfBuffer(Procedure &procedure, int32_t buffer) {
   return uses;
 }
 
+/// Operands that read the version of the buffer that this one names.
+inline int readersOf(const Use &use) {
+  std::vector<Site> sites;
+  collect(*use.site.procedure, use.site.procedure->steps, {}, sites);
+  int readers = 0;
+  for (const Site &site : sites)
+    for (size_t i = 0; site.kernel() && i < site.kernel()->operands.size(); ++i) {
+      const std::optional<View> &view = site.kernel()->operands[i];
+      readers += view && !kernelInfo(site.kernel()->kernel).operands[i].isOutput() &&
+                 view->buffer == use.view().buffer && view->version == use.view().version;
+    }
+  return readers;
+}
+
 inline int32_t newestVersion(const Procedure &procedure, int32_t buffer) {
   int32_t newest = 0;
   std::function<void(const std::vector<Step> &)> walk = [&](const std::vector<Step> &steps) {
@@ -218,6 +233,18 @@ inline bool writesBuffer(const Use &use) {
   return false;
 }
 inline bool isBackward(const Site &site) { return site.procedure->phase == Phase::Backward; }
+/// Whether a step of a backward procedure, of no gradient kernel, computes a value of the forward.
+/// Products for gradients read their weight turned round.
+inline bool isOfTheForward(const KernelStep &step) {
+  if (step.kernel != Kernel::Linear)
+    return step.kernel != Kernel::BatchMatmul && step.kernel != Kernel::Add &&
+           step.kernel != Kernel::Zero && step.kernel != Kernel::Copy;
+  int weight = kernelInfo(step.kernel).operandIndex("weight");
+  return step.operands[static_cast<size_t>(weight)]->order[0] == 0;
+}
+inline bool isGradientKernel(const KernelStep &step) {
+  return kernelInfo(step.kernel).name.ends_with("Grad");
+}
 inline bool isBound(const Call &call, int32_t buffer) {
   return std::any_of(call.bindings.begin(), call.bindings.end(),
                      [&](const Binding &binding) { return binding.buffer == buffer; });

@@ -126,6 +126,18 @@ void dropVelocity(Plan &plan) {
 }
 
 const Mutation kMutations[] = {
+    {"GradientTurnedRound", 6, "procedures[3].steps[0].operands.gradient",
+     "expected the elements of 'weight' that the step updates, got others",
+     [](Plan &p) {
+       View &view = operand(kernelStep(p.procedures[3], 0), "gradient");
+       std::swap(view.order[0], view.order[1]);
+     }},
+    {"CountInAGradient", 6, "procedures[2].steps[0].operands.scalars.buffer",
+     "expected 'optimizer', got 'gradient.bias'",
+     [](Plan &p) { // which has four elements too
+       Procedure &count = p.procedures[2];
+       operand(kernelStep(count, 0), "scalars") = operand(kernelStep(count, 1), "x");
+     }},
     {"BlockBytes", 10, "state_block_bytes", "expected 1024, got 1536",
      [](Plan &p) { p.stateBlockBytes = 1536; }},
     {"StaticWithoutState", 10, "summary.static_bytes", "expected 9216, got 6144",
@@ -161,8 +173,7 @@ const Mutation kMutations[] = {
      [](Plan &p) { p.optimizer->lossScale = 0; }},
     {"AnotherOptimizer", 0, "procedures[3].steps[0].kernel", "expected adamw_step, got sgd_step",
      [](Plan &p) { p.optimizer->kind = OptimizerKind::Adamw; }},
-    {"MomentumOfOne", 0, "procedures[3].steps[0].momentum",
-     "expected a number in [0, 1)",
+    {"MomentumOfOne", 0, "procedures[3].steps[0].momentum", "expected a number in [0, 1)",
      [](Plan &p) { stepAttributes(p).momentum = 1; }},
     {"LearningRateNegative", 0, "procedures[3].steps[0].learning_rate",
      "expected a finite number of at least 0 in f32",

@@ -3,6 +3,8 @@
 //===----------------------------------------------------------------------===//
 #include "test/plan/PlanFixture.h"
 
+#include "runtime/plan/Strides.h"
+
 #include <cstdlib>
 
 namespace evo::plan::test {
@@ -439,12 +441,12 @@ Plan trainingPlan() {
     std::vector<Step> &steps = backward.procedure.steps;
     View recalled = backward.saved("saved.m", {4, 4}, 0, 0);
     steps.push_back({backward.alloc("scratch", {4, 4}, 0)});
-    steps.push_back(
-        {backward.step(Kernel::Copy, {}, {{"x", recalled}, {"y", backward.frame("scratch", 1)}})});
-    steps.push_back({backward.step(Kernel::Add, {},
-                                   {{"x", backward.tensor(1, 0)},
-                                    {"addend", backward.frame("scratch", 1)},
-                                    {"y", backward.tensor(1, 1)}})});
+    steps.push_back({backward.step(Kernel::Softmax, {},
+                                   {{"x", recalled}, {"y", backward.frame("scratch", 1)}})});
+    steps.push_back({backward.step(Kernel::SoftmaxGrad, {},
+                                   {{"y", backward.frame("scratch", 1)},
+                                    {"dy", backward.tensor(1, 0)},
+                                    {"dx", backward.tensor(1, 1)}})});
     steps.push_back({backward.free("scratch")});
     plan.procedures.push_back(forward.procedure);
     plan.procedures.push_back(backward.procedure);
@@ -597,6 +599,20 @@ Plan optimizerPlan() {
   summary.predictedPeakBytes = 3584 + 9216;
   summary.predictedMs = 0.058; // and 2 * 3 us in each of 3 blocks, and 1 us
   return plan;
+}
+
+void addMask(Procedure &procedure, double rate, int64_t module) {
+  auto index = static_cast<int32_t>(procedure.buffers.size());
+  procedure.buffers.push_back(
+      {"mask", Base::Frame, -1, DType::F32, {1, 4}, {4, 1}, procedure.frameBytes, 16});
+  procedure.frameBytes += 512;
+  KernelStep step;
+  step.kernel = Kernel::DropoutMask;
+  step.attributes.rate = rate;
+  step.attributes.module = module;
+  step.operands = {wholeView(procedure.buffers.back(), index, 1)};
+  const Step added[] = {{AllocStep{index}}, {step}, {FreeStep{index}}};
+  procedure.steps.insert(procedure.steps.begin(), std::begin(added), std::end(added));
 }
 
 } // namespace evo::plan::test

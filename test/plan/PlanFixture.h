@@ -49,4 +49,7 @@ View &operand(KernelStep &step, const std::string &name);
 /// Index of a buffer by name.
 int32_t bufferIndex(const Procedure &procedure, const std::string &name);
 
+/// Puts the mask of a dropout into a frame buffer of its own, which nobody reads.
+void addMask(Procedure &procedure, double rate, int64_t module);
+
 } // namespace evo::plan::test

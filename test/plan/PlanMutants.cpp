@@ -54,7 +54,10 @@ const std::vector<Mutator> kForm = {
     {"Blocks",
      [](Plan &p, Random &r) {
        return atCall(
-           p, r, [](auto &) { return true; },
+           p, r,
+           [&](const CallSite &site) { // what only computes again may have any of the blocks left
+             return site.program->phase != Phase::Backward || goesDown(p, *site.program, *site.run);
+           },
            [](const CallSite &site) { site.run->blockCount += 1; });
      }},
 };
@@ -311,8 +314,9 @@ const std::vector<Mutator> kGradients = {
        return atUse(
            p, r,
            [](const Use &use) {
+             const KernelStep &step = *use.site.kernel();
              return isBackward(use.site) && use.info().name == "residual" &&
-                    use.info().isOptional();
+                    use.info().isOptional() && (isGradientKernel(step) || !isOfTheForward(step));
            },
            [](const Use &use) { use.operand().reset(); });
      }},
@@ -350,13 +354,14 @@ bool isProduct(const Use &use) {
   return isGradient(use) && (kernel == Kernel::WeightGrad || kernel == Kernel::BiasGrad);
 }
 
-/// Whether other steps use what this one reads.
-bool readsWhatOthersUse(const Use &use) {
+/// Whether other steps read what this one reads.
+bool readsWhatOthersRead(const Use &use) {
   const std::vector<std::optional<View>> &operands = use.site.kernel()->operands;
-  return std::all_of(operands.begin(), operands.end(), [&](const std::optional<View> &view) {
-    return !view || view->buffer == use.view().buffer ||
-           usesOfBuffer(*use.site.procedure, view->buffer) > 1;
-  });
+  for (size_t i = 0; i < operands.size(); ++i)
+    if (Use other{use.site, i}; operands[i] && !other.info().isOutput() &&
+                                operands[i]->buffer != use.view().buffer && readersOf(other) < 2)
+      return false;
+  return true;
 }
 
 const std::vector<Mutator> kWeights = {
@@ -375,7 +380,7 @@ const std::vector<Mutator> kWeights = {
        return atUse(
            p, r,
            [](const Use &use) {
-             return isProduct(use) && use.site.loops.empty() && readsWhatOthersUse(use);
+             return isProduct(use) && use.site.loops.empty() && readsWhatOthersRead(use);
            },
            [](const Use &use) {
              View view = use.view();

@@ -21,5 +21,7 @@ struct Mutator {
 /// By the invariant that their mutants violate: 0 to 7, and those above.
 std::map<int, std::vector<Mutator>> dataMutators();
 std::map<int, std::vector<Mutator>> memoryMutators();
+/// More of 5 and 6: of what is computed again, and of gradients.
+std::map<int, std::vector<Mutator>> trainingMutators();
 
 } // namespace evo::plan::test

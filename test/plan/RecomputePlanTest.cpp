@@ -165,20 +165,10 @@ class OfRecomputation : public testing::TestWithParam<Broken> {};
 class OfSums : public testing::TestWithParam<Broken> {};
 TEST_P(OfRecomputation, IsRejected) { expectRejected(rerunPlan(), GetParam()); }
 TEST_P(OfSums, IsRejected) { expectRejected(slicedPlan(2), GetParam()); }
-
-/// The mask of a dropout into a frame buffer of its own, which nobody reads.
-void addMask(Procedure &procedure, double rate, int64_t module) {
-  auto index = static_cast<int32_t>(procedure.buffers.size());
-  procedure.buffers.push_back(
-      {"mask", Base::Frame, -1, DType::F32, {1, 4}, {4, 1}, procedure.frameBytes, 16});
-  procedure.frameBytes += 512;
-  KernelStep step;
-  step.kernel = Kernel::DropoutMask;
-  step.attributes.rate = rate;
-  step.attributes.module = module;
-  step.operands = {wholeView(procedure.buffers.back(), index, 1)};
-  insertAt(procedure.steps, 0, {{AllocStep{index}}, {step}, {FreeStep{index}}});
-}
+class OfSoftmax : public testing::TestWithParam<Broken> {};
+class OfProjection : public testing::TestWithParam<Broken> {};
+TEST_P(OfSoftmax, IsRejected) { expectRejected(trainingPlan(), GetParam()); }
+TEST_P(OfProjection, IsRejected) { expectRejected(gradientPlan(), GetParam()); }
 
 const Broken kRecomputation[] = {
     {"BindingsOutOfOrder", 0, "programs[1].runs[0].calls[0].bindings[1].buffer",
@@ -213,6 +203,20 @@ const Broken kRecomputation[] = {
      [](Plan &p) {
        std::vector<Call> &calls = p.programs[0].runs[0].calls;
        std::swap(calls[0], calls[1]);
+     }},
+    {"RerunOnWhatTheForwardLeft", 5, "programs[1].runs[0].calls[0]",
+     "expected version 1 of 'm', which the forward of 'first' found, got version 2 in block 1",
+     [](Plan &p) { // m is still in its slot, but behind both softmaxes
+       p.tensors[1].offset = 2560;
+       p.arenaBytes = p.summary.arenaBytes = p.summary.predictedPeakBytes = 3072;
+       backwardCall(p, 0).bindings.clear();
+     }},
+    {"RerunOfAnotherKernel", 5, "procedures[2]",
+     "expected what 'first' computes of 'm', got another computation",
+     [](Plan &p) {
+       KernelStep &step = kernelStep(p.procedures[kAgain], 1);
+       step.kernel = Kernel::Copy;
+       step.operands[0] = operand(kernelStep(p.procedures[kAgain], 0), "y"); // what was kept
      }},
     {"StreamElsewhereInTheForward", 5, "programs[0].runs[0].calls[1].bindings",
      "expected streams in their slots but where a forward runs again",
@@ -343,8 +347,103 @@ const Broken kSums[] = {
      }},
 };
 
+void turnRound(View &view) { std::swap(view.order[0], view.order[1]); }
+
+/// The backward of each module: softmax of what was kept, softmax_grad of it and dm.
+const Broken kSoftmax[] = {
+    {"SoftmaxOverTheOtherAxis", 5, "procedures[1].steps[2].operands.y",
+     "expected 'y' as the forward of 'first' had it, got what is computed or read in another way",
+     [](Plan &p) {
+       turnRound(operand(kernelStep(p.procedures[1], 0), "x"));
+       turnRound(operand(kernelStep(p.procedures[1], 0), "y"));
+     }},
+    {"CopyForTheSoftmax", 6, "procedures[1].steps[2].operands.y",
+     "expected the 'y' of the forward's step, got another value of the forward",
+     [](Plan &p) { kernelStep(p.procedures[1], 0).kernel = Kernel::Copy; }},
+    {"CopyForTheForward", 6, "procedures[1].steps[2].operands.dy",
+     "expected the gradient of what a step of the forward computed that 'softmax_grad' "
+     "differentiates, got that of something else",
+     [](Plan &p) { // m turned round, in the place of its softmax
+       KernelStep &step = kernelStep(p.procedures[0], 1);
+       step.kernel = Kernel::Copy;
+       step.operands[0] = wholeView(p.procedures[0].buffers[0], 0, 1); // what was kept
+       turnRound(*step.operands[0]);
+     }},
+    {"GradientsTurnedRound", 6, "procedures[1].steps[2].operands.dy", "got that of something else",
+     [](Plan &p) {
+       KernelStep &step = kernelStep(p.procedures[1], 1);
+       for (const char *name : {"y", "dy", "dx"})
+         turnRound(operand(step, name));
+     }},
+    {"BackwardTwice", 6, "programs[1].runs[0].calls[2]",
+     "expected the backward of 'second', block 1, the last of the forward left, got that of "
+     "'first' in block 2",
+     [](Plan &p) {
+       std::vector<Call> &calls = p.programs[1].runs[0].calls;
+       calls.push_back(calls[1]);
+     }},
+    {"ModuleWithoutABackward", 6, "programs[1].runs[0].calls[0]",
+     "expected the backward of 'third', block 2, the last of the forward left, got that of "
+     "'second' in block 2",
+     [](Plan &p) { // one more softmax
+       Procedure third = p.procedures[0];
+       third.name = third.module = "third";
+       third.buffers = {third.buffers[static_cast<size_t>(bufferIndex(third, "m"))]};
+       third.steps.erase(third.steps.begin());
+       for (auto &view : kernelStep(third, 0).operands)
+         view->buffer = 0;
+       third.costNs = kernelStep(third, 0).costNs;
+       p.procedures.push_back(third);
+       p.programs[0].runs[0].calls.push_back(callOf(4, 4096));
+     }},
+};
+
+/// m += m weight^T + bias; its backward has weight_grad, bias_grad, a copy of dm, and dm += dm
+/// weight.
+const Broken kProjection[] = {
+    {"ResidualThatTheForwardHasNot", 6, "procedures[1].steps[4].operands.residual",
+     "expected the gradient of what the step adds to, got that of another value",
+     [](Plan &p) {
+       KernelStep &step = kernelStep(p.procedures[0], 1);
+       step.operands[static_cast<size_t>(kernelInfo(step.kernel).operandIndex("residual"))].reset();
+     }},
+    {"GradientAddedTwice", 6, "procedures[1]",
+     "expected the gradient of 'm' as 'linear' finds it, by each use of it once, in 'dm', got "
+     "another",
+     [](Plan &p) { // what the copy of dm holds is in the sum already
+       Procedure &procedure = p.procedures[1];
+       KernelStep &copy = kernelStep(procedure, 2), &product = kernelStep(procedure, 3), add = copy;
+       View sum = operand(product, "y"), after = sum;
+       after.version = 2;
+       add.kernel = Kernel::Add;
+       add.operands = {sum, *copy.operands[1], after};
+       add.costNs = 0;
+       procedure.steps.insert(procedure.steps.end() - 1, {add});
+     }},
+    {"GradientThatIsAValue", 6, "procedures[1].steps[0].operands.du",
+     "expected a gradient, got a value of the forward",
+     [](Plan &p) {
+       KernelStep &step = kernelStep(p.procedures[1], 0);
+       operand(step, "du") = operand(step, "x");
+     }},
+    {"ValueThatIsAGradient", 6, "procedures[1].steps[0].operands.du",
+     "expected a gradient, got a value of the forward",
+     [](Plan &p) {
+       KernelStep &step = kernelStep(p.procedures[1], 0);
+       std::swap(operand(step, "du"), operand(step, "x"));
+     }},
+    {"ProductByTheWeightAsItIs", 6, "procedures[1].steps[4].operands.weight",
+     "expected the 'weight' of the forward's step, got another value of the forward",
+     [](Plan &p) { turnRound(operand(kernelStep(p.procedures[1], 3), "weight")); }},
+    {"FactorOfTheProduct", 6, "procedures[1].steps[4].factor",
+     "expected the forward's 1.000000, got 0.500000",
+     [](Plan &p) { kernelStep(p.procedures[1], 3).attributes.factor = 0.5; }},
+};
+
 std::string nameOf(const testing::TestParamInfo<Broken> &info) { return info.param.name; }
 INSTANTIATE_TEST_SUITE_P(All, OfRecomputation, testing::ValuesIn(kRecomputation), nameOf);
 INSTANTIATE_TEST_SUITE_P(All, OfSums, testing::ValuesIn(kSums), nameOf);
+INSTANTIATE_TEST_SUITE_P(All, OfSoftmax, testing::ValuesIn(kSoftmax), nameOf);
+INSTANTIATE_TEST_SUITE_P(All, OfProjection, testing::ValuesIn(kProjection), nameOf);
 
 } // namespace

@@ -127,7 +127,7 @@ const Mutation kTraining[] = {
     {"WriteOfKept", 4, "procedures[1].steps[1].operands.y",
      [](Plan &p) {
        KernelStep &copy = kernelStep(p.procedures[1], 0);
-       copy.operands = {view(p.procedures[1], 1, "x"), *copy.operands[0]};
+       copy.operands = {view(p.procedures[1], 1, "dy"), *copy.operands[0]};
        copy.operands[1]->version = 1;
      }},
     {"BlocksForwardInTheBackwardProgram", 0, "programs[1].runs[0].first_block",
