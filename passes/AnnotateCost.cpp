@@ -28,10 +28,7 @@ static Result<int64_t> priceOnce(kern::KernelOpInterface op, int64_t sliceLength
                                  const cost::DeviceProfile &profile, plan::Precision precision) {
   EVO_ASSIGN(plan::AxisExtents axes, kern::getKernelAxes(op, sliceLength));
   kern::KernelBytes bytes = kern::kernelBytes(op, sliceLength);
-  cost::KernelWork work;
-  work.workClass = op.isMatmul() ? cost::WorkClass::Matmul : cost::WorkClass::Vector;
-  work.flops = op.getFlops(axes);
-  work.exps = op.getExps(axes);
+  cost::KernelWork work = plan::kernelWork(op.getKernel(), axes, kern::presentOperands(op));
   work.bytesRead = bytes.read;
   work.bytesWritten = bytes.written;
   return profile.costNs(work, precision);
@@ -70,6 +67,8 @@ static Status priceSums(kern::SliceLoopOp loop, const cost::DeviceProfile &profi
     double bytes = elements * static_cast<double>(type.getElementTypeBitWidth() / 8);
     cost::KernelWork zero, add;
     zero.workClass = add.workClass = cost::WorkClass::Vector;
+    zero.kernel = plan::Kernel::Zero;
+    add.kernel = plan::Kernel::Add;
     zero.bytesWritten = add.bytesWritten = bytes;
     add.bytesRead = 2 * bytes;
     add.flops = elements;

@@ -12,6 +12,7 @@
 #include "llvm/ADT/TypeSwitch.h"
 
 #include <chrono>
+#include <cmath>
 
 using namespace mlir;
 
@@ -163,6 +164,8 @@ DictionaryAttr targetAttr(MLIRContext *context, Policy policy, const Target &tar
   NamedAttrList list;
   list.set("policy", builder.getStringAttr(policyName(policy)));
   list.set("profile", builder.getStringAttr(target.profile.name));
+  if (target.profile.measured)
+    list.set("profile_device", builder.getStringAttr(target.profile.measured->device));
   list.set("backend", builder.getStringAttr(target.profile.backend));
   list.set("budget_bytes", builder.getI64IntegerAttr(target.budgetBytes));
   list.set("library_bytes", builder.getI64IntegerAttr(target.profile.libraryBytes));
@@ -208,7 +211,7 @@ public:
 
   Result<Policy> named(Policy policy);
   Result<Policy> search(SearchReport &report);
-  Result<Sweep> sweep(size_t points);
+  Result<Sweep> sweep();
 
 private:
   Status apply(Policy policy);
@@ -375,14 +378,17 @@ Result<Policy> Chooser::search(SearchReport &report) {
   return best->policy;
 }
 
-Result<Sweep> Chooser::sweep(size_t points) {
+Result<Sweep> Chooser::sweep() {
   auto start = std::chrono::steady_clock::now();
   Sweep sweep;
   double recordsMs = 0;
   EVO_ASSIGN(ScheduleSearch search, makeSearch(sweep.named, recordsMs));
-  EVO_ASSIGN(std::vector<schedule::FrontierPoint> frontier, search.frontier(points));
-  for (const schedule::FrontierPoint &point : frontier)
-    sweep.points.push_back({point.bytes, point.costNs});
+  std::vector<schedule::FrontierPoint> named;
+  for (const PolicyNeed &need : sweep.named)
+    named.push_back({need.peakBytes, std::llround(need.predictedMs * 1e6)});
+  EVO_ASSIGN(std::vector<schedule::FrontierPoint> frontier, search.frontier(named));
+  for (const schedule::FrontierPoint &step : frontier)
+    sweep.steps.push_back({step.bytes, step.costNs});
   sweep.lowerBoundNs = search.lowerBoundNs();
   sweep.searchMs = millisecondsSince(start);
   return sweep;
@@ -399,10 +405,10 @@ Result<Policy> choosePolicy(ModuleOp module, Policy policy, const Target &target
   return chooser.search(report ? *report : own);
 }
 
-Result<Sweep> sweepBudgets(ModuleOp module, const Target &target, size_t points) {
+Result<Sweep> sweepBudgets(ModuleOp module, const Target &target) {
   EVO_ASSIGN(ir::StackOp stack, onlyStack(module));
   stack.removeRecomputeAttr();
-  return Chooser(module, stack, target).sweep(points);
+  return Chooser(module, stack, target).sweep();
 }
 
 namespace {

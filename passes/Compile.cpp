@@ -68,6 +68,7 @@ Result<Compilation> compile(const spec::ModelSpec &spec, const CompileOptions &o
              choosePolicy(*module, options.policy, options.target,
                           result.search ? &*result.search : nullptr));
   result.requestedPolicy = policyName(options.policy).str();
+  result.profileKind = options.target.profile.kindText(spec.precision);
   EVO_TRY(runPasses(*module, [&](PassManager &manager) {
     EvoEstimateMemoryOptions estimate;
     estimate.profile = options.profileSource;

@@ -321,6 +321,8 @@ Status Emitter::emitSummary() {
                          "the module has no target; run evo-choose-policy first");
   plan::Summary &summary = plan.summary;
   EVO_TRY(readText(target, kTargetAttr, "profile", plan.profile));
+  if (auto device = target.getAs<StringAttr>("profile_device"))
+    plan.profileDevice = device.str();
   EVO_TRY(readText(target, kTargetAttr, "backend", plan.backend));
   EVO_TRY(readText(target, kTargetAttr, "policy", summary.policy));
   EVO_TRY(readInteger(target, kTargetAttr, "budget_bytes", summary.budgetBytes));

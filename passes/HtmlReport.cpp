@@ -9,80 +9,32 @@ namespace evo {
 
 namespace {
 
-/// Colours by role; the second set where the reader's system is dark.
-constexpr std::string_view kStyle = R"css(
-:root { color-scheme: light dark; --page:#ffffff; --card:#f6f7f9; --text:#1d2430; --soft:#5b6675; --rule:#dde2e9;
-  --ground:#eef2f7; --odd:#e4eaf2; --stream:#c5ccd6; --buffer:#8db4e2; --live:#e8833a; --bar:#4c86c6; --alarm:#c0392b; --ink:#14202e; }
-@media (prefers-color-scheme: dark) { :root { --page:#14181e; --card:#1c222a; --text:#e4e9f0; --soft:#9aa6b5; --rule:#313a46;
-  --ground:#1f262f; --odd:#252e39; --stream:#566171; --buffer:#3f6ea3; --live:#d9772f; --bar:#5b95d6; --alarm:#ff7b6b; --ink:#ffffff; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1100px; padding: 28px 24px 48px; background: var(--page); color: var(--text);
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 17px; margin: 34px 0 8px; }
-p { margin: 4px 0; } .soft { color: var(--soft); }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 12px; margin: 20px 0 0; }
-.fact { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: 12px 14px; }
-.fact b { display: block; font-size: 21px; } .fact span { color: var(--soft); font-size: 13px; }
-.wide { overflow-x: auto; } .wide svg { display: block; width: 100%; min-width: 860px; height: auto; }
-table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
-th, td { padding: 5px 12px 5px 0; text-align: left; border-bottom: 1px solid var(--rule); white-space: nowrap; }
-th { color: var(--soft); font-weight: 600; } td.number, th.number { text-align: right; }
-tr.sum td { font-weight: 600; }
-svg text { fill: var(--text); font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-svg .end { text-anchor: end; } svg .middle { text-anchor: middle; } svg .axis { fill: var(--soft); }
-svg .module { text-anchor: end; fill: var(--text); } svg .strong { font-weight: 600; }
-svg .inBox { text-anchor: middle; fill: var(--ink); font-size: 11px; pointer-events: none; }
-svg .grid { stroke: var(--rule); stroke-width: 1; } svg .tick { stroke: var(--soft); } svg .lead { stroke: var(--soft); fill: none; }
-svg .ground { fill: var(--ground); } svg .odd { fill: var(--odd); }
-svg .stream { fill: var(--stream); stroke: var(--page); stroke-width: 1; }
-svg .buffer { fill: var(--buffer); stroke: var(--page); stroke-width: 1; } svg .live { fill: var(--live); }
-svg .mark { fill: var(--alarm); } svg .budget { stroke: var(--alarm); stroke-width: 1.5; stroke-dasharray: 6 4; }
-svg .budgetText { fill: var(--alarm); } svg .bar { fill: var(--bar); }
-)css";
-
-std::string cell(const std::string &text, bool isNumber, std::string_view tag = "td") {
-  std::string html("<");
-  html.append(tag).append(isNumber ? " class=\"number\">" : ">").append(escapeHtml(text));
-  return html.append("</").append(tag).append(">");
+/// What no plan can beat, where the search said it.
+std::string boundFact(const Compilation &compilation) {
+  if (!compilation.search || compilation.search->lowerBoundNs == 0)
+    return "";
+  return htmlFact(formatMs(static_cast<double>(compilation.search->lowerBoundNs) / 1e6),
+                  "lower bound, with memory for everything");
 }
 
-/// `alignment` has an 'l' or 'r' a column. The first row is the head; rows in `sums` stand out.
-std::string table(const std::vector<std::vector<std::string>> &rows, std::string_view alignment,
-                  const std::vector<size_t> &sums = {}) {
-  std::string text = "<div class=\"wide\"><table>\n";
-  for (size_t r = 0; r < rows.size(); ++r) {
-    bool sum = false;
-    for (size_t index : sums)
-      sum |= index == r;
-    text += sum ? "<tr class=\"sum\">" : "<tr>";
-    for (size_t c = 0; c < rows[r].size(); ++c)
-      text += cell(rows[r][c], alignment[c] == 'r', r == 0 ? "th" : "td");
-    text += "</tr>\n";
-  }
-  return text + "</table></div>\n";
-}
-
-std::string fact(const std::string &value, const std::string &what) {
-  return "<div class=\"fact\"><b>" + escapeHtml(value) + "</b><span>" + escapeHtml(what) +
-         "</span></div>\n";
-}
-
-std::string headerHtml(const ReportData &data, const plan::Plan &plan) {
+std::string headerHtml(const ReportData &data, const Compilation &compilation) {
+  const plan::Plan &plan = compilation.plan;
   const plan::Summary &summary = plan.summary;
   char units[32];
   std::snprintf(units, sizeof units, "%.2f U", data.arenaInUnits(plan));
   return "<header>\n<h1>" + escapeHtml(data.name) + "</h1>\n<p>" + escapeHtml(data.model) +
          "</p>\n<p class=\"soft\">policy " + escapeHtml(data.policy) + "; priced by " +
-         escapeHtml(plan.profile) + "</p>\n<div class=\"facts\">\n" +
-         fact(plan::formatBytes(summary.predictedPeakBytes),
-              "predicted peak, of " + plan::formatBytes(summary.budgetBytes) + " budget") +
-         fact(plan::formatBytes(summary.arenaBytes), "arena, allocated once") +
-         fact(units, "arena in U = " + data.unitFormula +
-                         " bytes = " + plan::formatBytes(data.unitBytes)) +
-         fact(formatMs(summary.predictedMs),
-              "predicted time, " + formatMs(static_cast<double>(data.blockCostNs) / 1e6) +
-                  " a block") +
-         "</div>\n</header>\n";
+         escapeHtml(pricedBy(compilation)) +
+         "; times are modelled by it, not measured</p>\n<div class=\"facts\">\n" +
+         htmlFact(plan::formatBytes(summary.predictedPeakBytes),
+                  "predicted peak, of " + plan::formatBytes(summary.budgetBytes) + " budget") +
+         htmlFact(plan::formatBytes(summary.arenaBytes), "arena, allocated once") +
+         htmlFact(units, "arena in U = " + data.unitFormula +
+                             " bytes = " + plan::formatBytes(data.unitBytes)) +
+         htmlFact(formatMs(summary.predictedMs),
+                  "predicted time, " + formatMs(static_cast<double>(data.blockCostNs) / 1e6) +
+                      " a block") +
+         boundFact(compilation) + "</div>\n</header>\n";
 }
 
 /// The run of each program that holds the fullest call, with the blocks that it stands for.
@@ -110,7 +62,8 @@ std::string timelinesHtml(const ReportData &data, const plan::Plan &plan) {
             "</h2>\n<p class=\"soft\">The arena in " + blocks +
             ". A box is a buffer: left and right its alloc and free in modelled time (a slice loop "
             "as one pass), "
-            "below and above the bytes that it has. Grey: streams and masks; pale: a module's "
+            "below and above the bytes that it has. Grey: streams, masks and what is kept; pale: a "
+            "module's "
             "frame; orange: live "
             "at the peak.</p>\n<div class=\"wide\">\n" +
             timelineSvg(plan, program, *fullest, data) + "</div>\n";
@@ -132,7 +85,7 @@ std::string modulesHtml(const ReportData &data) {
          "tensor of a module "
          "that fuses and slices nothing; the exact frame is what its buffers take after "
          "packing.</p>\n" +
-         table(rows, "llllrrrr");
+         htmlTable(rows, "llllrrrr");
 }
 
 std::string memoryHtml(const ReportData &data, const plan::Plan &plan) {
@@ -144,7 +97,7 @@ std::string memoryHtml(const ReportData &data, const plan::Plan &plan) {
     rows.push_back(
         {line.name, plan::formatBytes(line.bytes), std::to_string(line.bytes), line.note});
   }
-  std::string text = "<h2>Memory</h2>\n" + table(rows, "lrrl", sums);
+  std::string text = "<h2>Memory</h2>\n" + htmlTable(rows, "lrrl", sums);
   if (!data.peak)
     return text;
   rows = {{"tensor", "", "bytes", "type"}};
@@ -158,50 +111,17 @@ std::string memoryHtml(const ReportData &data, const plan::Plan &plan) {
                   "the arena"});
   return text + "<h2>Live at the peak</h2>\n<p class=\"soft\">" +
          escapeHtml(peakPlace(*data.peak, plan)) + "</p>\n" +
-         table(rows, "lrrl", {rows.size() - 1});
+         htmlTable(rows, "lrrl", {rows.size() - 1});
 }
 
 } // namespace
 
-std::string escapeHtml(std::string_view text) {
-  std::string escaped;
-  for (char c : text) {
-    switch (c) {
-    case '&':
-      escaped += "&amp;";
-      break;
-    case '<':
-      escaped += "&lt;";
-      break;
-    case '>':
-      escaped += "&gt;";
-      break;
-    case '"':
-      escaped += "&quot;";
-      break;
-    case '\'':
-      escaped += "&#39;";
-      break;
-    default:
-      escaped += c;
-    }
-  }
-  return escaped;
-}
-
 std::string reportHtml(const Compilation &compilation) {
   const plan::Plan &plan = compilation.plan;
   ReportData data = describe(compilation);
-  return "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>" +
-         escapeHtml(data.name) + ": execution plan</title>\n<style>" + std::string(kStyle) +
-         "</style>\n</head>\n<body>\n" + headerHtml(data, plan) + timelinesHtml(data, plan) +
-         modulesHtml(data) + memoryHtml(data, plan) +
-         "<h2>What is not here yet</h2>\n<p class=\"soft\">The choices follow a named policy, the "
-         "same in every block. "
-         "The schedule search, the lower bound that it proves and its frontier of time against "
-         "memory are not in this "
-         "version. Times are modelled by the profile, not measured.</p>\n</body>\n</html>\n";
+  return htmlPage(data.name + ": execution plan", headerHtml(data, compilation) +
+                                                      timelinesHtml(data, plan) +
+                                                      modulesHtml(data) + memoryHtml(data, plan));
 }
 
 } // namespace evo

@@ -3,15 +3,12 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "passes/HtmlPage.h"
 #include "passes/ReportData.h"
 
 #include <string>
-#include <string_view>
 
 namespace evo {
-
-/// `text` for the inside of an element or a quoted attribute.
-std::string escapeHtml(std::string_view text);
 
 /// A picture (an svg element) of the arena over the modelled time of one block: what lies where and
 /// when.

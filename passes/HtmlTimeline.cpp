@@ -15,68 +15,44 @@ namespace evo {
 namespace {
 
 constexpr double kLeft = 84, kTop = 34, kWidth = 700, kHeight = 380, kPanel = 250, kFoot = 140;
-constexpr double kCharacter = 6.6; ///< width of a letter of the labels, about
 constexpr double kLine = 15;
-
-std::string number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.2f", value);
-  return text;
-}
-
-std::string element(std::string_view name, std::string_view cssClass,
-                    const std::vector<std::pair<std::string_view, double>> &attributes,
-                    const std::string &content) {
-  std::string text("<");
-  text.append(name).append(" class=\"").append(cssClass).append("\"");
-  for (const auto &[key, value] : attributes)
-    text.append(" ").append(key).append("=\"").append(number(value)).append("\"");
-  return text.append(">").append(content).append("</").append(name).append(">\n");
-}
-
-std::string label(std::string_view cssClass, double x, double y, const std::string &text) {
-  return element("text", cssClass, {{"x", x}, {"y", y}}, escapeHtml(text));
-}
 
 /// `text` where it fits into `width`, else what fits of it, else nothing.
 std::string fitted(const std::string &text, double width) {
-  auto room = static_cast<size_t>(std::max(0.0, width / kCharacter));
+  auto room = static_cast<size_t>(std::max(0.0, width / kLetterWidth));
   if (text.size() <= room)
     return text;
   return room < 5 ? "" : text.substr(0, room - 1) + "…";
 }
 
-/// The next of 1, 2, 5, 10, ... times a power of ten that gives at most eight steps.
-double decimalStep(double range) {
-  double step = std::pow(10.0, std::floor(std::log10(range / 8)));
-  for (double factor : {1.0, 2.0, 5.0, 10.0})
-    if (range / (step * factor) <= 8)
-      return step * factor;
-  return step * 10;
-}
-
 class Picture {
 public:
-  Picture(const plan::Plan &plan, const plan::BlockRun &run, const ReportData &data,
-          const PeakReport *peak)
-      : plan(plan), run(run), data(data), peak(peak) {
+  Picture(const plan::Plan &plan, const plan::BlockRun &run, const PeakReport *peak)
+      : plan(plan), run(run), peak(peak) {
     for (const plan::Call &call : run.calls)
       totalNs += plan.procedures[call.procedure].costNs;
     const plan::Summary &summary = plan.summary;
     budget = summary.budgetBytes - summary.staticBytes - summary.libraryBytes;
     showsBudget = static_cast<double>(budget) < 1.6 * static_cast<double>(plan.arenaBytes);
+    int64_t lowest = run.calls.empty() ? 0 : INT64_MAX;
+    for (const plan::Call &call : run.calls)
+      lowest = std::min(lowest, plan::highestFrame(run, call));
     top = std::max<int64_t>(1, showsBudget ? std::max(budget, plan.arenaBytes) : plan.arenaBytes);
+    // What earlier blocks keep stands still: where that is most of the arena, only its top is
+    // shown.
+    if (lowest - plan::slotBytes(plan) > top / 2)
+      bottom = lowest - (top - lowest) / 4;
   }
 
   std::string draw() {
-    std::string text = "<svg viewBox=\"0 0 " + number(kLeft + kWidth + kPanel) + " " +
-                       number(kTop + kHeight + kFoot) +
+    std::string text = "<svg viewBox=\"0 0 " + svgNumber(kLeft + kWidth + kPanel) + " " +
+                       svgNumber(kTop + kHeight + kFoot) +
                        "\" role=\"img\" aria-label=\"arena over time\">\n";
     text += drawFrames() + drawNames() + drawGrid() + drawStreams() + drawBuffers();
     if (showsBudget)
       text += line("budget", 0, kWidth, budget) +
-              label("note budgetText", kLeft + 6, y(budget) - 5,
-                    "budget leaves " + plan::formatBytes(budget) + " for the arena");
+              svgLabel("note budgetText", kLeft + 6, y(budget) - 5,
+                       "budget leaves " + plan::formatBytes(budget) + " for the arena");
     if (peak)
       text += drawPeak() + drawPanel();
     return text + "</svg>\n";
@@ -87,25 +63,28 @@ private:
     return kLeft + kWidth * ns / static_cast<double>(std::max<int64_t>(1, totalNs));
   }
   double y(int64_t bytes) const {
-    return kTop + kHeight * (1 - static_cast<double>(bytes) / (1.04 * static_cast<double>(top)));
+    return kTop + kHeight * (1 - static_cast<double>(bytes - bottom) /
+                                     (1.04 * static_cast<double>(top - bottom)));
   }
   std::string line(std::string_view cssClass, double from, double to, int64_t bytes) const {
-    return element("line", cssClass,
-                   {{"x1", kLeft + from}, {"x2", kLeft + to}, {"y1", y(bytes)}, {"y2", y(bytes)}},
-                   "");
+    return svgElement(
+        "line", cssClass,
+        {{"x1", kLeft + from}, {"x2", kLeft + to}, {"y1", y(bytes)}, {"y2", y(bytes)}}, "");
   }
   std::string box(std::string_view cssClass, double left, double right, int64_t offset,
                   int64_t bytes, const std::string &name, const std::string &hint) const {
-    double upper = y(offset + bytes), height = y(offset) - upper;
-    std::string text = element("rect", cssClass,
-                               {{"x", left},
-                                {"y", upper},
-                                {"width", std::max(0.6, right - left)},
-                                {"height", std::max(0.6, height)}},
-                               "<title>" + escapeHtml(hint) + "</title>");
+    if (offset + bytes <= bottom)
+      return "";
+    double upper = y(offset + bytes), height = y(std::max(offset, bottom)) - upper;
+    std::string text = svgElement("rect", cssClass,
+                                  {{"x", left},
+                                   {"y", upper},
+                                   {"width", std::max(0.6, right - left)},
+                                   {"height", std::max(0.6, height)}},
+                                  "<title>" + escapeHtml(hint) + "</title>");
     std::string shown = height < kLine ? "" : fitted(name, right - left - 6);
     if (!shown.empty())
-      text += label("inBox", (left + right) / 2, upper + height / 2 + 4, shown);
+      text += svgLabel("inBox", (left + right) / 2, upper + height / 2 + 4, shown);
     return text;
   }
 
@@ -120,12 +99,11 @@ private:
 
   const plan::Plan &plan;
   const plan::BlockRun &run;
-  const ReportData &data;
   const PeakReport *peak;
   int64_t totalNs = 0;
   int64_t budget = 0;
   bool showsBudget = false;
-  int64_t top = 1;
+  int64_t bottom = 0, top = 1; ///< bytes of the arena that are shown
 };
 
 /// A pale ground a module up to the height of its frame.
@@ -163,10 +141,10 @@ std::string Picture::drawNames() const {
   std::string text;
   double floor = kTop + kHeight + 20;
   for (size_t i = 0; i < places.size(); ++i)
-    text += "<path class=\"lead\" d=\"M" + number(middles[i]) + " " + number(floor) + " L" +
-            number(places[i]) + " " + number(floor + 8) +
-            "\"/>\n<text class=\"module\" transform=\"translate(" + number(places[i] + 4) + "," +
-            number(floor + 18) + ") rotate(-32)\">" +
+    text += "<path class=\"lead\" d=\"M" + svgNumber(middles[i]) + " " + svgNumber(floor) + " L" +
+            svgNumber(places[i]) + " " + svgNumber(floor + 8) +
+            "\"/>\n<text class=\"module\" transform=\"translate(" + svgNumber(places[i] - 2) + "," +
+            svgNumber(floor + 18) + ") rotate(32)\">" +
             escapeHtml(plan.procedures[run.calls[i].procedure].module) + "</text>\n";
   return text;
 }
@@ -174,19 +152,22 @@ std::string Picture::drawNames() const {
 std::string Picture::drawGrid() const {
   std::string text;
   int64_t step = 1;
-  while (top / step >= 8)
+  while ((top - bottom) / step >= 8)
     step *= 2;
-  for (int64_t bytes = 0; bytes <= top; bytes += step)
+  for (int64_t bytes = (bottom + step - 1) / step * step; bytes <= top; bytes += step)
     text += line("grid", 0, kWidth, bytes) +
-            label("axis end", kLeft - 8, y(bytes) + 4, plan::formatBytes(bytes));
+            svgLabel("axis end", kLeft - 8, y(bytes) + 4, exactBytes(static_cast<double>(bytes)));
+  if (bottom > 0)
+    text += svgLabel("axis", kLeft, kTop - 20,
+                     "from " + plan::formatBytes(bottom) + " up; below lies what is kept");
   double range = static_cast<double>(totalNs) / 1e6, ms = range > 0 ? decimalStep(range) : 1;
   for (int i = 0; i * ms <= range; ++i) {
     char tick[32];
     std::snprintf(tick, sizeof tick, "%g%s", i * ms, i == 0 ? " ms" : "");
     double at = x(i * ms * 1e6), floor = kTop + kHeight;
     text +=
-        element("line", "tick", {{"x1", at}, {"x2", at}, {"y1", floor}, {"y2", floor + 4}}, "") +
-        label("axis middle", at, floor + 16, tick);
+        svgElement("line", "tick", {{"x1", at}, {"x2", at}, {"y1", floor}, {"y2", floor + 4}}, "") +
+        svgLabel("axis middle", at, floor + 16, tick);
   }
   return text;
 }
@@ -250,13 +231,17 @@ std::string Picture::drawPeak() const {
   const plan::FrameMoment &moment = peak->place.moment;
   double at = x(now + static_cast<double>(moment.startNs) + static_cast<double>(moment.costNs) / 2);
   int64_t end = plan::highestFrame(run, run.calls[peak->place.call]) + moment.height;
-  std::string text =
-      "<path class=\"mark\" d=\"M" + number(at) + " " + number(y(end) - 2) + " l-5 -9 h10 z\"/>\n";
+  std::string text = "<path class=\"mark\" d=\"M" + svgNumber(at) + " " + svgNumber(y(end) - 2) +
+                     " l-5 -9 h10 z\"/>\n";
   bool right = at > kLeft + kWidth / 2;
+  double height = y(end) - 5;
+  // Above the line of the budget and its name, where it would lie on them.
+  if (showsBudget && std::abs(y(budget) - height + 4) < kLine)
+    height = y(budget) - 6 - kLine;
   std::string name = "peak " + plan::formatBytes(plan.arenaBytes) + " in " +
                      peak->procedure->module + ", step " + std::to_string(moment.step);
-  return text +
-         label(right ? "note strong end" : "note strong", at + (right ? -9 : 9), y(end) - 5, name);
+  return text + svgLabel(right ? "note strong end" : "note strong", at + (right ? -9 : 9),
+                         y(end) - 5, name);
 }
 
 /// What lives at the peak, highest in the arena first.
@@ -281,19 +266,19 @@ std::string Picture::drawPanel() const {
   std::stable_sort(entries.begin(), entries.end(),
                    [](const Entry &a, const Entry &b) { return a.offset > b.offset; });
   double left = kLeft + kWidth + 24, right = kLeft + kWidth + kPanel - 6, at = kTop + 12;
-  std::string text = label("note strong", left, at, "live at the peak");
+  std::string text = svgLabel("note strong", left, at, "live at the peak");
   for (const Entry &entry : entries) {
     at += 20;
     if (at > kTop + kHeight)
       break;
-    text += element("rect", entry.stream ? "stream" : "buffer live",
-                    {{"x", left}, {"y", at - 9}, {"width", 10}, {"height", 10}}, "") +
-            label("note", left + 16, at, fitted(entry.name, right - left - 90)) +
-            label("note end", right, at, plan::formatBytes(entry.bytes));
+    text += svgElement("rect", entry.stream ? "stream" : "buffer live",
+                       {{"x", left}, {"y", at - 9}, {"width", 10}, {"height", 10}}, "") +
+            svgLabel("note", left + 16, at, fitted(entry.name, right - left - 90)) +
+            svgLabel("note end", right, at, plan::formatBytes(entry.bytes));
   }
   if (peak->fragmentationBytes > 0)
-    text += label("note", left + 16, at + 20, "gaps in the frame") +
-            label("note end", right, at + 20, plan::formatBytes(peak->fragmentationBytes));
+    text += svgLabel("note", left + 16, at + 20, "gaps in the frame") +
+            svgLabel("note end", right, at + 20, plan::formatBytes(peak->fragmentationBytes));
   return text;
 }
 
@@ -303,7 +288,7 @@ std::string timelineSvg(const plan::Plan &plan, const plan::Program &program,
                         const plan::BlockRun &run, const ReportData &data) {
   bool here = data.peak && &plan.programs[data.peak->place.program] == &program &&
               &program.runs[data.peak->place.run] == &run;
-  return Picture(plan, run, data, here ? &*data.peak : nullptr).draw();
+  return Picture(plan, run, here ? &*data.peak : nullptr).draw();
 }
 
 std::string moduleBarsSvg(const ReportData &data) {
@@ -312,7 +297,7 @@ std::string moduleBarsSvg(const ReportData &data) {
   for (const ModuleReport &module : data.modules)
     most = std::max(most, module.costNs);
   double height = kBar * static_cast<double>(data.modules.size()) + 8;
-  std::string text = "<svg viewBox=\"0 0 1034 " + number(height) +
+  std::string text = "<svg viewBox=\"0 0 1034 " + svgNumber(height) +
                      "\" role=\"img\" aria-label=\"time by module\">\n";
   double at = 4;
   for (const ModuleReport &module : data.modules) {
@@ -320,15 +305,15 @@ std::string moduleBarsSvg(const ReportData &data) {
     std::string time = formatMs(static_cast<double>(module.costNs) / 1e6);
     std::string share =
         formatShare(static_cast<double>(module.costNs), static_cast<double>(data.blockCostNs));
-    text += label("note end", kNames - 10, at + 16, module.name) +
-            element("rect", "bar",
-                    {{"x", kNames},
-                     {"y", at + 3},
-                     {"width", std::max(1.0, length)},
-                     {"height", kBar - 6},
-                     {"rx", 2}},
-                    "<title>" + escapeHtml(module.name + ", " + module.choice) + "</title>") +
-            label("note", kNames + length + 8, at + 16, time + "  ·  " + share);
+    text += svgLabel("note end", kNames - 10, at + 16, module.name) +
+            svgElement("rect", "bar",
+                       {{"x", kNames},
+                        {"y", at + 3},
+                        {"width", std::max(1.0, length)},
+                        {"height", kBar - 6},
+                        {"rx", 2}},
+                       "<title>" + escapeHtml(module.name + ", " + module.choice) + "</title>") +
+            svgLabel("note", kNames + length + 8, at + 16, time + "  ·  " + share);
     at += kBar;
   }
   return text + "</svg>\n";

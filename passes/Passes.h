@@ -77,20 +77,21 @@ struct SearchReport {
 Result<Policy> choosePolicy(mlir::ModuleOp module, Policy policy, const Target &target,
                             SearchReport *report = nullptr);
 
-/// A point of the time-memory frontier.
+/// A step of the frontier of time against memory: a budget, and the time of auto's plan within it.
 struct SweepPoint {
   int64_t budgetBytes = 0;
   int64_t predictedNs = 0;
+  bool operator==(const SweepPoint &) const = default;
 };
 struct Sweep {
-  std::vector<SweepPoint> points; ///< budgets rise, times fall
+  std::vector<SweepPoint> steps; ///< budgets rise, times fall
   std::vector<PolicyNeed> named;
   int64_t lowerBoundNs = 0;
   double searchMs = 0;
 };
-/// The frontier of a module's stack, from the smallest budget to the one from which on nothing gets
-/// faster, whatever the target's budget is.
-Result<Sweep> sweepBudgets(mlir::ModuleOp module, const Target &target, size_t points);
+/// Every step of the frontier of a module's stack, from the smallest budget to the one from which
+/// on nothing gets faster, whatever the target's budget is.
+Result<Sweep> sweepBudgets(mlir::ModuleOp module, const Target &target);
 
 /// The plan of a placed module.
 Result<plan::Plan> emitPlan(mlir::ModuleOp module);

@@ -143,7 +143,8 @@ std::string reportText(const Compilation &compilation) {
   const plan::Plan &plan = compilation.plan;
   ReportData data = describe(compilation);
   std::string text = data.name + ": " + data.model + "\npolicy " + data.policy + "\npriced by " +
-                     plan.profile + "\n\n" + moduleTable(data) + "\n" + memoryTable(data) + "\n";
+                     pricedBy(compilation) + "\n\n" + moduleTable(data) + "\n" + memoryTable(data) +
+                     "\n";
   if (data.peak)
     text += peakTable(*data.peak, plan) + "\n";
   text += "predicted time  " + formatMs(plan.summary.predictedMs) + ", " +
@@ -174,6 +175,7 @@ std::string reportJson(const Compilation &compilation, double compileMs) {
                        {"predicted_ms", summary.predictedMs}};
   report["requested_policy"] = compilation.requestedPolicy;
   report["profile"] = plan.profile;
+  report["profile_kind"] = compilation.profileKind;
   report["stream_bytes"] = data.streamBytes;
   report["largest_frame_bytes"] = data.frameBytes;
   report["unit_bytes"] = data.unitBytes;

@@ -14,16 +14,6 @@ std::string countOf(int64_t count, const std::string &one) {
   return std::to_string(count) + " " + one + (count == 1 ? "" : "s");
 }
 
-std::string modelText(const plan::Plan &plan) {
-  std::string text = plan.model.stack + ", " + countOf(plan.model.blocks, "block");
-  // The specification's order: s before r.
-  for (auto size = plan.model.sizes.rbegin(); size != plan.model.sizes.rend(); ++size)
-    text += ", " + size->first + " = " + std::to_string(size->second);
-  text += ", " + std::string(plan::precisionName(plan.precision));
-  text += plan.mode == plan::Mode::Infer ? ", inference" : ", training";
-  return text + ", " + countOf(plan.devices, "device");
-}
-
 std::string policyText(const Compilation &compilation) {
   const std::string &policy = compilation.plan.summary.policy;
   if (compilation.requestedPolicy == policy)
@@ -144,7 +134,7 @@ ReportData describe(const Compilation &compilation) {
   const plan::Plan &plan = compilation.plan;
   ReportData data;
   data.name = plan.model.name.empty() ? plan.model.stack : plan.model.name;
-  data.model = modelText(plan);
+  data.model = modelText(plan.model, plan.precision, plan.mode, plan.devices);
   data.policy = policyText(compilation);
   data.streamBytes = plan::slotBytes(plan);
   for (const plan::Tensor &tensor : plan.tensors) {
@@ -163,6 +153,17 @@ ReportData describe(const Compilation &compilation) {
   data.peak = describePeak(plan);
   data.ledger = ledgerOf(data, plan);
   return data;
+}
+
+std::string modelText(const plan::ModelInfo &model, plan::Precision precision, plan::Mode mode,
+                      int64_t devices) {
+  std::string text = model.stack + ", " + countOf(model.blocks, "block");
+  // The specification's order: s before r.
+  for (auto size = model.sizes.rbegin(); size != model.sizes.rend(); ++size)
+    text += ", " + size->first + " = " + std::to_string(size->second);
+  text += ", " + std::string(plan::precisionName(precision));
+  text += mode == plan::Mode::Infer ? ", inference" : ", training";
+  return text + ", " + countOf(devices, "device");
 }
 
 std::string blockRange(const ModuleReport &module) {
@@ -201,6 +202,11 @@ std::string peakPlace(const PeakReport &peak, const plan::Plan &plan) {
   else
     text += "of block " + std::to_string(peak.place.block) + ", ";
   return text + formatMs(static_cast<double>(peak.place.startNs) / 1e6) + " into the run";
+}
+
+std::string pricedBy(const Compilation &compilation) {
+  const std::string &name = compilation.plan.profile;
+  return compilation.profileKind == "analytic" ? name : name + ": " + compilation.profileKind;
 }
 
 } // namespace evo

@@ -38,7 +38,7 @@ struct PeakReport {
 
 struct ReportData {
   std::string name;   ///< the model's, else the stack's
-  std::string model;  ///< "evoformer, 4 blocks, s = 64, r = 128, fp32, inference, 1 device"
+  std::string model;  ///< modelText
   std::string policy; ///< and what `auto` stood for
   int64_t streamBytes = 0;
   int64_t frameBytes = 0;            ///< of the largest frame
@@ -58,6 +58,9 @@ ReportData describe(const Compilation &compilation);
 /// program.
 bool isHidden(const plan::Plan &plan, const plan::Tensor &tensor, bool backward);
 
+/// "evoformer, 4 blocks, s = 64, r = 128, fp32, inference, 1 device"
+std::string modelText(const plan::ModelInfo &model, plan::Precision precision, plan::Mode mode,
+                      int64_t devices);
 std::string blockRange(const ModuleReport &module); ///< "0-47"
 std::string formatMs(double ms);                    ///< "4.209 ms", "216.7 ms"
 std::string formatShare(double part, double whole); ///< "12.5 %"
@@ -65,5 +68,8 @@ std::string formatShare(double part, double whole); ///< "12.5 %"
 std::string unitText(const ReportData &data, const plan::Plan &plan);
 /// "msa_att_row, step 3 (linear), of every block 0-47, first 0.063 ms into the run"
 std::string peakPlace(const PeakReport &peak, const plan::Plan &plan);
+
+/// The profile's name, and where it was measured how well it tells times.
+std::string pricedBy(const Compilation &compilation);
 
 } // namespace evo

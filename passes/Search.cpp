@@ -15,7 +15,7 @@ namespace evo {
 
 namespace {
 
-constexpr schedule::Bytes kCells = 8192;
+constexpr schedule::Bytes kCells = 4096;
 
 /// The same stack with memory for everything.
 schedule::Problem withoutBytes(schedule::Problem problem) {
@@ -44,6 +44,18 @@ schedule::Bytes granuleFor(const schedule::Problem &problem) {
   while (problem.budgetBytes / granule >= kCells)
     granule *= 2;
   return granule;
+}
+
+/// Those that no other equals or beats in bytes and time, by rising bytes.
+std::vector<schedule::FrontierPoint> risingSteps(std::vector<schedule::FrontierPoint> points) {
+  std::sort(points.begin(), points.end(), [](const auto &a, const auto &b) {
+    return std::pair(a.bytes, a.costNs) < std::pair(b.bytes, b.costNs);
+  });
+  std::vector<schedule::FrontierPoint> steps;
+  for (const schedule::FrontierPoint &point : points)
+    if (steps.empty() || point.costNs < steps.back().costNs)
+      steps.push_back(point);
+  return steps;
 }
 
 } // namespace
@@ -89,21 +101,30 @@ Result<int64_t> ScheduleSearch::leastBudget() const {
   return least + fixed.bytes;
 }
 
-Result<std::vector<schedule::FrontierPoint>> ScheduleSearch::frontier(size_t points) const {
+Result<std::vector<schedule::FrontierPoint>>
+ScheduleSearch::frontier(const std::vector<schedule::FrontierPoint> &others) const {
   schedule::Problem problem = stack.problem;
+  EVO_ASSIGN(schedule::Bytes least, schedule::leastBudget(problem));
+  EVO_ASSIGN(schedule::Solution smallest, solve(least + fixed.bytes));
+  std::vector<schedule::FrontierPoint> all = {{least, smallest.costNs},
+                                              {fastest.peakBytes, fastest.costNs}};
+  // A plan is rounded in the steps that `solve` takes for a budget. Those of smaller budgets are
+  // finer, so each range of budgets with one step is searched by itself.
+  schedule::Engine engine =
+      problem.blocks == 1 ? schedule::Engine::Sparse : schedule::Engine::Dense;
   problem.budgetBytes = fastest.peakBytes;
-  EVO_ASSIGN(schedule::Solution solution,
-             schedule::solve(problem, {schedule::Engine::Dense, granuleFor(problem)}));
-  std::vector<schedule::FrontierPoint> frontier;
-  const std::vector<schedule::FrontierPoint> &all = solution.frontier;
-  size_t count = std::min(points, all.size());
-  for (size_t i = 0; i < count; ++i) {
-    // Spread over the points, the ends among them.
-    const schedule::FrontierPoint &point =
-        all[count > 1 ? i * (all.size() - 1) / (count - 1) : all.size() - 1];
-    frontier.push_back({point.bytes + fixed.bytes, stackNs(point.costNs)});
+  for (;;) {
+    schedule::Bytes granule = engine == schedule::Engine::Sparse ? 0 : granuleFor(problem);
+    EVO_ASSIGN(schedule::Solution solution, schedule::solve(problem, {engine, granule}));
+    all.insert(all.end(), solution.frontier.begin(), solution.frontier.end());
+    problem.budgetBytes = granule / 2 * (kCells - 1);
+    if (problem.budgetBytes <= least || granuleFor(problem) >= granule)
+      break;
   }
-  return frontier;
+  for (schedule::FrontierPoint &point : all)
+    point = {point.bytes + fixed.bytes, stackNs(point.costNs)};
+  all.insert(all.end(), others.begin(), others.end());
+  return risingSteps(std::move(all));
 }
 
 void ScheduleSearch::setTighter(const schedule::Solution &solution, SearchReport &report) const {

@@ -32,9 +32,11 @@ public:
   /// The time of the stack with memory for everything: no plan is faster.
   int64_t lowerBoundNs() const { return stackNs(fastest.costNs); }
 
-  /// Budgets and the least times within them: as many points as there are, at most `points`, from
-  /// the smallest budget to the one from which on nothing gets faster.
-  Result<std::vector<schedule::FrontierPoint>> frontier(size_t points) const;
+  /// Budgets and the least times within them, every step from the smallest budget to the one from
+  /// which on nothing gets faster. `solve` finds for each a plan of that time or less, but where it
+  /// is one of `others`: plans that stand beside the search.
+  Result<std::vector<schedule::FrontierPoint>>
+  frontier(const std::vector<schedule::FrontierPoint> &others) const;
 
   /// Replaces the stack's segments by those of the solution.
   Status apply(ir::StackOp stack, const schedule::Solution &solution) const;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing Evo needs and this machine lacks. Asks nothing, may be run again, and
-# leaves apt alone where everything is there. Debian 12 and 13, Ubuntu 24.04.
+# leaves apt alone where everything is there. Debian 12 and 13, Ubuntu 24.04. The CUDA toolkit, which the
+# CUDA backend needs, is not among the packages: it is used where it is found.
 set -euo pipefail
 
 packages=(
@@ -10,7 +11,7 @@ packages=(
   nlohmann-json3-dev libboost-dev            # JSON; graph algorithms (headers)
   libopenblas-dev                            # matrix products of the CPU backend
   libopenmpi-dev openmpi-bin                 # several processes
-  libgtest-dev                               # tests
+  libgtest-dev coinor-cbc                    # tests; an integer program solver to hold the search against
 )
 
 if ! command -v dpkg-query >/dev/null; then

@@ -8,91 +8,53 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <limits>
 #include <vector>
 
 namespace evo::cost {
 
 namespace {
-constexpr int64_t kMaxInt = std::numeric_limits<int64_t>::max();
-constexpr std::string_view kBackendNames[] = {"cuda", "cpu"};
-constexpr plan::Precision kPrecisions[] = {plan::Precision::Fp64, plan::Precision::Fp32,
-                                           plan::Precision::Tf32, plan::Precision::Bf16,
-                                           plan::Precision::Fp16};
-
-Status checkKeys(const json::Json &root) {
-  static constexpr json::KeyRule kRootKeys[] = {
-      {"format", true},
-      {"name", true},
-      {"backend", true},
-      {"memory_bytes", true},
-      {"library_bytes", true},
-      {"matmul_flop_per_s", true},
-      {"vector_flop_per_s", true},
-      {"memory_bytes_per_s", true},
-      {"exp_per_s", true},
-      {"launch_ns", true},
-  };
-  EVO_TRY(json::checkKeys(root, "", kRootKeys));
-  std::vector<json::KeyRule> precisions;
-  for (plan::Precision precision : kPrecisions)
-    precisions.push_back({plan::precisionName(precision), true});
-  return json::checkKeys(root.at("matmul_flop_per_s"), "matmul_flop_per_s", precisions);
-}
-
-Result<DeviceProfile> profileFromJson(const json::Json &root) {
-  if (!root.is_object())
-    return Status::error(ErrorCode::InvalidInput,
-                         "expected a JSON object, got " + json::describe(root));
-  EVO_TRY(json::checkFormat(root, "evo.profile/1"));
-  EVO_TRY(checkKeys(root));
-  DeviceProfile profile;
-  json::FieldReader reader(root);
-  size_t backend = 0;
-  reader.text("name", profile.name);
-  reader.choice("backend", backend, kBackendNames);
-  reader.integer("memory_bytes", profile.memoryBytes, 1, kMaxInt);
-  reader.integer("library_bytes", profile.libraryBytes, 0, kMaxInt);
-  for (plan::Precision precision : kPrecisions)
-    reader.number("matmul_flop_per_s." + std::string(plan::precisionName(precision)),
-                  profile.matmulFlops[static_cast<size_t>(precision)], json::kPositive);
-  reader.number("vector_flop_per_s", profile.vectorFlops, json::kPositive);
-  reader.number("memory_bytes_per_s", profile.bandwidth, json::kPositive);
-  reader.number("exp_per_s", profile.expRate, json::kPositive);
-  reader.integer("launch_ns", profile.launchNs, 0, kMaxInt);
-  if (reader.status().ok() && profile.libraryBytes >= profile.memoryBytes)
-    reader.fail("library_bytes", "less than memory_bytes", root.at("library_bytes"));
-  EVO_TRY(reader.status());
-  profile.backend = kBackendNames[backend];
-  return profile;
+/// What the work itself takes, beside its launch.
+double workNs(const DeviceProfile &profile, const KernelWork &work, plan::Precision precision) {
+  const double peak = work.workClass == WorkClass::Matmul
+                          ? profile.matmulFlops[static_cast<size_t>(precision)]
+                          : profile.vectorFlops;
+  return 1e9 *
+         std::max({work.flops / peak, (work.bytesRead + work.bytesWritten) / profile.bandwidth,
+                   work.exps / profile.expRate});
 }
 } // namespace
 
+double DeviceProfile::analyticNs(const KernelWork &work, plan::Precision precision) const {
+  return static_cast<double>(launchNs) + workNs(*this, work, precision);
+}
+
 int64_t DeviceProfile::costNs(const KernelWork &work, plan::Precision precision) const {
-  const double peak = work.workClass == WorkClass::Matmul
-                          ? matmulFlops[static_cast<size_t>(precision)]
-                          : vectorFlops;
-  const double seconds = std::max(
-      {work.flops / peak, (work.bytesRead + work.bytesWritten) / bandwidth, work.exps / expRate});
-  const double ns =
-      static_cast<double>(work.launches) * static_cast<double>(launchNs) + std::ceil(seconds * 1e9);
+  const auto launches = static_cast<double>(work.launches);
+  const double once = measuredNs(*this, work, precision);
+  const double ns = once > 0 ? launches * std::round(once)
+                             : launches * static_cast<double>(launchNs) +
+                                   std::ceil(workNs(*this, work, precision));
   // 2^63 is the first double that an int64 cannot hold.
   if (!(ns < 0x1p63))
-    return kMaxInt;
+    return std::numeric_limits<int64_t>::max();
   return std::max<int64_t>(1, static_cast<int64_t>(ns));
 }
 
-Result<DeviceProfile> parseDeviceProfile(std::string_view text, std::string_view fileName) {
-  EVO_ASSIGN(const json::Json root, json::parseStrict(text, fileName));
-  Result<DeviceProfile> profile = profileFromJson(root);
-  if (!profile.ok())
-    return profile.status().withContext(fileName);
-  return profile;
-}
-
-Result<DeviceProfile> readDeviceProfile(const std::string &path) {
-  EVO_ASSIGN(const std::string text, json::readTextFile(path));
-  return parseDeviceProfile(text, path);
+std::string DeviceProfile::kindText(plan::Precision precision) const {
+  if (!measured)
+    return "analytic";
+  for (const HeldOutError &error : measured->heldOut) {
+    if (error.precision != precision)
+      continue;
+    char text[128];
+    std::snprintf(text, sizeof text, "measured, mean error %.1f %% on %lld held-out calls",
+                  100 * error.mean, static_cast<long long>(error.calls));
+    return text;
+  }
+  return "measured, but not " + std::string(plan::precisionName(precision)) +
+         ", whose times are analytic";
 }
 
 std::span<const std::string_view> builtinProfileNames() {

@@ -65,6 +65,8 @@ struct KernelBytes {
   double written = 0;
 };
 KernelBytes kernelBytes(KernelOpInterface op, int64_t sliceLength);
+/// Bit i: the op has operand i of its row.
+uint32_t presentOperands(KernelOpInterface op);
 
 /// Follows transposes and slices to the value whose memory they look at.
 mlir::Value getViewBase(mlir::Value value);

@@ -1,9 +1,11 @@
 //===- KernKernels.cpp - the kernel ops -------------------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// What differs between kernels (work and exponentials) and what they share (syntax, verification).
+// What kernels share: work by the formulas of runtime/plan, axes and bytes, syntax, verification.
 //===----------------------------------------------------------------------===//
 #include "dialects/Kern/KernDialect.h"
+
+#include "runtime/plan/KernelWork.h"
 
 #include "llvm/ADT/STLExtras.h"
 
@@ -16,50 +18,19 @@ namespace evo::kern {
 // Work
 //===----------------------------------------------------------------------===//
 
-// Extents are read by the letters of Kernels.def. Vector work counts its additions and
-// multiplications.
-#define EVO_KERNEL_WORK(Op, MATMUL, FLOPS, EXPS)                                                   \
-  bool Op::isMatmul() { return MATMUL; }                                                           \
-  double Op::getFlops(const AxisExtents &axes) { return FLOPS; }                                   \
-  double Op::getExps(const AxisExtents &axes) { return EXPS; }                                     \
-  int64_t Op::getWorkspaceBytes(const AxisExtents &) { return 0; }
-
-EVO_KERNEL_WORK(LayerNormOp, false, 8 * axes.product("*c"), 0)
-EVO_KERNEL_WORK(LinearOp, true, 2 * axes.product("*nk"), getGate() ? axes.product("*n") : 0)
-EVO_KERNEL_WORK(GatedLinearOp, true, 4 * axes.product("*nk"), axes.product("*n"))
-EVO_KERNEL_WORK(AttentionOp, true, 4 * axes.product("bqkx"), axes.product("bhqk"))
-EVO_KERNEL_WORK(AttentionLogitsOp, true, 2 * axes.product("bqkx"), 0)
-EVO_KERNEL_WORK(SoftmaxOp, false, 4 * axes.product("*k"), axes.product("*k"))
-EVO_KERNEL_WORK(AttentionValuesOp, true, 2 * axes.product("bqkx"), 0)
-EVO_KERNEL_WORK(GateOp, false, 3 * axes.product("bqx"), axes.product("bqx"))
-EVO_KERNEL_WORK(MaskedMeanOp, false, 2 * axes.product("bqx"), 0)
-EVO_KERNEL_WORK(OuterProductOp, true, 2 * axes.product("sijx"), 0)
-EVO_KERNEL_WORK(OuterProductMeanOp, true, 2 * axes.product("sijx") + 2 * axes.product("ijnx"), 0)
-EVO_KERNEL_WORK(OuterProductNormOp, true, 2 * axes.product("sij"), 0)
-EVO_KERNEL_WORK(BatchMatmulOp, true, 2 * axes.product("bmnk"), 0)
-EVO_KERNEL_WORK(CopyOp, false, 0, 0)
-// Ten rounds of two multiplications, four exclusive ors and two additions make four elements.
-EVO_KERNEL_WORK(DropoutMaskOp, false, 20 * axes.product("*"), 0)
-EVO_KERNEL_WORK(LayerNormGradOp, false, 16 * axes.product("*c"), 0)
-EVO_KERNEL_WORK(LinearGradOp, false, 4 * axes.product("*n"), getGate() ? axes.product("*n") : 0)
-EVO_KERNEL_WORK(WeightGradOp, true, 2 * axes.product("*nk"), 0)
-EVO_KERNEL_WORK(BatchMatmulGradOp, true, 2 * axes.product("bmnk"), 0)
-EVO_KERNEL_WORK(BiasGradOp, false, axes.product("*n"), 0)
-EVO_KERNEL_WORK(GatedLinearGradOp, false, 6 * axes.product("*n"), axes.product("*n"))
-EVO_KERNEL_WORK(AttentionGradOp, true, 10 * axes.product("bqkx"), axes.product("bhqk"))
-EVO_KERNEL_WORK(SoftmaxGradOp, false, 4 * axes.product("*k"), 0)
-EVO_KERNEL_WORK(AttentionValuesGradOp, true, 4 * axes.product("bqkx"), 0)
-EVO_KERNEL_WORK(AttentionLogitsGradOp, true, 4 * axes.product("bqkx"), 0)
-EVO_KERNEL_WORK(GateGradOp, false, 6 * axes.product("bqx"), axes.product("bqx"))
-EVO_KERNEL_WORK(MaskedMeanGradOp, false, 2 * axes.product("bqx"), 0)
-EVO_KERNEL_WORK(OuterProductGradOp, true, 4 * axes.product("sijx"), 0)
-EVO_KERNEL_WORK(AddOp, false, axes.product("*"), 0)
-EVO_KERNEL_WORK(ZeroOp, false, 0, 0)
-EVO_KERNEL_WORK(CountNonfiniteOp, false, axes.product("*"), 0)
-EVO_KERNEL_WORK(SgdStepOp, false, 5 * axes.product("*"), 0)
-EVO_KERNEL_WORK(AdamwStepOp, false, 16 * axes.product("*"), 0)
-EVO_KERNEL_WORK(AdvanceOptimizerOp, false, axes.product("e"), 0)
-#undef EVO_KERNEL_WORK
+// The formulas stand in runtime/plan/KernelWork.cpp, where calibrations read them too.
+#define EVO_KERNEL(Name, mnemonic, attributes, ...)                                                \
+  bool Name##Op::isMatmul() { return plan::isMatmul(plan::Kernel::Name); }                         \
+  double Name##Op::getFlops(const AxisExtents &axes) {                                             \
+    return plan::kernelFlops(plan::Kernel::Name, axes);                                            \
+  }                                                                                                \
+  double Name##Op::getExps(const AxisExtents &axes) {                                              \
+    uint32_t present = presentOperands(cast<KernelOpInterface>(getOperation()));                   \
+    return plan::kernelWork(plan::Kernel::Name, axes, present).exps;                               \
+  }                                                                                                \
+  int64_t Name##Op::getWorkspaceBytes(const AxisExtents &) { return 0; }
+#define ATTRIBUTES(...)
+#include "runtime/plan/Kernels.def"
 
 //===----------------------------------------------------------------------===//
 // Axes and bytes
@@ -85,6 +56,13 @@ Result<AxisExtents> getKernelAxes(KernelOpInterface op, int64_t sliceLength) {
   for (Value value : getAllOperands(op))
     shapes.push_back(value ? std::optional(resolveShape(value, sliceLength)) : std::nullopt);
   return plan::bindKernelAxes(op.getKernel(), op.getKernelAttributes(), shapes);
+}
+
+uint32_t presentOperands(KernelOpInterface op) {
+  uint32_t present = 0;
+  for (auto [index, value] : llvm::enumerate(getAllOperands(op)))
+    present |= value ? 1u << index : 0;
+  return present;
 }
 
 static double valueBytes(Value value, int64_t sliceLength) {

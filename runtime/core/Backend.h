@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -42,9 +43,32 @@ struct KernelCall {
   plan::DropoutKey dropout = {};       ///< `dropout_mask` alone reads it
 };
 
+/// Where measured times hold.
+struct DeviceIdentity {
+  std::string name;    ///< the processor and what of it kernels use: "AMD EPYC 9B45, x86-64-v4"
+  int64_t threads = 1; ///< of the host that kernels run on; 1 on a GPU
+  int64_t kernelRevision = 1; ///< of the backend's kernels: grows where their speed changes
+  int64_t memoryBytes = 0;    ///< what the device has
+  int64_t libraryBytes = 0;   ///< of it, what libraries take beside arena and static part
+
+  /// The device as plans and reports name it.
+  std::string text() const {
+    return name + ", kernels " + std::to_string(kernelRevision) + ", " + std::to_string(threads) +
+           (threads == 1 ? " thread" : " threads");
+  }
+};
+
+/// Launches that were recorded and can be enqueued again, all at once.
+class Recording {
+public:
+  virtual ~Recording() = default;
+  virtual Status replay() = 0;
+};
+
 class Backend {
 public:
   virtual ~Backend() = default;
+  virtual DeviceIdentity identity() const = 0;
   virtual std::string name() const = 0;        ///< "cpu", "cuda"
   virtual std::string description() const = 0; ///< device, threads, library versions: for reports
   virtual bool supports(plan::Precision precision) const = 0;
@@ -55,6 +79,24 @@ public:
   /// count.
   virtual Status launch(const KernelCall &call) = 0;
   virtual Status synchronize() = 0;
+
+  /// What the device has lost since the program began, its libraries' memory included; nothing
+  /// where the device cannot tell.
+  virtual std::optional<int64_t> lostBytes() const { return std::nullopt; }
+
+  /// Whether launches can be recorded. Between beginRecording and endRecording they are not
+  /// enqueued, and nothing else may be asked of the backend. The keys of dropout in a recording
+  /// follow `setDropout`, but for their blocks.
+  virtual bool canRecord() const { return false; }
+  virtual Status beginRecording() { return noRecordings(); }
+  virtual Result<std::unique_ptr<Recording>> endRecording() { return noRecordings(); }
+  /// Seed and step of the masks that a replay makes.
+  virtual Status setDropout(uint32_t seed, uint32_t step) { return {}; }
+
+private:
+  static Status noRecordings() {
+    return Status::error(ErrorCode::Unsupported, "expected a backend that records launches");
+  }
 };
 
 } // namespace evo

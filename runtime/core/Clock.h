@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <ctime>
 
 namespace evo {
 
@@ -15,7 +16,14 @@ inline int64_t nowNs() {
       .count();
 }
 
-/// The same in milliseconds.
+/// Nanoseconds that the calling thread has spent on a processor.
+inline int64_t threadNs() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+/// The time of a run in milliseconds.
 inline double nowMs() { return static_cast<double>(nowNs()) / 1e6; }
 
 } // namespace evo

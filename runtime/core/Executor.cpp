@@ -200,7 +200,32 @@ struct Executor::Impl {
     const RunHooks *hooks = nullptr;
   };
 
+  /// A call in a block.
+  struct Turn {
+    const plan::BlockRun *run = nullptr;
+    const plan::Call *call = nullptr;
+    int64_t block = 0, done = 0; ///< blocks that are done behind the turn; 0: it ends none
+  };
+  /// Turns of a program that were recorded together.
+  struct Segment {
+    size_t first = 0, end = 0;
+    std::unique_ptr<Recording> recording;
+  };
+  /// What a program has recorded; empty: it is launched step by step.
+  struct Recorded {
+    bool tried = false;
+    std::vector<Segment> segments;
+  };
+  std::vector<Recorded> recorded; ///< by phase
+  int64_t recordedLaunches = 0;   ///< of all phases
+
+  std::vector<Turn> turnsOf(const plan::Program &program) const;
   Status runProgram(const plan::Program &program, const RunHooks &hooks);
+  Status runTurns(std::span<const Turn> turns, CallState &state);
+  Status record(const plan::Program &program, std::span<const Turn> turns, CallState &state);
+  Status recordSegment(Segment &segment, std::span<const Turn> turns, CallState &state);
+  Status replay(Recorded &program, std::span<const Turn> turns, int64_t blocks,
+                const RunHooks &hooks);
   Status runCall(const plan::Call &call, CallState &state);
   Status locate(const plan::Call &call, CallState &state) const;
   Status runSteps(const std::vector<StepPlan> &steps, CallState &state);
@@ -341,27 +366,116 @@ Status Executor::Impl::locate(const plan::Call &call, CallState &state) const {
   return {};
 }
 
+/// Kernel steps of a call, loops counted as often as they run.
+static int64_t launchesOf(const std::vector<StepPlan> &steps) {
+  int64_t count = 0;
+  for (const StepPlan &step : steps)
+    count += step.loop ? (step.loop->extent + step.loop->size - 1) / step.loop->size *
+                             launchesOf(step.loop->body)
+                       : 1;
+  return count;
+}
+
+std::vector<Executor::Impl::Turn> Executor::Impl::turnsOf(const plan::Program &program) const {
+  std::vector<Turn> turns;
+  int64_t done = 0;
+  for (const plan::BlockRun &run : program.runs) {
+    bool down = goesDown(plan, program, run);
+    for (int64_t i = 0; i < run.blockCount; ++i) {
+      int64_t blockOfRun = down ? run.blockCount - 1 - i : i;
+      for (const plan::Call &call : run.calls)
+        turns.push_back({&run, &call, run.firstBlock + blockOfRun, 0});
+      ++done;
+      if (!run.calls.empty())
+        turns.back().done = done;
+    }
+  }
+  return turns;
+}
+
+Status Executor::Impl::runTurns(std::span<const Turn> turns, CallState &state) {
+  for (const Turn &turn : turns) {
+    state.block = turn.block;
+    state.blockOfRun = turn.block - turn.run->firstBlock;
+    EVO_TRY(runCall(*turn.call, state));
+  }
+  return {};
+}
+
+Status Executor::Impl::recordSegment(Segment &segment, std::span<const Turn> turns,
+                                     CallState &state) {
+  EVO_TRY(backend.beginRecording());
+  Status status = runTurns(turns.subspan(segment.first, segment.end - segment.first), state);
+  Result<std::unique_ptr<Recording>> recording = backend.endRecording();
+  EVO_TRY(status);
+  EVO_ASSIGN(segment.recording, std::move(recording));
+  return {};
+}
+
+/// Cuts the program between calls into segments of a bounded number of launches. All recordings are
+/// bounded too: a device keeps tens of kilobytes a launch.
+Status Executor::Impl::record(const plan::Program &program, std::span<const Turn> turns,
+                              CallState &state) {
+  constexpr int64_t kMostOfSegment = 1024, kMostOfAll = 3072;
+  std::vector<Segment> segments;
+  int64_t all = 0, ofSegment = 0;
+  for (size_t i = 0; i < turns.size(); ++i) {
+    int64_t launches = launchesOf(procedures[static_cast<size_t>(turns[i].call->procedure)].steps);
+    all += launches;
+    if (segments.empty() || ofSegment + launches > kMostOfSegment) {
+      segments.push_back({i, i, nullptr});
+      ofSegment = 0;
+    }
+    ofSegment += launches;
+    segments.back().end = i + 1;
+  }
+  if (recordedLaunches + all > kMostOfAll)
+    return {};
+  recordedLaunches += all;
+  for (Segment &segment : segments)
+    EVO_TRY(recordSegment(segment, turns, state));
+  recorded[static_cast<size_t>(program.phase)].segments = std::move(segments);
+  return {};
+}
+
+Status Executor::Impl::replay(Recorded &program, std::span<const Turn> turns, int64_t blocks,
+                              const RunHooks &hooks) {
+  EVO_TRY(backend.setDropout(hooks.dropoutSeed, hooks.step));
+  for (Segment &segment : program.segments) {
+    EVO_TRY(segment.recording->replay());
+    for (size_t i = segment.first; hooks.onBlock && i < segment.end; ++i)
+      if (turns[i].done)
+        hooks.onBlock(turns[i].done, blocks);
+  }
+  return {};
+}
+
 Status Executor::Impl::runProgram(const plan::Program &program, const RunHooks &hooks) {
-  int64_t total = 0, done = 0;
+  std::vector<Turn> turns = turnsOf(program);
+  int64_t blocks = 0;
   for (const plan::BlockRun &run : program.runs)
-    total += run.blockCount;
+    blocks += run.blockCount;
   CallState state;
   state.hooks = &hooks;
   if (hooks.trace && hooks.trace->originNs == 0)
     hooks.trace->originNs = nowNs();
-  for (const plan::BlockRun &run : program.runs) {
-    bool down = goesDown(plan, program, run);
-    for (int64_t i = 0; i < run.blockCount; ++i) {
-      state.blockOfRun = down ? run.blockCount - 1 - i : i;
-      state.block = run.firstBlock + state.blockOfRun;
-      for (const plan::Call &call : run.calls)
-        EVO_TRY(runCall(call, state));
-      if (hooks.onBlock)
-        hooks.onBlock(++done, total);
-    }
+  Recorded &own = recorded[static_cast<size_t>(program.phase)];
+  bool replays = !hooks.trace && !own.segments.empty();
+  if (replays)
+    EVO_TRY(replay(own, turns, blocks, hooks));
+  for (size_t i = 0; !replays && i < turns.size(); ++i) {
+    EVO_TRY(runTurns(std::span(turns).subspan(i, 1), state));
+    if (hooks.onBlock && turns[i].done)
+      hooks.onBlock(turns[i].done, blocks);
   }
-  return backend.synchronize().withContext("rank " + std::to_string(hooks.rank) + ", " +
-                                           backend.name() + ", end of the program");
+  EVO_TRY(backend.synchronize().withContext("rank " + std::to_string(hooks.rank) + ", " +
+                                            backend.name() + ", end of the program"));
+  if (own.tried || hooks.trace || !backend.canRecord())
+    return {};
+  // The first run has chosen every algorithm and loaded every kernel.
+  own.tried = true;
+  EVO_TRY(record(program, turns, state));
+  return backend.synchronize();
 }
 
 Executor::Executor(std::unique_ptr<Impl> impl) : impl(std::move(impl)) {}
@@ -369,7 +483,8 @@ Executor::~Executor() = default;
 
 Result<std::unique_ptr<Executor>> Executor::create(const plan::Plan &plan, Backend &backend,
                                                    std::byte *arena, std::byte *staticPart) {
-  std::unique_ptr<Impl> impl(new Impl{plan, backend, arena, staticPart, {}, {}});
+  std::unique_ptr<Impl> impl(new Impl{plan, backend, arena, staticPart, {}, {}, 0, {}});
+  impl->recorded.resize(3); // phases
   for (const plan::Procedure &procedure : plan.procedures) {
     EVO_ASSIGN(ProcedurePlan compiled, ProcedureCompiler(plan, procedure).compile());
     impl->procedures.push_back(std::move(compiled));

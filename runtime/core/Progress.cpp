@@ -12,10 +12,10 @@ constexpr int64_t kTerminalNs = 100'000'000;
 constexpr int64_t kLogNs = 10'000'000'000;
 } // namespace
 
-Progress::Progress(std::function<void(std::string_view)> sink, bool terminal)
-    : sink(std::move(sink)), terminal(terminal) {}
+Progress::Progress(std::function<void(std::string_view)> sink, bool terminal, std::string unit)
+    : sink(std::move(sink)), terminal(terminal), unit(std::move(unit)) {}
 
-void Progress::report(std::string_view what, int64_t block, int64_t blocks, int64_t nowNs) {
+void Progress::report(std::string_view what, int64_t done, int64_t all, int64_t nowNs) {
   if (!started) {
     started = true;
     lastNs = terminal ? nowNs - kTerminalNs : nowNs;
@@ -25,8 +25,8 @@ void Progress::report(std::string_view what, int64_t block, int64_t blocks, int6
     return;
   lastNs = nowNs;
   std::string line(terminal ? "\r" : "evo-run: ");
-  line.append(what).append(": block ").append(std::to_string(block));
-  line.append(" of ").append(std::to_string(blocks));
+  line.append(what).append(": ").append(unit).append(" ").append(std::to_string(done));
+  line.append(" of ").append(std::to_string(all));
   if (!terminal) {
     sink(line.append("\n"));
     return;

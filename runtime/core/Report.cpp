@@ -29,6 +29,15 @@ std::string sourceText(const std::string &path, uint64_t seed) {
   return path.empty() ? "random, seed " + std::to_string(seed) : path;
 }
 
+/// Whose times the prediction is made of, and where they do not belong.
+std::string predictionText(const RunReport &report) {
+  if (report.profileDevice.empty())
+    return "predicted by the formula of " + report.profile + ", running on " + report.runningOn;
+  if (report.profileDevice == report.runningOn)
+    return "predicted with the table of this device";
+  return "predicted with the table of " + report.profileDevice + ", running on " + report.runningOn;
+}
+
 } // namespace
 
 double medianMs(std::vector<double> values) {
@@ -97,6 +106,11 @@ std::string reportJson(const RunReport &report) {
   json["mode"] = plan::modeName(report.mode);
   json["dtype"] = plan::precisionName(report.precision);
   json["profile"] = report.profile;
+  json["profile_device"] = report.profileDevice.empty()
+                               ? nlohmann::ordered_json()
+                               : nlohmann::ordered_json(report.profileDevice);
+  json["running_on"] = report.runningOn;
+  json["prediction"] = predictionText(report);
   json["backend"] = report.backend;
   json["device"] = report.description;
   json["devices"] = report.devices;
@@ -104,6 +118,7 @@ std::string reportJson(const RunReport &report) {
   json["warmup"] = report.warmup;
   json["iterations_ms"] = report.iterationsMs;
   json["median_ms"] = medianMs(report.iterationsMs);
+  json["thread_ms"] = report.threadMs;
   json["setup_ms"] = report.setupMs;
   json["predicted_ms"] = report.predictedMs;
   json["predicted_peak_bytes"] = report.summary.predictedPeakBytes;
@@ -192,6 +207,8 @@ std::string reportTable(const RunReport &report) {
   if (report.loss)
     rows.emplace_back("time, losses on the host", milliseconds(report.lossMs));
   rows.emplace_back("time, predicted", milliseconds(report.predictedMs));
+  if (!report.profileDevice.empty())
+    rows.emplace_back("", predictionText(report));
   rows.emplace_back("arena", bytesText(report.arenaBytes));
   rows.emplace_back("static", bytesText(report.staticBytes));
   rows.emplace_back("peak, predicted", bytesText(report.summary.predictedPeakBytes));

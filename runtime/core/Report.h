@@ -27,13 +27,15 @@ struct RunReport {
   plan::Precision precision = plan::Precision::Fp32;
   plan::Mode mode = plan::Mode::Infer;
   std::string planPath, profile;
-  std::string backend;     ///< "cpu"
-  std::string description; ///< of the device and its libraries
+  std::string profileDevice; ///< what the plan's profile was measured on; empty: it is analytic
+  std::string runningOn;     ///< DeviceIdentity::text() of the device
+  std::string backend;       ///< "cpu"
+  std::string description;   ///< of the device and its libraries
   int64_t devices = 1;
   int64_t threads = 0; ///< of the host
   int64_t warmup = 0;
   uint64_t randomSeed = 0;
-  uint32_t dropoutSeed = 0; ///< in training
+  uint32_t dropoutSeed = 0;                             ///< in training
   std::string weights, inputs, outputs;                 ///< paths; empty: random ones, none written
   std::string cotangents, gradients;                    ///< in training, likewise
   std::string targets, loadState, saveState, lossCurve; ///< likewise
@@ -45,6 +47,8 @@ struct RunReport {
   std::string weightsPrefix;
   int64_t weightsIgnored = 0;              ///< tensors of the weight file outside the stack
   std::vector<double> iterationsMs;        ///< without the warm-up
+  std::vector<double> threadMs;            ///< of each, what the host's first thread spent on a
+                                           ///< processor: on one thread, the step without others
   double setupMs = 0;                      ///< of binding, conversion and upload
   int64_t arenaBytes = 0, staticBytes = 0; ///< allocated
   std::vector<int64_t> measuredPeakBytes;  ///< one a device

@@ -104,7 +104,12 @@ private:
   std::vector<TensorToWrite> keptOutputs; ///< on the host, where a program behind may write there
   Trace trace;
   RunReport report;
+  void addIteration() {
+    report.iterationsMs.push_back(elapsedMs);
+    report.threadMs.push_back(threadMs);
+  }
   double elapsedMs = 0; ///< of the last iteration
+  double threadMs = 0;  ///< of it, what this thread spent on a processor
 };
 
 Status Session::bind() {
@@ -265,14 +270,16 @@ Status Session::restore(const std::vector<BoundInput> &bound, const std::string 
 /// Adds to the time of the iteration; what is done between programs is not timed.
 Status Session::runProgram(plan::Phase phase, const RunHooks &hooks) {
   double start = nowMs();
+  int64_t threadStart = threadNs();
   EVO_TRY(executor->run(phase, hooks));
   elapsedMs += nowMs() - start;
+  threadMs += static_cast<double>(threadNs() - threadStart) / 1e6;
   return {};
 }
 
 /// Forward, and in training backward from the cotangents.
 Status Session::runPrograms(const RunHooks &hooks, bool last) {
-  elapsedMs = 0;
+  elapsedMs = threadMs = 0;
   EVO_TRY(restore(inputs, options.inputs));
   EVO_TRY(runProgram(plan::Phase::Forward, hooks));
   if (!backward)
@@ -323,7 +330,7 @@ Status Session::iterate() {
                    std::to_string(options.iterations);
     EVO_TRY(runPrograms(hooksFor(what, last), last));
     if (!warm)
-      report.iterationsMs.push_back(elapsedMs);
+      addIteration();
   }
   return {};
 }
@@ -348,7 +355,7 @@ Status Session::train() {
     EVO_TRY(runPrograms(hooks, last));
     EVO_TRY(runProgram(plan::Phase::Optimizer, hooks));
     EVO_TRY(training->finishStep());
-    report.iterationsMs.push_back(elapsedMs);
+    addIteration();
   }
   return {};
 }
@@ -375,6 +382,8 @@ void Session::fillReport() {
   report.mode = plan.mode;
   report.planPath = options.planPath;
   report.profile = plan.profile;
+  report.profileDevice = plan.profileDevice;
+  report.runningOn = backend.identity().text();
   report.backend = backend.name();
   report.description = backend.description();
   report.devices = plan.devices;
@@ -391,7 +400,7 @@ void Session::fillReport() {
   report.weightsIgnored = weights.ignored;
   report.arenaBytes = arena->bytes();
   report.staticBytes = staticPart->bytes();
-  report.measuredPeakBytes = {arena->bytes() + staticPart->bytes()};
+  report.measuredPeakBytes = {backend.lostBytes().value_or(arena->bytes() + staticPart->bytes())};
   training->fillReport(report);
 }
 

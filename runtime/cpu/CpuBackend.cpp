@@ -7,11 +7,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 #include <new>
 #include <system_error>
 
 #if defined(__linux__)
 #include <sched.h>
+#include <unistd.h>
 #endif
 
 namespace evo {
@@ -48,6 +50,33 @@ int usableProcessors() {
 #endif
   unsigned count = std::thread::hardware_concurrency();
   return count ? static_cast<int>(count) : 1;
+}
+
+/// Grows where the kernels' speed changes: a table of another revision tells nothing of these.
+constexpr int64_t kKernelRevision = 1;
+
+/// "AMD EPYC 9B45 64-Core Processor", or the architecture where the system does not say.
+std::string processorName() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos)
+      return line.substr(colon + 2);
+  }
+#if defined(__aarch64__)
+  return "aarch64";
+#else
+  return "unnamed processor";
+#endif
+}
+
+int64_t physicalBytes() {
+#if defined(__linux__)
+  long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+  if (pages > 0 && size > 0)
+    return int64_t{pages} * size;
+#endif
+  return int64_t{16} << 30;
 }
 
 cpu::KernelSet kernelSetOf(CpuIsa isa) {
@@ -181,6 +210,12 @@ CpuBackend::CpuBackend(int threads, CpuIsa isa)
   cpu::makeBlasSingleThreaded();
 }
 
+DeviceIdentity CpuBackend::identity() const {
+  return {processorName() + ", " + std::string(cpuIsaName(isa)) + ", " +
+              cpu::blasDescription(false),
+          threads(), kKernelRevision, physicalBytes(), /*libraryBytes=*/0};
+}
+
 std::string CpuBackend::description() const {
   return "cpu, " + std::to_string(threads()) + (threads() == 1 ? " thread, " : " threads, ") +
          std::string(cpuIsaName(isa)) + " kernels, " +
@@ -228,7 +263,8 @@ Status CpuBackend::launch(const KernelCall &call) {
   }
   EVO_TRY(checkHeadWidth(call, info));
   const cpu::KernelFunction *table = tableOf(kernels, plan::storageType(call.precision));
-  table[static_cast<size_t>(call.kernel)](cpu::Launch{operands, call.attributes, &pool, call.dropout});
+  table[static_cast<size_t>(call.kernel)](
+      cpu::Launch{operands, call.attributes, &pool, call.dropout});
   return {};
 }
 

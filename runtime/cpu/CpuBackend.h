@@ -25,6 +25,7 @@ class CpuBackend : public Backend {
 public:
   CpuBackend(int threads, CpuIsa isa); ///< by createCpuBackend
 
+  DeviceIdentity identity() const override;
   std::string name() const override { return "cpu"; }
   std::string description() const override;
   bool supports(plan::Precision) const override { return true; }

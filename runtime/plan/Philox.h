@@ -8,6 +8,8 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "runtime/plan/HostDevice.h"
+
 #include <cstdint>
 
 namespace evo::plan {
@@ -18,8 +20,8 @@ struct PhiloxWords {
   uint32_t word[4];
 };
 
-[[gnu::always_inline]] constexpr PhiloxWords philox4x32(PhiloxWords counter, uint32_t key0,
-                                                        uint32_t key1) {
+[[gnu::always_inline]] EVO_HOST_DEVICE constexpr PhiloxWords
+philox4x32(PhiloxWords counter, uint32_t key0, uint32_t key1) {
   for (int round = 0; round < 10; ++round) {
     uint64_t first = uint64_t{0xD2511F53} * counter.word[0];
     uint64_t second = uint64_t{0xCD9E8D57} * counter.word[2];

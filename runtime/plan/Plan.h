@@ -185,9 +185,9 @@ struct Program {
   std::vector<BlockRun> runs;
 };
 
-/// A tensor with a fixed slot in the arena: a residual stream, its gradient, or a mask. A stream and
-/// its gradient may have one slot: what the backward program is given takes the place of what the
-/// forward program left.
+/// A tensor with a fixed slot in the arena: a residual stream, its gradient, or a mask. A stream
+/// and its gradient may have one slot: what the backward program is given takes the place of what
+/// the forward program left.
 struct Tensor {
   std::string name; ///< "m", "z", "msa_mask", "pair_mask"
   DType dtype = DType::F32;
@@ -269,6 +269,8 @@ struct Plan {
   Mode mode = Mode::Infer;
   int32_t devices = 1;
   std::string profile; ///< name of the device profile that priced it
+  /// What the profile was measured on, as DeviceIdentity::text() says it; empty: it is analytic.
+  std::string profileDevice;
   std::string backend; ///< the profile's: "cuda" | "cpu"
   int64_t arenaBytes = 0;
   int64_t weightBlockBytes = 0; ///< bytes of one block's weights

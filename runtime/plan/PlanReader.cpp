@@ -392,6 +392,8 @@ Plan readRoot(const JsonCursor &cursor) {
   plan.mode = object.at("mode").enumeration<Mode>(2, modeName);
   plan.devices = object.at("devices").index(1);
   plan.profile = object.at("profile").string();
+  if (auto device = object.find("profile_device"))
+    plan.profileDevice = device->string();
   plan.backend = object.at("backend").string();
   plan.model = readModel(object.at("model"));
   if (auto optimizer = object.find("optimizer"))

@@ -319,6 +319,8 @@ Status printRoot(Lines &lines, const Plan &plan) {
   lines.member("mode", modeName(plan.mode));
   lines.member("devices", plan.devices);
   lines.member("profile", plan.profile);
+  if (!plan.profileDevice.empty())
+    lines.member("profile_device", plan.profileDevice);
   lines.member("backend", plan.backend);
   lines.member("model", toJson(plan.model));
   if (plan.optimizer)

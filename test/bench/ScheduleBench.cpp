@@ -2,15 +2,18 @@
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
 // An Evoformer-like chain: 48 blocks of 9 ops with 8 records each, made up by formula. Prints a
-// line for each budget and engine; milliseconds are medians.
+// line for each budget and engine, then how the time grows with the blocks, the records an op and
+// the cells of the grid; milliseconds are medians of processor time.
 //   evo-bench-schedule [iterations]
 //===----------------------------------------------------------------------===//
 #include "compiler/schedule/Solve.h"
+#include "test/compiler/ScheduleInstances.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
+#include <string>
 #include <vector>
 
 namespace {
@@ -18,68 +21,20 @@ namespace {
 using namespace evo;
 using namespace evo::schedule;
 
-constexpr Bytes kMiB = Bytes{1} << 20;
-
-struct Module {
-  const char *name;
-  StreamMask reads, writes; ///< m is 1, z is 2
-  Bytes tensors, whole;     ///< kept by saving all; needed whole by every slice
-  TimeNs forwardNs;
-};
-
-/// s = 512, r = 384, bf16: m has 96 MiB, z 36 MiB. `odd` is what makes the sizes share no divisor.
-constexpr Module kModules[] = {
-    {"row_attention", 1, 1, 1536 * kMiB, 24 * kMiB, 2'100'000},
-    {"column_attention", 1, 1, 1920 * kMiB, 4 * kMiB, 2'300'000},
-    {"msa_transition", 1, 1, 384 * kMiB, 2 * kMiB, 1'300'000},
-    {"outer_product_mean", 1, 2, 300 * kMiB, 12 * kMiB, 1'100'000},
-    {"triangle_multiplication_outgoing", 2, 2, 180 * kMiB, 36 * kMiB, 700'000},
-    {"triangle_multiplication_incoming", 2, 2, 184 * kMiB, 36 * kMiB, 720'000},
-    {"triangle_attention_starting", 2, 2, 600 * kMiB, 2 * kMiB, 900'000},
-    {"triangle_attention_ending", 2, 2, 610 * kMiB, 2 * kMiB, 920'000},
-    {"pair_transition", 2, 2, 144 * kMiB, kMiB, 500'000},
-};
-
-Problem makeProblem(Bytes budget, Bytes odd, bool segments) {
-  Problem problem;
-  problem.blocks = 48;
-  problem.budgetBytes = budget;
-  problem.streamBytes = {96 * kMiB, 36 * kMiB};
-  if (segments)
-    problem.segments = SegmentCosts{132 * kMiB, 0, {{400 * kMiB, 10'500'000}}};
-  for (const Module &module : kModules) {
-    const auto op = static_cast<int>(problem.ops.size());
-    problem.ops.push_back({module.name, module.writes});
-    auto add = [&](const char *name, TimeNs costNs, Bytes transient, Bytes kept) {
-      kept += kept > 0 ? odd * (op + 1) : 0;
-      problem.records.push_back(
-          {name, op, op, costNs, std::max(transient, kept), kept, 0, 0, module.reads});
-    };
-    const Bytes all = module.tensors;
-    add("save", module.forwardNs * 3, all + all / 2 + module.whole, all);
-    add("save_fused", module.forwardNs * 31 / 10, all / 2 + all / 4 + module.whole, all / 2);
-    add("save_some", module.forwardNs * 33 / 10, all / 2 + all / 3 + module.whole, all / 3);
-    for (int slices : {1, 2, 4, 8, 16})
-      add("recompute", module.forwardNs * 4 + slices * slices * 2'000,
-          module.whole + 2 * all / slices, 0);
-  }
-  return problem;
-}
-
 void measure(const char *name, const Problem &problem, const SolveOptions &options,
              int iterations) {
   std::vector<double> times;
   Solution solution;
   for (int i = 0; i < iterations; ++i) {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();
     Result<Solution> result = solve(problem, options);
-    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+    const double took = 1e3 * static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
     if (!result.ok()) {
       std::fprintf(stderr, "%s\n", result.status().message().c_str());
       std::exit(1);
     }
     solution = *result;
-    times.push_back(took.count());
+    times.push_back(took);
   }
   std::sort(times.begin(), times.end());
   std::printf("%-16s %6.1f GiB  %8.2f ms  plan %9.3f ms  peak %9.1f MiB  loss %6.1f MiB  least "
@@ -99,10 +54,20 @@ int main(int argc, char **argv) {
   for (Bytes gib : {4, 12, 24, 40, 60, 80}) {
     const Bytes budget = gib * 1024 * kMiB;
     const Bytes odd = 3 * 64 * 1024 + 512;
-    measure("dense", makeProblem(budget, odd, true), {}, iterations);
-    measure("dense, divisor", makeProblem(budget, 0, true), {}, iterations);
-    measure("sparse, divisor", makeProblem(budget, 0, true), {.engine = Engine::Sparse}, 1);
-    measure("sparse", makeProblem(budget, odd, true), {.engine = Engine::Sparse}, 1);
+    measure("dense", evoformerProblem(budget, odd, true), {}, iterations);
+    measure("dense, divisor", evoformerProblem(budget, 0, true), {}, iterations);
+    measure("sparse, divisor", evoformerProblem(budget, 0, true), {.engine = Engine::Sparse}, 1);
+    measure("sparse", evoformerProblem(budget, odd, true), {.engine = Engine::Sparse}, 1);
   }
+  const Bytes budget = 12 * 1024 * kMiB, odd = 3 * 64 * 1024 + 512;
+  for (int blocks : {12, 24, 48, 96, 192})
+    measure((std::to_string(blocks) + " blocks").c_str(),
+            evoformerProblem(budget, odd, true, blocks), {}, iterations);
+  for (int ways : {2, 5, 10, 20})
+    measure((std::to_string(3 + ways) + " records").c_str(),
+            evoformerProblem(budget, odd, true, 48, ways), {}, iterations);
+  for (Bytes cells : {1024, 2048, 4096, 8192, 16384})
+    measure((std::to_string(cells) + " cells").c_str(), evoformerProblem(budget, odd, true),
+            {.granule = budget / cells}, iterations);
   return 0;
 }

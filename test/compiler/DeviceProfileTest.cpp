@@ -122,11 +122,11 @@ TEST(DeviceProfile, ErrorsNameTheKey) {
            {"bandwith", "1",
             "the root: expected one of the keys format, name, backend, memory_bytes, "
             "library_bytes, matmul_flop_per_s, vector_flop_per_s, memory_bytes_per_s, exp_per_s, "
-            "launch_ns, got \"bandwith\""},
+            "launch_ns, measured, got \"bandwith\""},
            {"launch_n", "1",
             "the root: expected one of the keys format, name, backend, memory_bytes, "
             "library_bytes, matmul_flop_per_s, vector_flop_per_s, memory_bytes_per_s, exp_per_s, "
-            "launch_ns, got \"launch_n\"; did you mean \"launch_ns\"?"}}) {
+            "launch_ns, measured, got \"launch_n\"; did you mean \"launch_ns\"?"}}) {
     Json json = profileJson();
     json[key] = Json::parse(value);
     EXPECT_EQ(errorOf(json), "p.json: " + std::string(message));

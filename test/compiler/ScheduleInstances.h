@@ -92,4 +92,55 @@ inline Bytes ample(const Problem &problem) {
   return sum * problem.blocks;
 }
 
+inline constexpr Bytes kMiB = Bytes{1} << 20;
+
+/// A module of the Evoformer, in rough numbers.
+struct Module {
+  const char *name;
+  StreamMask reads, writes; ///< m is 1, z is 2
+  Bytes tensors, whole;     ///< kept by saving all; needed whole by every slice
+  TimeNs forwardNs;
+};
+
+/// s = 512, r = 384, bf16: m has 96 MiB, z 36 MiB. `odd` is what makes the sizes share no divisor.
+inline constexpr Module kModules[] = {
+    {"row_attention", 1, 1, 1536 * kMiB, 24 * kMiB, 2'100'000},
+    {"column_attention", 1, 1, 1920 * kMiB, 4 * kMiB, 2'300'000},
+    {"msa_transition", 1, 1, 384 * kMiB, 2 * kMiB, 1'300'000},
+    {"outer_product_mean", 1, 2, 300 * kMiB, 12 * kMiB, 1'100'000},
+    {"triangle_multiplication_outgoing", 2, 2, 180 * kMiB, 36 * kMiB, 700'000},
+    {"triangle_multiplication_incoming", 2, 2, 184 * kMiB, 36 * kMiB, 720'000},
+    {"triangle_attention_starting", 2, 2, 600 * kMiB, 2 * kMiB, 900'000},
+    {"triangle_attention_ending", 2, 2, 610 * kMiB, 2 * kMiB, 920'000},
+    {"pair_transition", 2, 2, 144 * kMiB, kMiB, 500'000},
+};
+
+/// 9 ops with 3 records each that keep results, and `ways` to recompute.
+inline Problem evoformerProblem(Bytes budget, Bytes odd, bool segments, int blocks = 48,
+                                int ways = 5) {
+  Problem problem;
+  problem.blocks = blocks;
+  problem.budgetBytes = budget;
+  problem.streamBytes = {96 * kMiB, 36 * kMiB};
+  if (segments)
+    problem.segments = SegmentCosts{132 * kMiB, 0, {{400 * kMiB, 10'500'000}}};
+  for (const Module &module : kModules) {
+    const auto op = static_cast<int>(problem.ops.size());
+    problem.ops.push_back({module.name, module.writes});
+    auto add = [&](const char *name, TimeNs costNs, Bytes transient, Bytes kept) {
+      kept += kept > 0 ? odd * (op + 1) : 0;
+      problem.records.push_back(
+          {name, op, op, costNs, std::max(transient, kept), kept, 0, 0, module.reads});
+    };
+    const Bytes all = module.tensors;
+    add("save", module.forwardNs * 3, all + all / 2 + module.whole, all);
+    add("save_fused", module.forwardNs * 31 / 10, all / 2 + all / 4 + module.whole, all / 2);
+    add("save_some", module.forwardNs * 33 / 10, all / 2 + all / 3 + module.whole, all / 3);
+    for (int way = 0; way < ways; ++way)
+      add("recompute", module.forwardNs * 4 + (TimeNs{1} << 2 * way) * 2'000,
+          module.whole + (2 * all >> way), 0);
+  }
+  return problem;
+}
+
 } // namespace evo::schedule

@@ -4,12 +4,46 @@
 #include "test/conformance/Backends.h"
 
 #include "runtime/cpu/CpuBackend.h"
+#if defined(EVO_HAS_CUDA)
+#include "runtime/cuda/CudaBackend.h"
+#endif
+
+#include <cstdlib>
+#include <iostream>
 
 namespace evo::conformance {
+
+namespace {
+
+#if defined(EVO_HAS_CUDA)
+void addCuda(std::vector<BackendFactory> &backends) {
+  using enum plan::Precision;
+  if (cudaDevices() == 0) {
+    static const bool said = (std::cout << "cuda is skipped: this machine has no device\n", true);
+    (void)said;
+    return;
+  }
+  backends.push_back(
+      {"cuda",
+       [] { return createCudaBackend(0); },
+       {Fp32, Tf32, Bf16, Fp16},
+       {},
+       {plan::Kernel::OuterProductMean, plan::Kernel::Attention, plan::Kernel::AttentionGrad}});
+}
+#endif
+
+} // namespace
 
 std::vector<BackendFactory> conformanceBackends() {
   using enum plan::Precision;
   std::vector<BackendFactory> backends;
+#if defined(EVO_HAS_CUDA)
+  addCuda(backends);
+#endif
+  // Of one backend alone, where a device's time is short.
+  if (const char *only = std::getenv("EVO_CONFORMANCE_BACKEND");
+      only && !backends.empty() && backends[0].name == only)
+    return backends;
   for (CpuIsa isa : {CpuIsa::Baseline, CpuIsa::V3, CpuIsa::V4})
     if (cpuIsaAvailable(isa)) {
       const char *names[] = {"cpu_baseline", "cpu_v3", "cpu_v4"};

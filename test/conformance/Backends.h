@@ -26,6 +26,9 @@ struct BackendFactory {
   std::function<Result<std::unique_ptr<Backend>>()> create;
   std::vector<plan::Precision> precisions;
   std::vector<Exclusion> exclusions;
+  /// Fused kernels that round to a half type, once, what their plain counterparts store (the outer
+  /// product, the weights of attention): tensor cores multiply nothing else.
+  std::vector<plan::Kernel> roundingBetween = {};
 };
 
 /// Those that this build has and this machine can run.

@@ -176,9 +176,12 @@ KernelCase CaseBuilder::make(Kernel kernel, const KernelAttributes &attributes, 
 void CaseBuilder::add(KernelCase testCase) {
   std::string key = keyOf(testCase);
   testCase.seed = hashOf(key + " #" + std::to_string(known[key]++));
+  testCase.aligned |= (testCase.seed >> 40 & 1) != 0;
   std::ostringstream name;
   name << plan::kernelInfo(testCase.kernel).mnemonic << ' ' << cases.size();
   describeOperands(testCase, name);
+  if (testCase.aligned)
+    name << " aligned";
   testCase.name = name.str();
   cases.push_back(std::move(testCase));
 }

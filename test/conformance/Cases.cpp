@@ -81,6 +81,34 @@ void emptyCases(CaseBuilder &builder) {
       builder.make(Kernel::OuterProductNorm, attributes, {{}, {{'s', 0}, {'i', 3}, {'j', 5}}}));
 }
 
+/// What plans have: multiples of 8 channels, aligned, y also channel-first; around tiles of 128
+/// rows and of 64 and 128 columns.
+void usualLinears(CaseBuilder &builder) {
+  const std::vector<std::pair<int64_t, int64_t>> channels = {{64, 128}, {256, 8}, {40, 200}};
+  for (auto [k, n] : channels)
+    for (Layout layout : {Layout::Dense, Layout::LastOuter}) {
+      Sizes sizes{{3, 100}, {{'k', k}, {'n', n}}};
+      for (unsigned subset = 0; subset < 8; ++subset) {
+        KernelAttributes attributes;
+        attributes.activation = subset & 1 ? plan::Activation::Relu : plan::Activation::None;
+        KernelCase usual = builder.make(Kernel::Linear, attributes, sizes);
+        usual.aligned = true;
+        for (size_t i : {3, 4, 5})
+          usual.operands[i].present = subset & 2;
+        usual.operands[6].present = subset & 4;
+        usual.operands[7].layout = layout;
+        builder.add(usual);
+        usual.inPlace = usual.operands[6].present && layout == Layout::Dense;
+        if (usual.inPlace)
+          builder.add(usual);
+      }
+      KernelCase gated = builder.make(Kernel::GatedLinear, {}, sizes);
+      gated.aligned = true;
+      gated.operands[6].layout = layout;
+      builder.add(gated);
+    }
+}
+
 void linearKernels(CaseBuilder &builder) {
   std::vector<Sizes> sizes = {
       {{}, {{'k', 3}, {'n', 2}}},         {{1}, {{'k', 1}, {'n', 1}}},
@@ -102,6 +130,7 @@ void linearKernels(CaseBuilder &builder) {
             CaseBuilder::mixLayouts(border, mixture);
           builder.add(border);
         }
+  usualLinears(builder);
   builder.sweep(Kernel::Gate, {},
                 {{{}, {{'b', 1}, {'u', 1}, {'q', 1}, {'x', 1}}},
                  {{}, {{'b', 3}, {'u', 5}, {'q', 5}, {'x', 32}}},
@@ -205,6 +234,27 @@ void attentionKernels(CaseBuilder &builder) {
   }
 }
 
+/// Heads of the widths that devices have kernels of their own for, around tiles of 64 queries and
+/// keys: with their keys to themselves or shared, masked, one query a batch.
+void commonHeads(CaseBuilder &builder) {
+  KernelAttributes attributes;
+  attributes.inf = 1e9, attributes.scale = 0.3, attributes.heads = 4;
+  for (Kernel kernel : {Kernel::Attention, Kernel::AttentionGrad})
+    for (int64_t width : {8, 16, 24, 32, 40, 48, 64})
+      for (int64_t groups : {4, 2}) {
+        int64_t keys = groups == 4 ? 130 : 63;
+        KernelCase wide =
+            builder.make(kernel, attributes, attentionSizes(4, 3, 65, keys, width, groups));
+        wide.aligned = true;
+        builder.add(wide);
+        wide.operands[3].present = wide.operands[4].present = false;
+        builder.add(wide);
+        wide = builder.make(kernel, attributes, attentionSizes(4, 9, 1, 70, width, 1));
+        wide.aligned = true;
+        builder.add(wide);
+      }
+}
+
 /// Sums of half in scratch: 63 queries or keys a tile, 512 columns, 1024 columns of a product.
 void wideHeads(CaseBuilder &builder) {
   KernelAttributes attributes;
@@ -247,6 +297,7 @@ const std::vector<KernelCase> &kernelCases() {
     matrixKernels(builder);
     attentionKernels(builder);
     gradientKernels(builder);
+    commonHeads(builder);
     wideHeads(builder);
     optimizerKernels(builder);
     factorKernels(builder);

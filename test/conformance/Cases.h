@@ -53,6 +53,7 @@ struct KernelCase {
   plan::Kernel kernel;
   plan::KernelAttributes attributes;
   std::vector<OperandCase> operands;
+  bool aligned = false;      ///< operands begin as plans' buffers do, else at odd elements
   bool inPlace = false;      ///< outputs coincide with the inputs that they may alias
   bool hugeIfMasked = false; ///< attention: values of masked keys are 1e38 and must weigh exactly 0
   plan::DropoutKey dropout;  ///< of the call

@@ -62,10 +62,18 @@ protected:
       Result<std::unique_ptr<Backend>> backend = factory.create();
       ASSERT_TRUE(backend.ok()) << factory.name << ": " << backend.status().message();
       ASSERT_TRUE((*backend)->supports(GetParam().precision)) << factory.name;
-      backends.emplace_back(factory.name, *std::move(backend));
+      const auto &rounding = factory.roundingBetween;
+      bool rounds =
+          std::find(rounding.begin(), rounding.end(), GetParam().kernel) != rounding.end();
+      backends.push_back({factory.name, *std::move(backend), rounds});
     }
   }
-  std::vector<std::pair<std::string, std::unique_ptr<Backend>>> backends;
+  struct Subjected {
+    std::string name;
+    std::unique_ptr<Backend> backend;
+    bool roundsBetween;
+  };
+  std::vector<Subjected> backends;
 };
 
 TEST_P(Conformance, AgreesWithReference) {
@@ -77,10 +85,10 @@ TEST_P(Conformance, AgreesWithReference) {
     Placement placement = place(testCase, precision);
     std::vector<DenseTensor> expected = placement.operands;
     runReference(kernel, testCase.attributes, expected, testCase.dropout);
-    for (auto &[name, backend] : backends) {
+    for (auto &[name, backend, roundsBetween] : backends) {
       auto after = runCase(*backend, testCase, placement, precision);
       ASSERT_TRUE(after.ok()) << name << ", " << testCase.name << ": " << after.status().message();
-      std::string problems = compareCase(testCase, placement, expected, *after);
+      std::string problems = compareCase(testCase, placement, expected, *after, roundsBetween);
       EXPECT_EQ(problems, "") << name << ", " << testCase.name;
       failures += !problems.empty();
     }

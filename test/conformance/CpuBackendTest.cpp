@@ -227,6 +227,16 @@ TEST(CpuBackendTest, DescriptionNamesScratch) {
   EXPECT_NE(backend.description().find("6291456 bytes of scratch"), std::string::npos);
 }
 
+TEST(CpuBackendTest, IdentityTellsDevicesApart) {
+  CpuBackend one(1, CpuIsa::Baseline), three(3, CpuIsa::Baseline);
+  EXPECT_NE(one.identity().text().find(", baseline, "), std::string::npos);
+  EXPECT_TRUE(one.identity().text().ends_with(", kernels 1, 1 thread")) << one.identity().text();
+  EXPECT_TRUE(three.identity().text().ends_with(", kernels 1, 3 threads"));
+  EXPECT_EQ(one.identity().name, three.identity().name);
+  EXPECT_GT(one.identity().memoryBytes, int64_t{1} << 28);
+  EXPECT_EQ(one.identity().libraryBytes, 0);
+}
+
 /// Address space of which only the touched pages exist.
 class SparseFloats {
 public:

@@ -19,8 +19,8 @@ namespace {
 
 using plan::DType;
 
-/// Elements around each view.
-constexpr int64_t kGuard = 37;
+/// Elements around each view: an odd number of them, or one that leaves it aligned.
+int64_t guardOf(const KernelCase &testCase) { return testCase.aligned ? 256 : 37; }
 
 /// Axes from the outermost in memory to the innermost.
 std::vector<size_t> memoryOrder(size_t rank, Layout layout) {
@@ -149,7 +149,7 @@ private:
   std::uniform_real_distribution<double> uniform{0, 1};
 };
 
-Placement::Buffer makeBuffer(const OperandCase &operand, DType type) {
+Placement::Buffer makeBuffer(const OperandCase &operand, DType type, int64_t guard) {
   Placement::Buffer buffer;
   buffer.view.dtype = type;
   buffer.view.rank = static_cast<int>(operand.shape.size());
@@ -159,8 +159,8 @@ Placement::Buffer makeBuffer(const OperandCase &operand, DType type) {
   int64_t span = 1;
   for (size_t d = 0; d < strides.size(); ++d)
     span += std::max<int64_t>(operand.shape[d] - 1, 0) * strides[d];
-  int64_t bytes = plan::elementBytes(type), elements = span + 2 * kGuard;
-  buffer.start = kGuard * bytes;
+  int64_t bytes = plan::elementBytes(type), elements = span + 2 * guard;
+  buffer.start = guard * bytes;
   buffer.bytes.resize(size_t(elements * bytes));
   buffer.inView.resize(size_t(elements));
   std::array<std::byte, sizeof(double)> poison{};
@@ -168,7 +168,7 @@ Placement::Buffer makeBuffer(const OperandCase &operand, DType type) {
   for (int64_t i = 0; i < elements; ++i)
     std::memcpy(buffer.bytes.data() + i * bytes, poison.data(), size_t(bytes));
   forEachElement(buffer.view,
-                 [&](int64_t offset) { buffer.inView[size_t(offset + kGuard)] = true; });
+                 [&](int64_t offset) { buffer.inView[size_t(offset + guard)] = true; });
   return buffer;
 }
 
@@ -248,12 +248,48 @@ bool mayStand(double got, double want, double bound, DType type) {
   return rounded(want - bound, type) <= got && got <= rounded(want + bound, type);
 }
 
-std::string compareOutput(const KernelCase &testCase, size_t index, const DenseTensor &expected,
+/// The kernels whose factors tf32 rounds to 11 bits; a device may compute them in fp32 all the
+/// same.
+bool multiplies(plan::Kernel kernel) {
+  switch (kernel) {
+  case plan::Kernel::Linear:
+  case plan::Kernel::GatedLinear:
+  case plan::Kernel::Attention:
+  case plan::Kernel::AttentionLogits:
+  case plan::Kernel::AttentionValues:
+  case plan::Kernel::AttentionGrad:
+  case plan::Kernel::AttentionLogitsGrad:
+  case plan::Kernel::AttentionValuesGrad:
+  case plan::Kernel::OuterProduct:
+  case plan::Kernel::OuterProductMean:
+  case plan::Kernel::OuterProductNorm:
+  case plan::Kernel::OuterProductGrad:
+  case plan::Kernel::BatchMatmul:
+  case plan::Kernel::BatchMatmulGrad:
+  case plan::Kernel::WeightGrad:
+    return true;
+  default:
+    return false;
+  }
+}
+
+/// What the rounding of terms to a half type makes of a sum of the order of 1 or more, for the
+/// worst of many elements.
+double roundingOfTerms(plan::Precision precision) {
+  return precision == plan::Precision::Bf16   ? 8 * 0x1p-9
+         : precision == plan::Precision::Fp16 ? 8 * 0x1p-12
+                                              : 0;
+}
+
+std::string compareOutput(const KernelCase &testCase, plan::Precision precision, bool roundsBetween,
+                          size_t index, const DenseTensor &expected,
                           const Placement::Buffer &buffer, const std::vector<std::byte> &after) {
   DType type = buffer.view.dtype;
   // Of the type that is computed with: bf16 and fp16 add no more than the rounding of the result.
   double eps = type == DType::F64 ? std::numeric_limits<double>::epsilon()
                                   : double(std::numeric_limits<float>::epsilon());
+  if (precision == plan::Precision::Tf32 && multiplies(testCase.kernel))
+    eps = 0x1p-11;
   double tolerance = 6 * eps * std::sqrt(double(reductionLength(testCase))) * testCase.conditioning;
   // A norm is positive and spans decades: each element by itself.
   double typical =
@@ -268,12 +304,14 @@ std::string compareOutput(const KernelCase &testCase, size_t index, const DenseT
   // 1 / (1 - rate) is rounded to the element's type once, and which elements are 0 is exact.
   if (testCase.kernel == plan::Kernel::DropoutMask)
     tolerance = eps, typical = 0;
+  double between = roundsBetween ? roundingOfTerms(precision) : 0;
   std::string problems;
   int64_t i = 0, wrong = 0;
   forEachElement(buffer.view, [&](int64_t offset) {
     double want = expected.data[size_t(i)];
     double got = loadElement(after.data() + buffer.start + offset * plan::elementBytes(type), type);
-    double bound = tolerance * (std::abs(want) + std::max(typical, magnitude));
+    double bound = tolerance * (std::abs(want) + std::max(typical, magnitude)) +
+                   between * (std::abs(want) + std::max(typical, 1.0));
     if (!mayStand(got, want, bound, type) && wrong++ < 3)
       problems += "operand " + std::to_string(index) + " element " + std::to_string(i) +
                   ": expected " + std::to_string(want) + ", got " + std::to_string(got) +
@@ -297,6 +335,7 @@ Placement place(const KernelCase &testCase, plan::Precision precision) {
   const plan::KernelInfo &info = plan::kernelInfo(testCase.kernel);
   Random random(testCase.seed * 0x9E3779B97F4A7C15ull);
   Placement placement;
+  placement.precision = precision;
   for (size_t i = 0; i < info.operands.size(); ++i)
     placement.operands.push_back(
         drawOperand(testCase.operands[i], operandType(testCase, i, precision), random));
@@ -305,7 +344,7 @@ Placement place(const KernelCase &testCase, plan::Precision precision) {
   deriveFromForward(testCase, precision, placement.operands);
   for (size_t i = 0; i < info.operands.size(); ++i) {
     Placement::Buffer buffer =
-        makeBuffer(testCase.operands[i], operandType(testCase, i, precision));
+        makeBuffer(testCase.operands[i], operandType(testCase, i, precision), guardOf(testCase));
     buffer.sharedWith = i;
     int alias =
         info.operands[i].mayAlias.empty() ? -1 : info.operandIndex(info.operands[i].mayAlias);
@@ -353,7 +392,7 @@ Result<std::vector<std::vector<std::byte>>> runCase(Backend &backend, const Kern
 
 std::string compareCase(const KernelCase &testCase, const Placement &placement,
                         const std::vector<DenseTensor> &expected,
-                        const std::vector<std::vector<std::byte>> &after) {
+                        const std::vector<std::vector<std::byte>> &after, bool roundsBetween) {
   const plan::KernelInfo &info = plan::kernelInfo(testCase.kernel);
   std::vector<bool> written(placement.buffers.size());
   std::string problems;
@@ -361,7 +400,8 @@ std::string compareCase(const KernelCase &testCase, const Placement &placement,
     if (info.operands[i].isOutput() && testCase.operands[i].present) {
       const Placement::Buffer &buffer = placement.buffers[i];
       written[buffer.sharedWith] = true;
-      problems += compareOutput(testCase, i, expected[i], buffer, after[buffer.sharedWith]);
+      problems += compareOutput(testCase, placement.precision, roundsBetween, i, expected[i],
+                                buffer, after[buffer.sharedWith]);
     }
   for (size_t i = 0; i < placement.buffers.size(); ++i) {
     const Placement::Buffer &buffer = placement.buffers[i];

@@ -24,6 +24,7 @@ struct Placement {
     size_t sharedWith = 0;    ///< index of the operand whose buffer this one uses; its own: none
     std::vector<char> inView; ///< by element of the buffer
   };
+  plan::Precision precision = plan::Precision::Fp32;
   std::vector<Buffer> buffers;       ///< one an operand
   std::vector<DenseTensor> operands; ///< the inputs' values as they are stored
 };
@@ -40,9 +41,11 @@ Result<std::vector<std::vector<std::byte>>> runCase(Backend &backend, const Kern
 
 /// What is wrong with the buffers after the call: the first few differences from the reference
 /// operands `expected` beyond the tolerance, and every operand with a changed byte outside its
-/// view. Empty: nothing.
+/// view. Empty: nothing. `roundsBetween`: a half type's rounding of what the kernel computes on its
+/// way is allowed for.
 std::string compareCase(const KernelCase &testCase, const Placement &placement,
                         const std::vector<DenseTensor> &expected,
-                        const std::vector<std::vector<std::byte>> &after);
+                        const std::vector<std::vector<std::byte>> &after,
+                        bool roundsBetween = false);
 
 } // namespace evo::conformance

@@ -65,8 +65,10 @@ Plan slicedPlan() {
   rows.body.push_back({FreeStep{1}});
   procedure.steps.push_back({std::move(rows)});
   plan.procedures = {std::move(procedure)};
-  plan.programs = {
-      {Phase::Forward, {"z"}, {"z"}, {{0, 2, {{0, 1024, 0, 0, 0, {}}}}, {2, 1, {{0, 2048, 0, 0, 0, {}}}}}}};
+  plan.programs = {{Phase::Forward,
+                    {"z"},
+                    {"z"},
+                    {{0, 2, {{0, 1024, 0, 0, 0, {}}}}, {2, 1, {{0, 2048, 0, 0, 0, {}}}}}}};
   return plan;
 }
 
@@ -115,6 +117,62 @@ TEST(Executor, RunsSlicedLoopsThroughPermutedViews) {
   EXPECT_EQ(std::vector<float>(machine.z(), machine.z() + 105), expected);
   // A block: 3 row slices of one copy and 3 column slices.
   EXPECT_EQ(machine.backend.launches.size(), 3u * 3 * (1 + 3));
+}
+
+TEST(Executor, RecordsBehindTheFirstRunAndReplaysLaterOnes) {
+  Plan plan = slicedPlan();
+  Machine plain, recorded;
+  recorded.backend.records = true;
+  for (Machine *machine : {&plain, &recorded}) {
+    machine->fill();
+    auto executor =
+        Executor::create(plan, machine->backend, machine->arena.data(), machine->weights.data());
+    ASSERT_TRUE(executor.ok()) << executor.status().message();
+    std::vector<int64_t> done;
+    for (uint32_t step = 0; step < 3; ++step) {
+      RunHooks hooks;
+      hooks.dropoutSeed = 9, hooks.step = step;
+      hooks.onBlock = [&](int64_t block, int64_t blocks) {
+        EXPECT_EQ(blocks, 3);
+        done.push_back(block);
+      };
+      EXPECT_OK((*executor)->run(Phase::Forward, hooks));
+    }
+    EXPECT_EQ(done, (std::vector<int64_t>{1, 2, 3, 1, 2, 3, 1, 2, 3}));
+    // 36 launches a run; those of the last have its key.
+    EXPECT_EQ(machine->backend.launches.size(), 108u);
+    EXPECT_EQ(machine->backend.keys[107].seed, 9u);
+    EXPECT_EQ(machine->backend.keys[107].step, 2u);
+    EXPECT_EQ(machine->backend.keys[107].block, 2u);
+  }
+  // All 36 launches in one piece, replayed twice.
+  EXPECT_EQ(recorded.backend.recordings, std::vector<size_t>{36});
+  EXPECT_EQ(recorded.backend.replays, 2);
+  EXPECT_EQ(std::vector<float>(plain.z(), plain.z() + 105),
+            std::vector<float>(recorded.z(), recorded.z() + 105));
+}
+
+TEST(Executor, RecordsInPiecesOfWholeCallsAndNothingOfVeryManyLaunches) {
+  // A loop of one row a slice: 7 * (1 + 3) = 28 launches a block.
+  for (auto [blocks, pieces] : std::vector<std::pair<int64_t, std::vector<size_t>>>{
+           {36, {1008}}, {40, {1008, 112}}, {110, {}}}) { // 110 * 28 = 3080 > 3072
+    Plan plan = slicedPlan();
+    std::get<LoopStep>(plan.procedures[0].steps[0].value).size = 1;
+    plan.model.blocks = blocks;
+    plan.programs[0].runs = {{0, blocks, {{0, 1024, 0, 0, 0, {}}}}};
+    Machine machine;
+    machine.backend.records = true;
+    machine.weights.resize(static_cast<size_t>(blocks) * 1024);
+    std::fill(machine.z(), machine.z() + 105, 0.0f);
+    auto executor =
+        Executor::create(plan, machine.backend, machine.arena.data(), machine.weights.data());
+    ASSERT_TRUE(executor.ok()) << executor.status().message();
+    EXPECT_OK((*executor)->run(Phase::Forward));
+    EXPECT_EQ(machine.backend.recordings, pieces) << blocks;
+    EXPECT_OK((*executor)->run(Phase::Forward));
+    EXPECT_EQ(machine.backend.replays, static_cast<int>(pieces.size()));
+    EXPECT_EQ(machine.backend.launches.size(), static_cast<size_t>(2 * 28 * blocks));
+  }
 }
 
 TEST(Executor, RaggedSlicesGiveTheseOperands) {

@@ -2,13 +2,14 @@
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
 // Knows `copy` and `linear` of float tensors by their definitions, element by element through the
-// strides.
+// strides. Records launches where it is told to.
 //===----------------------------------------------------------------------===//
 #pragma once
 
 #include "runtime/core/Backend.h"
 
 #include <cstring>
+#include <utility>
 #include <vector>
 
 namespace evo::test {
@@ -25,6 +26,7 @@ private:
 
 class FakeBackend : public Backend {
 public:
+  DeviceIdentity identity() const override { return {"fake", 1, 1, memoryBytes, 0}; }
   std::string name() const override { return "fake"; }
   std::string description() const override { return "a naive device"; }
   bool supports(plan::Precision precision) const override {
@@ -47,7 +49,25 @@ public:
   }
   Status synchronize() override { return {}; }
 
+  bool canRecord() const override { return records; }
+  Status beginRecording() override {
+    recording = std::make_shared<std::vector<Launch>>();
+    return {};
+  }
+  Result<std::unique_ptr<Recording>> endRecording() override {
+    recordings.push_back(recording->size());
+    return std::unique_ptr<Recording>(new FakeRecording(*this, std::exchange(recording, nullptr)));
+  }
+  Status setDropout(uint32_t seed, uint32_t step) override {
+    replayKey = {seed, step, 0};
+    return {};
+  }
+
   Status launch(const KernelCall &call) override {
+    if (recording) {
+      recording->push_back({call, {call.operands.begin(), call.operands.end()}});
+      return {};
+    }
     if (launches.size() == failAt)
       return Status::error(ErrorCode::Internal, "the device is gone");
     launches.emplace_back(call.operands.begin(), call.operands.end());
@@ -62,9 +82,38 @@ public:
   std::vector<std::vector<TensorRef>> launches; ///< operands of every launch
   std::vector<plan::DropoutKey> keys;           ///< of every launch
   size_t failAt = SIZE_MAX;                     ///< the launch that fails
+  bool records = false;
+  std::vector<size_t> recordings; ///< launches of each
+  int replays = 0;
   int64_t memoryBytes = int64_t{1} << 30;
 
 private:
+  struct Launch {
+    KernelCall call;
+    std::vector<TensorRef> operands;
+  };
+  class FakeRecording : public Recording {
+  public:
+    FakeRecording(FakeBackend &backend, std::shared_ptr<std::vector<Launch>> launches)
+        : backend(backend), launches(std::move(launches)) {}
+    Status replay() override {
+      ++backend.replays;
+      for (Launch &launch : *launches) {
+        launch.call.operands = launch.operands;
+        launch.call.dropout.seed = backend.replayKey.seed;
+        launch.call.dropout.step = backend.replayKey.step;
+        EVO_TRY(backend.launch(launch.call));
+      }
+      return {};
+    }
+
+  private:
+    FakeBackend &backend;
+    std::shared_ptr<std::vector<Launch>> launches;
+  };
+  std::shared_ptr<std::vector<Launch>> recording; ///< in progress
+  plan::DropoutKey replayKey;
+
   static float &at(const TensorRef &ref, std::span<const int64_t> index) {
     int64_t element = 0;
     for (size_t d = 0; d < index.size(); ++d)

@@ -68,6 +68,29 @@ TEST(Report, JsonHasTheContractsKeys) {
   EXPECT_EQ(nlohmann::json::parse(reportJson(training))["dropout_seed"], 4294967295u);
 }
 
+TEST(Report, SaysWhoseTimesThePredictionIsMadeOf) {
+  RunReport report = example();
+  report.runningOn = "this, kernels 1, 2 threads";
+  nlohmann::json json = nlohmann::json::parse(reportJson(report));
+  EXPECT_TRUE(json["profile_device"].is_null());
+  EXPECT_EQ(json["prediction"],
+            "predicted by the formula of cpu, running on this, kernels 1, 2 threads");
+  report.profileDevice = report.runningOn;
+  json = nlohmann::json::parse(reportJson(report));
+  EXPECT_EQ(json["prediction"], "predicted with the table of this device");
+  report.profileDevice = "that, kernels 1, 1 thread";
+  json = nlohmann::json::parse(reportJson(report));
+  EXPECT_EQ(json["profile_device"], "that, kernels 1, 1 thread");
+  EXPECT_EQ(json["running_on"], "this, kernels 1, 2 threads");
+  const std::string sentence = "predicted with the table of that, kernels 1, 1 thread, running on "
+                               "this, kernels 1, 2 threads";
+  EXPECT_EQ(json["prediction"], sentence);
+  EXPECT_NE(reportTable(report).find("\ntime, predicted    1.250 ms\n                   " +
+                                     sentence + "\n"),
+            std::string::npos)
+      << reportTable(report);
+}
+
 TEST(Report, TableSaysTheSame) {
   EXPECT_EQ(reportTable(example()),
             "model              tiny: evoformer, 2 blocks, r = 5, s = 3\n"

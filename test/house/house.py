@@ -72,7 +72,7 @@ LAYERS = [  # the first folder that fits counts
     Layer("dialects/Evo", ("runtime/plan", "dialects/Kern", "dialects/Evo"), {"std", "mlir"}, IO_HEADERS, prints=False, clocks=False),
     Layer("passes", ("runtime/plan", "compiler", "dialects", "passes"), PLAIN | {"mlir", "boost"}, prints=False),
     Layer("tools/evo-opt", ("runtime/plan", "runtime/core", "compiler", "dialects", "passes", "tools"), PLAIN | {"mlir", "other"}),
-    Layer("tools/evo-run", ("runtime", "tools"), PLAIN | {"mpi", "other"}),
+    Layer("tools/evo-run", ("runtime", "compiler/cost", "tools"), PLAIN | {"mpi", "other"}),
     Layer("tools", ("runtime/plan", "tools"), PLAIN | {"other"}),
 ]
 

@@ -32,6 +32,7 @@ using Masks = std::map<MaskName, std::vector<double>>;
 class WatchedCpu : public Backend {
 public:
   explicit WatchedCpu(int threads) : cpu(*createCpuBackend(threads)) {}
+  DeviceIdentity identity() const override { return cpu->identity(); }
   std::string name() const override { return cpu->name(); }
   std::string description() const override { return cpu->description(); }
   bool supports(plan::Precision precision) const override { return cpu->supports(precision); }

@@ -94,6 +94,17 @@ TEST(PlanJson, EveryFieldSurvives) {
   EXPECT_EQ(send.location, "pair_transition/copy");
 }
 
+TEST(PlanJson, TheMeasuredDeviceIsThereOrAbsent) {
+  Plan plan = fixturePlan();
+  EXPECT_EQ(printPlan(plan)->find("profile_device"), std::string::npos);
+  plan.profileDevice = "a processor, kernels 1, 2 threads";
+  const std::string text = *printPlan(plan);
+  Result<Plan> again = parsePlan(text, "plan.json");
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ(again->profileDevice, "a processor, kernels 1, 2 threads");
+  EXPECT_EQ(*printPlan(*again), text);
+}
+
 TEST(PlanJson, OneLineABufferAndAStep) {
   std::string text = printed(fixturePlan());
   EXPECT_EQ(text.rfind("{\n  \"format\": \"evo.plan/1\",\n  \"arena_bytes\": 8704,\n", 0), 0u);

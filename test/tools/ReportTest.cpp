@@ -132,6 +132,22 @@ TEST(ReportTest, TellsFragmentationOnlyWhereThereIsSome) {
   EXPECT_EQ(json["compile_ms"], 1.5);
 }
 
+TEST(ReportTest, LeavesOutWhatStandsStillBelow) {
+  EXPECT_FALSE(contains(reportHtml(makeCompilation(0)), "below lies what is kept"));
+  Compilation compilation = makeCompilation(0);
+  // 10240 bytes kept over the stream's 512, under frames of 1536: the picture begins a quarter of
+  // these below them, at 10752 - 384 = 10368 = 10.1 KiB.
+  for (plan::Program &program : compilation.plan.programs)
+    for (plan::BlockRun &run : program.runs)
+      run.calls[0].frameOffset = 10752;
+  compilation.plan.arenaBytes = compilation.plan.summary.budgetBytes = 12288;
+  std::string page = reportHtml(compilation);
+  EXPECT_TRUE(contains(page, "from 10.1 KiB up; below lies what is kept"));
+  EXPECT_TRUE(contains(page, ">10.5 KiB</text>")); // 42 steps of 256 bytes
+  EXPECT_FALSE(contains(page, "<title>z, 512 B"));
+  EXPECT_TRUE(contains(page, "<title>kept for backward, 10.0 KiB"));
+}
+
 TEST(ReportTest, DrawsAPictureAProgram) {
   std::string page = reportHtml(makeCompilation(0));
   EXPECT_TRUE(contains(page, "Memory over one block, forward"));

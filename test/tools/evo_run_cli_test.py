@@ -371,11 +371,12 @@ def backends(folder):
     run = Run(folder)
     run.content["backend"] = "cuda"
     run.write()
-    if "cuda" not in run.works("--version").split("backends")[1]:
-        status, _, problems = run.run("plan.json", "--quiet")
-        expect("status", 0, status)
-        expect_in("the warning", ["evo-run: warning: ", "cuda", "cpu"], problems)
-        run.refused(["cuda"], "--backend=cuda")
+    built = "cuda" in run.works("--version").split("backends")[1]
+    status, report, problems = run.run("plan.json", "--quiet")
+    expect("status", 0, status)
+    if not built or "\ndevice             cuda" not in report: # not built, or no device here
+        expect_in("the warning", ["evo-run: warning: ", "cuda", "machine" if built else "build", "cpu"], problems)
+        run.refused(["expected a CUDA device", "got none", "--backend=cpu"] if built else ["cuda"], "--backend=cuda")
     status, _, problems = run.run("plan.json", "--quiet", "--backend=cpu")
     expect("asked for by name", (0, ""), (status, problems))
 

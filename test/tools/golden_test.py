@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Runs every golden file through evo-opt and evo-run on the CPU, and compares what comes out.
+"""Runs every golden file through evo-opt and evo-run, and compares what comes out.
 
-  golden_test.py --evo-opt PROGRAM --evo-run PROGRAM [FOLDER...]
+  golden_test.py --evo-opt PROGRAM --evo-run PROGRAM [--backend cpu|cuda] [--jobs N] [FOLDER...]
 
 Each *.safetensors of the folders, under each policy, in fp64, fp32, bf16 and fp16; in training with all gradients. Files of 1 MB and more are
 trained in fp64 under each policy, and under small in the other types. auto:0 is policy auto within the smallest budget that it has a
 plan for, auto:20 a fifth of the way up from there to where nothing gets faster. Without folders: test/golden, and the folder
 in EVO_GOLDEN, by default ../shared/golden beside the repository where it is there. In fp64 each policy's outputs and gradients must also be
-within 1e-10 of direct's. Ends with "N passed, N failed"; exit status 1 where one failed or no file was found.
+within 1e-10 of direct's. On cuda tf32 takes the place of fp64, and every case runs twice and must give the same bytes. Ends with "N passed, N failed"; exit status 1 where one failed or no file was found.
 """
 import argparse
+import concurrent.futures
 import json
 import math
 import os
@@ -20,12 +21,12 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "test" / "golden" / "golden.py"
-PROFILE = ROOT / "examples" / "profiles" / "cpu.json"
+PROFILES = {"cpu": ROOT / "examples" / "profiles" / "cpu.json", "cuda": ROOT / "examples" / "profiles" / "h100.json"}
 POLICIES = {"infer": ("direct", "chunk", "auto:0", "auto:20"),
             "train": ("direct", "small", "large", "chunk", "extra", "auto:0", "auto:5", "auto:20", "auto:60")}
 KERNELS = ("all", "plain")
 LARGE_FILE = 1000000
-DTYPES = ("fp32", "fp64", "bf16", "fp16")
+DTYPES = {"cpu": ("fp32", "fp64", "bf16", "fp16"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
 AGREEMENT = 1e-10
 TIMEOUT_S = 300
 
@@ -74,7 +75,8 @@ def policy_flags(programs, folder, policy, *flags):
     name, _, share = policy.partition(":")
     if not share:
         return [f"--policy={name}"], ""
-    report = folder / "search.json"
+    # One a case: cases may run beside each other.
+    report = folder / ("search-" + "-".join([share, *(flag.split("=")[1] for flag in flags if "profile" not in flag)]) + ".json")
     problem = run(programs.evo_opt, folder / "spec.json", f"--json={report}", "--memory=16TiB", "--policy=auto", "--quiet", *flags)
     if problem:
         return [], problem
@@ -83,14 +85,25 @@ def policy_flags(programs, folder, policy, *flags):
     return [f"--policy={name}", f"--memory={least + (most - least) * int(share) // 100}"], ""
 
 
+def run_plan(programs, files, *arguments):
+    """Runs a plan that writes `files`; on a device twice, to the same bytes."""
+    problem = run(programs.evo_run, *arguments, f"--backend={programs.backend}")
+    if problem or programs.backend == "cpu":
+        return problem
+    first = [file.read_bytes() for file in files]
+    problem = run(programs.evo_run, *arguments, f"--backend={programs.backend}")
+    differing = [file.name for file, before in zip(files, first) if not problem and file.read_bytes() != before]
+    return problem or (f"expected the same bytes of a second run, got others in {', '.join(differing)}" if differing else "")
+
+
 def check(programs, file, folder, policy, dtype):
     """Nothing where this case holds, else why not."""
     plan, outputs = folder / f"{policy}-{dtype}.json", folder / f"{policy}-{dtype}.safetensors"
-    flags = [f"--dtype={dtype}", "--mode=infer", f"--profile={PROFILE}"]
+    flags = [f"--dtype={dtype}", "--mode=infer", f"--profile={PROFILES[programs.backend]}"]
     chosen, problem = policy_flags(programs, folder, policy, *flags)
     problem = problem or run(programs.evo_opt, folder / "spec.json", "-o", plan, *chosen, *flags, "--quiet")
-    problem = problem or run(programs.evo_run, plan, "--backend=cpu", f"--weights={folder / 'weights.safetensors'}",
-                             f"--inputs={folder / 'inputs.safetensors'}", f"--outputs={outputs}")
+    problem = problem or run_plan(programs, (outputs,), plan, f"--weights={folder / 'weights.safetensors'}",
+                                  f"--inputs={folder / 'inputs.safetensors'}", f"--outputs={outputs}")
     problem = problem or run(sys.executable, GOLDEN, "compare", file, "--outputs", outputs, "--dtype", dtype)
     if not problem and dtype == "fp64" and policy != "direct":
         problem = disagreement(folder / f"direct-{dtype}.safetensors", outputs)
@@ -99,25 +112,26 @@ def check(programs, file, folder, policy, dtype):
 
 def check_training(programs, file, folder, policy, dtype, kernels):
     """Nothing where outputs and all gradients hold, else why not."""
-    plan, outputs, gradients = folder / "train.json", folder / f"train-{policy}.safetensors", folder / f"gradients-{policy}.safetensors"
-    flags = [f"--dtype={dtype}", "--mode=train", f"--kernels={kernels}", f"--profile={PROFILE}"]
+    plan, outputs, gradients = (folder / f"{part}-{policy}-{kernels}-{dtype}{suffix}" for part, suffix in
+                                (("train", ".json"), ("train", ".safetensors"), ("gradients", ".safetensors")))
+    flags = [f"--dtype={dtype}", "--mode=train", f"--kernels={kernels}", f"--profile={PROFILES[programs.backend]}"]
     chosen, problem = policy_flags(programs, folder, policy, *flags)
     problem = problem or run(programs.evo_opt, folder / "spec.json", "-o", plan, *chosen, *flags, "--quiet")
-    problem = problem or run(programs.evo_run, plan, "--backend=cpu", f"--weights={folder / 'weights.safetensors'}",
-                             f"--inputs={folder / 'inputs.safetensors'}", f"--cotangents={folder / 'cotangents.safetensors'}",
-                             f"--outputs={outputs}", f"--gradients={gradients}")
+    problem = problem or run_plan(programs, (outputs, gradients), plan, f"--weights={folder / 'weights.safetensors'}",
+                                  f"--inputs={folder / 'inputs.safetensors'}", f"--cotangents={folder / 'cotangents.safetensors'}",
+                                  f"--outputs={outputs}", f"--gradients={gradients}")
     problem = problem or run(sys.executable, GOLDEN, "compare", file, "--outputs", outputs, "--gradients", gradients, "--dtype", dtype)
     if not problem and dtype == "fp64" and policy != "direct":
-        problem = disagreement(folder / "train-direct.safetensors", outputs)
-        problem = problem or disagreement(folder / "gradients-direct.safetensors", gradients, vanishing=True)
+        problem = disagreement(folder / f"train-direct-{kernels}-{dtype}.safetensors", outputs)
+        problem = problem or disagreement(folder / f"gradients-direct-{kernels}-{dtype}.safetensors", gradients, vanishing=True)
     return problem
 
 
-def training_cases(file):
+def training_cases(file, dtypes):
     """(mode, policy, type, kernels) of a file; direct comes first of its type and kernels."""
     policies = [p for p in POLICIES["train"] if p != "extra" or not file.stem.startswith("template_pair")]
     large = file.stat().st_size >= LARGE_FILE
-    for dtype in DTYPES:
+    for dtype in dtypes:
         half = dtype in ("bf16", "fp16")
         for index, kernels in enumerate(KERNELS):
             for number, policy in enumerate(policies):
@@ -150,23 +164,30 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evo-opt", required=True)
     parser.add_argument("--evo-run", required=True)
+    parser.add_argument("--backend", choices=sorted(DTYPES), default="cpu")
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("folders", nargs="*")
     programs = parser.parse_args()
-    passed = failed = 0
+    dtypes, counts = DTYPES[programs.backend], {True: 0, False: 0}
     for file in golden_files(programs.folders or golden_folders()):
-        with tempfile.TemporaryDirectory() as name:
+        with tempfile.TemporaryDirectory() as name, concurrent.futures.ThreadPoolExecutor(programs.jobs) as pool:
             folder = pathlib.Path(name)
             problem = run(sys.executable, GOLDEN, "split", file, folder, "--mode", "infer")
-            cases = [("infer", policy, dtype, "all") for dtype in DTYPES for policy in POLICIES["infer"]]
-            cases += training_cases(file)
-            for mode, policy, dtype, kernels in cases:
-                what = problem or (check(programs, file, folder, policy, dtype) if mode == "infer" else
-                                   check_training(programs, file, folder, policy, dtype, kernels))
+            cases = [("infer", policy, dtype, "all") for dtype in dtypes for policy in POLICIES["infer"]]
+            cases += training_cases(file, dtypes)
+
+            def outcome(case):
+                mode, policy, dtype, kernels = case
+                if problem or mode == "infer":
+                    return problem or check(programs, file, folder, policy, dtype)
+                return check_training(programs, file, folder, policy, dtype, kernels)
+
+            for (mode, policy, dtype, kernels), what in zip(cases, pool.map(outcome, cases)):
                 label = f"{file.stem}, {mode}, {policy}, {dtype}, {kernels} kernels"
                 print(f"{'FAIL' if what else 'pass'}: {label}" + (f"\n{what}" if what else ""), flush=True)
-                passed, failed = passed + (not what), failed + bool(what)
-    print(f"{passed} passed, {failed} failed")
-    return 0 if passed and not failed else 1
+                counts[not what] += 1
+    print(f"{counts[True]} passed, {counts[False]} failed")
+    return 0 if counts[True] and not counts[False] else 1
 
 
 if __name__ == "__main__":

@@ -375,9 +375,7 @@ class Usage(Case):
                    "--dropout-seed=4294967296")
         self.fails(2, "--dropout-seed: expected a whole number in [0, 4294967295], got '-1'", "plan.json", "--dropout-seed=-1")
         self.fails(2, "--loss: expected mse, got 'mae'", "plan.json", "--loss=mae")
-        rc, _, err = self.evo_run("--calibrate", "-o", "d.json")
-        self.assertEqual(rc, 2)
-        self.assertIn("not in this version", err)
+        self.fails(2, "expected -o DEVICE.json with --calibrate, got none", "--calibrate")
 
 
 if __name__ == "__main__":

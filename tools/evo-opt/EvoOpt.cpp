@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 #include "passes/Compile.h"
 #include "passes/PolicyRules.h"
+#include "passes/Sweep.h"
 #include "runtime/core/CommandLine.h"
 #include "runtime/core/FileIo.h"
 #include "runtime/core/Version.h"
@@ -23,6 +24,7 @@ namespace {
 
 constexpr std::string_view kUsage =
     "usage: evo-opt SPEC.json [-o PLAN.json] [flags]      makes a plan\n"
+    "       evo-opt SPEC.json --sweep[=N] [flags]         shows what each amount of memory buys\n"
     "       evo-opt FILE.mlir [mlir-opt's flags]          everything mlir-opt offers (--help "
     "behind\n"
     "                                                     the file lists it)\n"
@@ -51,7 +53,10 @@ constexpr Flag kFlags[] = {
     {"--report", kValue, "FILE.html", "write the report as a page"},
     {"--json", kValue, "FILE", "write the report for machines"},
     {"--quiet", FlagValue::None, "", "print no report"},
-    {"--sweep", FlagValue::Optional, "N", "the frontier (comes with the schedule search)"},
+    {"--sweep", FlagValue::Optional, "N",
+     "no plan, but the time of auto's at N budgets, 2 to 1024 (default 64), for --json and "
+     "--report "
+     "too"},
     {"--pack", kValue, "FILE.csv",
      "pack buffers (columns id,lower,upper,size); -o gets the columns and offset"},
     {"--capacity", kValue, "BYTES", "of --pack: the height to reach (default: the least)"},
@@ -121,20 +126,10 @@ Status readTarget(const CommandLine &line, CompileOptions &options) {
   return {};
 }
 
-/// What is in the contract of the command line and not in this version, or not without --pack.
-Status refuseLater(const CommandLine &line) {
-  if (line.has("--sweep"))
-    return usage(
-        "--sweep is not in this version: the frontier of time against memory comes with the "
-        "schedule search");
-  if (line.has("--capacity"))
-    return usage("--capacity: expected --pack=FILE.csv beside it, got none");
-  return {};
-}
-
 Result<Settings> readSettings(const CommandLine &line) {
   Settings settings;
-  EVO_TRY(refuseLater(line));
+  if (line.has("--capacity"))
+    return usage("--capacity: expected --pack=FILE.csv beside it, got none");
   if (line.positional().size() != 1)
     return usage("expected one specification, got " + std::to_string(line.positional().size()) +
                  " (see --help)");
@@ -230,16 +225,22 @@ Status runPack(const CommandLine &line) {
   return outcome.verdict;
 }
 
-Status runCompiler(const CommandLine &line) {
-  EVO_ASSIGN(Settings settings, readSettings(line));
-  EVO_ASSIGN(std::vector<Output> outputs, readOutputs(line));
-  auto start = std::chrono::steady_clock::now();
+/// Sets the policy too: which there are depends on the stack.
+Result<spec::ModelSpec> readSpecification(Settings &settings) {
   EVO_ASSIGN(spec::ModelSpec spec, spec::readModelSpec(settings.specification, settings.overrides));
   EVO_ASSIGN(settings.compile.policy, resolvePolicy(settings.policy, spec, settings.devices));
   if (settings.devices != 1)
     return Status::error(ErrorCode::Unsupported,
                          "--devices: expected 1, which this version plans for, got " +
                              std::to_string(settings.devices));
+  return spec;
+}
+
+Status runCompiler(const CommandLine &line) {
+  EVO_ASSIGN(Settings settings, readSettings(line));
+  EVO_ASSIGN(std::vector<Output> outputs, readOutputs(line));
+  auto start = std::chrono::steady_clock::now();
+  EVO_ASSIGN(spec::ModelSpec spec, readSpecification(settings));
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   EVO_ASSIGN(Compilation compilation, compile(spec, settings.compile, context));
   std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
@@ -247,6 +248,61 @@ Status runCompiler(const CommandLine &line) {
                       {compilation.text, reportJson(compilation, elapsed.count()),
                        line.has("--report") ? reportHtml(compilation) : "",
                        reportText(compilation)},
+                      outputs);
+}
+
+/// A sweep makes no plan, and all of its plans are auto's.
+Result<size_t> readSweepLine(const CommandLine &line) {
+  int64_t points = 64;
+  if (line.text("--sweep") != "") {
+    EVO_ASSIGN(points, line.integer("--sweep", 2, 1024, points));
+  }
+  if (std::string policy = line.textOr("--policy", "auto"); policy != "auto")
+    return usage("--sweep: expected policy auto, beside which it shows the named ones, got '" +
+                 policy + "'");
+  for (std::string_view flag : {"--emit", "-o"})
+    if (line.has(flag))
+      return usage("--sweep: expected --json and --report at most for what it finds, got " +
+                   std::string(flag) +
+                   "; the plan of a point is made without --sweep, by "
+                   "--memory=BYTES");
+  return static_cast<size_t>(points);
+}
+
+/// For a shell.
+std::string quoted(const std::string &text) {
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                      "0123456789_-+=./:,@%";
+  if (!text.empty() && text.find_first_not_of(kPlain) == std::string::npos)
+    return text;
+  std::string result = "'";
+  for (char c : text)
+    result += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return result + "'";
+}
+
+/// The call that makes the plan of a point, but for the point's memory.
+std::string commandOf(const CommandLine &line) {
+  std::string command = "evo-opt " + quoted(line.positional()[0]);
+  for (std::string_view flag : {"--profile", "--mode", "--dtype", "--set", "--kernels"})
+    for (const std::string &value : line.all(flag))
+      command += " " + quoted(std::string(flag) + "=" + value);
+  return command;
+}
+
+Status runSweep(const CommandLine &line) {
+  EVO_ASSIGN(size_t points, readSweepLine(line));
+  EVO_ASSIGN(Settings settings, readSettings(line));
+  EVO_ASSIGN(std::vector<Output> outputs, readOutputs(line));
+  auto start = std::chrono::steady_clock::now();
+  EVO_ASSIGN(spec::ModelSpec spec, readSpecification(settings));
+  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  EVO_ASSIGN(SweepReport report, sweep(spec, settings.compile.target, points, context));
+  report.command = commandOf(line);
+  std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
+  return writeResults(line,
+                      {"", sweepJson(report, elapsed.count()),
+                       line.has("--report") ? sweepHtml(report) : "", sweepText(report)},
                       outputs);
 }
 
@@ -284,7 +340,9 @@ int runTool(int argc, char **argv) {
   else if (line->has("--version"))
     status = print(stdout, versionText());
   else
-    status = line->has("--pack") ? runPack(*line) : runCompiler(*line);
+    status = line->has("--pack")    ? runPack(*line)
+             : line->has("--sweep") ? runSweep(*line)
+                                    : runCompiler(*line);
   return status.ok() ? 0 : fail(status);
 }
 

@@ -4,19 +4,40 @@
 #include "tools/evo-run/Backends.h"
 
 #include "runtime/cpu/CpuBackend.h"
+#if defined(EVO_HAS_CUDA)
+#include "runtime/cuda/CudaBackend.h"
+#endif
 
 #include <algorithm>
 
 namespace evo {
 
-std::vector<std::string_view> builtBackends() { return {"cpu"}; }
+std::vector<std::string_view> builtBackends() {
+#if defined(EVO_HAS_CUDA)
+  return {"cuda", "cpu"};
+#else
+  return {"cpu"};
+#endif
+}
 
 bool hasBackend(std::string_view name) {
   std::vector<std::string_view> built = builtBackends();
   return std::find(built.begin(), built.end(), name) != built.end();
 }
 
+bool canRun(std::string_view name) {
+#if defined(EVO_HAS_CUDA)
+  if (name == "cuda")
+    return cudaDevices() > 0;
+#endif
+  return hasBackend(name);
+}
+
 Result<std::unique_ptr<Backend>> createBackend(std::string_view name, int64_t device, int threads) {
+#if defined(EVO_HAS_CUDA)
+  if (name == "cuda")
+    return createCudaBackend(static_cast<int>(device));
+#endif
   if (name != "cpu")
     return Status::error(ErrorCode::Unsupported,
                          "expected a backend of this build (cpu), got " + std::string(name));

@@ -3,6 +3,7 @@
 //
 // Flags and wiring. Exit status: 0 success, 1 a bad input, 2 wrong usage.
 //===----------------------------------------------------------------------===//
+#include "runtime/core/Clock.h"
 #include "runtime/core/CommandLine.h"
 #include "runtime/core/Executor.h"
 #include "runtime/core/Progress.h"
@@ -11,9 +12,9 @@
 #include "runtime/plan/PlanJson.h"
 #include "runtime/plan/Verify.h"
 #include "tools/evo-run/Backends.h"
+#include "tools/evo-run/Calibrate.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <thread>
@@ -25,6 +26,7 @@ namespace {
 constexpr std::string_view kUsage =
     "usage: evo-run PLAN.json [flags]            runs a plan\n"
     "       evo-run --verify PLAN.json           checks a plan without running it\n"
+    "       evo-run --calibrate -o DEVICE.json   measures the device\n"
     "\n"
     "Tensor files are .safetensors, .npz or .npy. A report goes to standard output, problems to\n"
     "standard error. Exit status: 0 success, 1 a bad input, 2 wrong usage.\n"
@@ -55,9 +57,13 @@ constexpr Flag kFlags[] = {
     {"--load-state", kValue, "FILE", "training: weights and optimizer state to begin with"},
     {"--save-state", kValue, "FILE", "training: write both here at the end"},
     {"--loss-curve", kValue, "FILE.svg", "training: draw the losses of the steps"},
-    {"--dropout-seed", kValue, "K", "training: seed of the dropout masks (default: the state's, else 0)"},
-    {"--calibrate", FlagValue::None, "", "measure a device profile (not in this version)"},
-    {"-o", kValue, "FILE", "where --calibrate writes"},
+    {"--dropout-seed", kValue, "K",
+     "training: seed of the dropout masks (default: the state's, else 0)"},
+    {"--calibrate", FlagValue::None, "", "measure this device: a profile for evo-opt --profile"},
+    {"-o", kValue, "DEVICE.json", "calibration: write the profile here"},
+    {"--dtype", kValue, "T", "calibration: measure this type only (repeatable; default: all)",
+     true},
+    {"--rounds", kValue, "N", "calibration: samples of each call (default 3)"},
     {"--help", FlagValue::None, "", "print this"},
     {"--version", FlagValue::None, "", "print the version, the libraries and the backends"},
 };
@@ -114,16 +120,24 @@ struct Settings {
   bool quiet = false;
 };
 
-Result<Settings> readSettings(const CommandLine &line, const std::string &path) {
+/// Which device, and how to use it.
+Result<Settings> readDevice(const CommandLine &line) {
   constexpr std::string_view kBackends[] = {"cpu", "cuda"};
-  constexpr std::string_view kLosses[] = {"mse"};
-  constexpr int64_t kMostRuns = 1'000'000'000;
   int64_t threads = std::max(1u, std::thread::hardware_concurrency());
   Settings settings;
-  RunOptions &run = settings.run;
   EVO_ASSIGN(settings.backend, line.choice("--backend", kBackends));
   EVO_ASSIGN(settings.device, line.integer("--device", 0, 1023, 0));
   EVO_ASSIGN(threads, line.integer("--threads", 1, 4096, threads));
+  settings.run.threads = static_cast<int>(threads);
+  settings.quiet = line.has("--quiet");
+  return settings;
+}
+
+Result<Settings> readSettings(const CommandLine &line, const std::string &path) {
+  constexpr std::string_view kLosses[] = {"mse"};
+  constexpr int64_t kMostRuns = 1'000'000'000;
+  EVO_ASSIGN(Settings settings, readDevice(line));
+  RunOptions &run = settings.run;
   EVO_ASSIGN(run.iterations, line.integer("--iterations", 1, kMostRuns, 1));
   EVO_ASSIGN(run.warmup, line.integer("--warmup", 0, kMostRuns, 1));
   EVO_ASSIGN(run.randomSeed, line.seed("--random-seed", 0));
@@ -136,9 +150,11 @@ Result<Settings> readSettings(const CommandLine &line, const std::string &path) 
   EVO_TRY(line.choice("--loss", kLosses).status());
   if (line.has("-o"))
     return usage("expected -o with --calibrate only (--outputs writes tensors)");
+  for (std::string_view flag : {"--dtype", "--rounds"})
+    if (line.has(flag))
+      return usage("expected " + std::string(flag) + " with --calibrate only");
   if (line.has("--weights-prefix") && !line.has("--weights"))
     return usage("expected --weights with --weights-prefix, got none");
-  run.threads = static_cast<int>(threads);
   run.planPath = path;
   run.weights = line.textOr("--weights", "");
   run.weightsPrefix = line.text("--weights-prefix");
@@ -153,7 +169,6 @@ Result<Settings> readSettings(const CommandLine &line, const std::string &path) 
   run.saveState = line.textOr("--save-state", "");
   run.lossCurve = line.textOr("--loss-curve", "");
   run.checkFinite = line.has("--check-finite");
-  settings.quiet = line.has("--quiet");
   return settings;
 }
 
@@ -204,14 +219,50 @@ int verify(const std::string &path) {
 /// The backend asked for, else the plan's, else the cpu with a warning.
 Result<std::unique_ptr<Backend>> chooseBackend(const Settings &settings, const plan::Plan &plan) {
   std::string name = settings.backend.value_or(plan.backend);
-  if (!settings.backend && !hasBackend(name)) {
+  if (!settings.backend && !canRun(name)) {
     std::fprintf(stderr,
-                 "evo-run: warning: the plan was priced for %s, which this build does not have; "
+                 "evo-run: warning: the plan was priced for %s, which this %s does not have; "
                  "running on the cpu\n",
-                 name.empty() ? "an unnamed backend" : name.c_str());
+                 name.empty() ? "an unnamed backend" : name.c_str(),
+                 hasBackend(name) ? "machine" : "build");
     name = "cpu";
   }
   return createBackend(name, settings.device, settings.run.threads);
+}
+
+Progress progressLine(std::string unit) {
+  return Progress(
+      [](std::string_view text) {
+        std::fwrite(text.data(), 1, text.size(), stderr);
+        std::fflush(stderr);
+      },
+      ::isatty(STDERR_FILENO) != 0, std::move(unit));
+}
+
+std::function<void(std::string_view, int64_t, int64_t)> reporter(Progress &progress) {
+  return [&progress](std::string_view what, int64_t done, int64_t all) {
+    progress.report(what, done, all, nowNs());
+  };
+}
+
+int runCalibration(const CommandLine &line) {
+  Result<CalibrateRequest> request = readCalibration(line, kFlags);
+  if (!request)
+    return fail(request.status());
+  Result<Settings> settings = readDevice(line);
+  if (!settings)
+    return fail(settings.status());
+  Result<std::unique_ptr<Backend>> backend =
+      createBackend(settings->backend.value_or(std::string(builtBackends().front())),
+                    settings->device, settings->run.threads);
+  if (!backend)
+    return fail(backend.status());
+  Progress progress = progressLine("sample");
+  if (!settings->quiet)
+    request->onCall = reporter(progress);
+  Result<std::string> report = calibrate(**backend, *request);
+  progress.finish();
+  return report ? print(*report) : fail(report.status());
 }
 
 int run(const CommandLine &line, const std::string &path) {
@@ -226,18 +277,9 @@ int run(const CommandLine &line, const std::string &path) {
   Result<std::unique_ptr<Backend>> backend = chooseBackend(*settings, *plan);
   if (!backend)
     return fail(backend.status());
-  Progress progress(
-      [](std::string_view text) {
-        std::fwrite(text.data(), 1, text.size(), stderr);
-        std::fflush(stderr);
-      },
-      ::isatty(STDERR_FILENO) != 0);
+  Progress progress = progressLine("block");
   if (!settings->quiet)
-    settings->run.onBlock = [&](std::string_view what, int64_t block, int64_t blocks) {
-      auto now = std::chrono::steady_clock::now().time_since_epoch();
-      progress.report(what, block, blocks,
-                      std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
-    };
+    settings->run.onBlock = reporter(progress);
   Result<RunReport> report = runPlan(*plan, **backend, settings->run);
   progress.finish();
   return report ? print(reportTable(*report)) : fail(report.status());
@@ -252,8 +294,7 @@ int dispatch(const std::vector<std::string> &arguments) {
   if (line->has("--version"))
     return printVersion();
   if (line->has("--calibrate"))
-    return fail(usage("--calibrate is not in this version: plans are priced by the built-in "
-                      "profiles or by a file that evo-opt --profile names"));
+    return runCalibration(*line);
   Result<std::string> path = planPath(*line);
   if (!path)
     return fail(path.status());

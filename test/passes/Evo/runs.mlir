@@ -46,3 +46,16 @@ evo.stack @infer tensors ["z", "pair_mask"] model {blocks = 1 : i64, precision =
   }
   evo.yield %0 : tensor<5x5x8xf32>
 }
+
+// What is recomputed stands on the stack.
+// CHECK-LABEL: evo.stack @recomputed
+// CHECK-SAME:  attributes {recompute = [#evo.recompute<first = 0, count = 4, choices = [#evo.choice]>]}
+evo.stack @recomputed tensors ["m", "msa_mask"] model {blocks = 4 : i64, mode = "train", precision = "fp32"} attributes {recompute = [#evo.recompute<first = 0, count = 4, choices = [#evo.choice<variant = fused>]>]} {
+^bb0(%in: tensor<4x5x8xf32>, %mm: tensor<4x5xf32>):
+  %0 = evo.segment first 0 count 4 (%in) : (tensor<4x5x8xf32>) -> tensor<4x5x8xf32> {
+  ^bb0(%x: tensor<4x5x8xf32>):
+    %1 = evo.transition m %x mask %mm {prefix = "a", choice = #evo.choice<keep = mixing>, factor = 2 : i64} : tensor<4x5x8xf32>, tensor<4x5xf32> -> tensor<4x5x8xf32>
+    evo.yield %1 : tensor<4x5x8xf32>
+  }
+  evo.yield %0 : tensor<4x5x8xf32>
+}

@@ -1,0 +1,59 @@
+//===- Context.cpp ----------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#include "runtime/cuda/Context.h"
+
+#include "runtime/cuda/Error.h"
+#include "runtime/cuda/Product.h"
+
+namespace evo::cuda {
+
+Context::Context(int device) : device(device), meter(device) {}
+
+Result<std::unique_ptr<Context>> Context::create(int device) {
+  int devices = 0;
+  cudaError_t error = cudaGetDeviceCount(&devices);
+  if (error != cudaSuccess || devices == 0)
+    return Status::error(ErrorCode::Unsupported,
+                         std::string("expected a CUDA device on this machine, got none (") +
+                             (error == cudaSuccess ? "no device" : cudaGetErrorString(error)) +
+                             "); use --backend=cpu");
+  if (device < 0 || device >= devices)
+    return Status::error(ErrorCode::InvalidInput, "--device: expected a CUDA device in [0, " +
+                                                      std::to_string(devices) + "), got " +
+                                                      std::to_string(device));
+  std::unique_ptr<Context> context(new Context(device));
+  cudaDeviceProp properties;
+  EVO_CUDA_TRY(cudaGetDeviceProperties(&properties, device));
+  context->deviceName = properties.name;
+  context->processors = properties.multiProcessorCount;
+  context->memoryBytes = static_cast<int64_t>(properties.totalGlobalMem);
+  EVO_CUDA_TRY(cudaSetDevice(device));
+  EVO_CUDA_TRY(cudaStreamCreateWithFlags(&context->stream, cudaStreamNonBlocking));
+  context->meter.contextIsMade();
+  EVO_CUDA_TRY(cudaMalloc(reinterpret_cast<void **>(&context->dropoutKey), 2 * sizeof(uint32_t)));
+  EVO_CUDA_TRY(cudaMemsetAsync(context->dropoutKey, 0, 2 * sizeof(uint32_t), context->stream));
+  EVO_CUDA_TRY(cudaMalloc(reinterpret_cast<void **>(&context->scratch), kScratchBytes));
+  EVO_CUDA_TRY(cudaMalloc(reinterpret_cast<void **>(&context->workspace), kLibraryWorkspaceBytes));
+  EVO_CUDA_TRY(cudaMalloc(reinterpret_cast<void **>(&context->packed), kPackedBytes));
+  EVO_ASSIGN(context->lt, CublasLt::load());
+  EVO_TRY(context->lt->statusOf(context->lt->cublasLtCreate(&context->handle), "cublasLtCreate"));
+  return context;
+}
+
+Context::~Context() {
+  products.clear();
+  cudaSetDevice(device);
+  if (handle)
+    lt->cublasLtDestroy(handle);
+  if (stream)
+    cudaStreamSynchronize(stream);
+  cudaFree(packed);
+  cudaFree(workspace);
+  cudaFree(scratch);
+  cudaFree(dropoutKey);
+  if (stream)
+    cudaStreamDestroy(stream);
+}
+
+} // namespace evo::cuda

@@ -1,0 +1,65 @@
+//===- Context.h - a device and what is kept on it --------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/cuda/CublasLt.h"
+#include "runtime/cuda/MemoryMeter.h"
+#include "runtime/plan/DType.h"
+
+#include <cuda_runtime_api.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace evo::cuda {
+
+/// A product of cuBLASLt with everything resolved but the pointers; see Product.cpp.
+class LtPlan;
+
+/// What the library may use beside the matrices of a product.
+inline constexpr int64_t kLibraryWorkspaceBytes = int64_t{32} << 20;
+/// Products that are kept for the rest of a fused kernel, and partial sums. Half of it at a time
+/// stays in the 50 MB of second-level cache of the devices that this is made for.
+inline constexpr int64_t kScratchBytes = int64_t{64} << 20;
+
+/// Copies of operands that the library cannot read where they lie, two at a time.
+inline constexpr int64_t kPackedBytes = int64_t{48} << 20;
+
+/// One device: a stream, on which all launches follow each other, the matrix library, and scratch
+/// that every launch may use until it ends. Not for several threads at a time.
+class Context {
+public:
+  static Result<std::unique_ptr<Context>> create(int device);
+  ~Context();
+  Context(const Context &) = delete;
+  Context &operator=(const Context &) = delete;
+
+  int device = 0;
+  std::string deviceName; ///< "NVIDIA H100 80GB HBM3"
+  int processors = 1;     ///< multiprocessors
+  int64_t memoryBytes = 0;
+  cudaStream_t stream = nullptr;
+  /// Seed and step of the masks of dropout, on the device, where recorded launches find those of a
+  /// later step; and what they are.
+  uint32_t *dropoutKey = nullptr;
+  uint32_t dropoutSeed = 0, dropoutStep = 0;
+  std::byte *scratch = nullptr;   ///< kScratchBytes
+  std::byte *workspace = nullptr; ///< kLibraryWorkspaceBytes
+  std::byte *packed = nullptr;    ///< kPackedBytes
+  MemoryMeter meter;
+  std::unique_ptr<CublasLt> lt;
+  cublasLtHandle_t handle = nullptr;
+  /// By shape, layout and type. One algorithm a key, so the same call gives the same bits.
+  std::map<std::vector<int64_t>, std::unique_ptr<LtPlan>> products;
+
+  /// Enqueues the change of the key where it is another.
+  Status setDropout(uint32_t seed, uint32_t step);
+
+private:
+  explicit Context(int device);
+};
+
+} // namespace evo::cuda

@@ -1,0 +1,244 @@
+//===- CudaBackend.cpp ------------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#include "runtime/cuda/CudaBackend.h"
+
+#include "runtime/cuda/Error.h"
+#include "runtime/cuda/Launch.h"
+#include "runtime/cuda/Product.h"
+
+#include <algorithm>
+
+namespace evo {
+
+namespace {
+
+using cuda::Context;
+
+/// What context, kernels, cuBLASLt, scratch and recordings take together at most.
+constexpr int64_t kLibraryBytes = int64_t{768} << 20;
+/// Grows where the speed of kernels changes.
+constexpr int64_t kKernelRevision = 1;
+
+class CudaMemory : public DeviceMemory {
+public:
+  CudaMemory(std::byte *start, int64_t size, int device)
+      : start(start), size(size), device(device) {}
+  ~CudaMemory() override {
+    cudaSetDevice(device);
+    cudaFree(start);
+  }
+  CudaMemory(const CudaMemory &) = delete;
+  CudaMemory &operator=(const CudaMemory &) = delete;
+  std::byte *data() const override { return start; }
+  int64_t bytes() const override { return size; }
+
+private:
+  std::byte *start;
+  int64_t size;
+  int device;
+};
+
+Status checkOperand(const plan::OperandInfo &operand, const TensorRef &tensor,
+                    plan::Precision precision) {
+  plan::DType storage = plan::storageType(precision), statistic = plan::statisticType(precision);
+  bool mayBeStorage = operand.type != plan::OperandType::Statistic;
+  bool mayBeStatistic = operand.type != plan::OperandType::Storage;
+  auto error = [&](ErrorCode code, const std::string &what) {
+    return Status::error(code, "operand '" + std::string(operand.name) + "': expected " + what);
+  };
+  if (!tensor)
+    return operand.isOptional() ? Status::success()
+                                : error(ErrorCode::InvalidPlan, "a tensor, got none");
+  if (!(mayBeStorage && tensor.dtype == storage) &&
+      !(mayBeStatistic && tensor.dtype == statistic)) {
+    std::string expected(plan::dtypeName(mayBeStorage ? storage : statistic));
+    if (mayBeStorage && mayBeStatistic && storage != statistic)
+      expected += " or " + std::string(plan::dtypeName(statistic));
+    return error(ErrorCode::Unsupported, "element type " + expected + ", got " +
+                                             std::string(plan::dtypeName(tensor.dtype)));
+  }
+  if (tensor.rank < 0 || tensor.rank > plan::kMaxRank)
+    return error(ErrorCode::InvalidPlan, "at most " + std::to_string(plan::kMaxRank) +
+                                             " axes, got " + std::to_string(tensor.rank));
+  for (int d = 0; d < tensor.rank; ++d)
+    if (int64_t stride = tensor.strides[static_cast<size_t>(d)]; stride < 0)
+      return error(ErrorCode::InvalidPlan, "strides of at least 0, got " + std::to_string(stride) +
+                                               " on axis " + std::to_string(d));
+  return {};
+}
+
+cuda::Operand operandOf(const TensorRef &tensor) {
+  cuda::Operand operand;
+  operand.data = tensor.data;
+  operand.type = tensor.dtype;
+  operand.rank = tensor ? tensor.rank : 0;
+  for (int d = 0; d < operand.rank; ++d) {
+    operand.shape[d] = tensor.shape[static_cast<size_t>(d)];
+    operand.strides[d] = tensor.strides[static_cast<size_t>(d)];
+  }
+  return operand;
+}
+
+/// A graph that the driver has uploaded.
+class CudaRecording : public Recording {
+public:
+  CudaRecording(cudaGraphExec_t graph, Context &context) : graph(graph), context(context) {}
+  ~CudaRecording() override { cudaGraphExecDestroy(graph); }
+  CudaRecording(const CudaRecording &) = delete;
+  CudaRecording &operator=(const CudaRecording &) = delete;
+  Status replay() override {
+    EVO_CUDA_TRY(cudaSetDevice(context.device));
+    return cuda::statusOf(cudaGraphLaunch(graph, context.stream), "cudaGraphLaunch");
+  }
+
+private:
+  cudaGraphExec_t graph;
+  Context &context;
+};
+
+class CudaBackend : public Backend {
+public:
+  explicit CudaBackend(std::unique_ptr<Context> context) : context(std::move(context)) {}
+
+  std::string name() const override { return "cuda"; }
+  DeviceIdentity identity() const override {
+    return {context->deviceName, 1, kKernelRevision, context->memoryBytes, kLibraryBytes};
+  }
+  std::string description() const override {
+    size_t version = context->lt->cublasLtGetVersion();
+    return "cuda device " + std::to_string(context->device) + ", " + context->deviceName +
+           ", cuBLASLt " + std::to_string(version / 10000) + "." +
+           std::to_string(version / 100 % 100) + "." + std::to_string(version % 100) + ", " +
+           std::to_string(cuda::kScratchBytes + cuda::kLibraryWorkspaceBytes + cuda::kPackedBytes) +
+           " bytes of scratch";
+  }
+  bool supports(plan::Precision precision) const override {
+    return precision != plan::Precision::Fp64;
+  }
+
+  Result<std::unique_ptr<DeviceMemory>> allocate(int64_t bytes) override {
+    if (bytes < 0)
+      return Status::error(ErrorCode::InvalidInput,
+                           "expected a size of at least 0 bytes, got " + std::to_string(bytes));
+    EVO_CUDA_TRY(cudaSetDevice(context->device));
+    void *data = nullptr;
+    cudaError_t error = cudaMalloc(&data, static_cast<size_t>(std::max<int64_t>(bytes, 1)));
+    if (error == cudaErrorMemoryAllocation) {
+      cudaGetLastError(); // it has been seen
+      size_t free = 0, all = 0;
+      cudaMemGetInfo(&free, &all);
+      return Status::error(ErrorCode::OutOfMemory,
+                           "expected " + std::to_string(bytes) + " bytes of memory on " + where() +
+                               ", got " + std::to_string(free) + " free of " + std::to_string(all) +
+                               "; use a plan with a smaller --memory");
+    }
+    EVO_TRY(cuda::statusOf(error, "cudaMalloc").withContext(where()));
+    return std::unique_ptr<DeviceMemory>(
+        std::make_unique<CudaMemory>(static_cast<std::byte *>(data), bytes, context->device));
+  }
+
+  Status upload(std::byte *device, const void *host, int64_t bytes) override {
+    return transfer(device, host, bytes, cudaMemcpyHostToDevice);
+  }
+  Status download(void *host, const std::byte *device, int64_t bytes) override {
+    return transfer(host, device, bytes, cudaMemcpyDeviceToHost);
+  }
+
+  Status launch(const KernelCall &call) override {
+    const plan::KernelInfo &info = plan::kernelInfo(call.kernel);
+    return enqueue(call, info)
+        .withContext("kernel '" + std::string(info.mnemonic) + "' on " + where());
+  }
+
+  Status synchronize() override {
+    EVO_CUDA_TRY(cudaSetDevice(context->device));
+    return cuda::statusOf(cudaStreamSynchronize(context->stream), "cudaStreamSynchronize")
+        .withContext(where());
+  }
+
+  std::optional<int64_t> lostBytes() const override { return context->meter.takenBytes(); }
+
+  bool canRecord() const override { return true; }
+  Status beginRecording() override {
+    EVO_CUDA_TRY(cudaSetDevice(context->device));
+    return cuda::statusOf(cudaStreamBeginCapture(context->stream, cudaStreamCaptureModeThreadLocal),
+                          "cudaStreamBeginCapture")
+        .withContext(where());
+  }
+  Result<std::unique_ptr<Recording>> endRecording() override {
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t ready = nullptr;
+    Status status =
+        cuda::statusOf(cudaStreamEndCapture(context->stream, &graph), "cudaStreamEndCapture");
+    if (status.ok())
+      status = cuda::statusOf(cudaGraphInstantiate(&ready, graph, 0), "cudaGraphInstantiate");
+    if (graph)
+      cudaGraphDestroy(graph);
+    EVO_TRY(status.withContext(where()));
+    auto recording = std::make_unique<CudaRecording>(ready, *context);
+    // Its memory is taken here, not in a step.
+    EVO_TRY(cuda::statusOf(cudaGraphUpload(ready, context->stream), "cudaGraphUpload")
+                .withContext(where()));
+    return std::unique_ptr<Recording>(std::move(recording));
+  }
+  Status setDropout(uint32_t seed, uint32_t step) override {
+    EVO_CUDA_TRY(cudaSetDevice(context->device));
+    return context->setDropout(seed, step);
+  }
+
+private:
+  std::string where() const {
+    return "cuda device " + std::to_string(context->device) + " (" + context->deviceName + ")";
+  }
+
+  Status transfer(void *to, const void *from, int64_t bytes, cudaMemcpyKind kind) {
+    if (bytes <= 0)
+      return {};
+    EVO_CUDA_TRY(cudaSetDevice(context->device));
+    EVO_TRY(
+        cuda::statusOf(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, context->stream),
+                       "cudaMemcpyAsync")
+            .withContext(where()));
+    return synchronize(); // the host's memory is the caller's again
+  }
+
+  Status enqueue(const KernelCall &call, const plan::KernelInfo &info) {
+    constexpr size_t kMaxOperands = 16;
+    cuda::Operand operands[kMaxOperands];
+    if (call.operands.size() != info.operands.size() || call.operands.size() > kMaxOperands)
+      return Status::error(ErrorCode::InvalidPlan,
+                           "expected " + std::to_string(info.operands.size()) + " operands, got " +
+                               std::to_string(call.operands.size()));
+    if (!supports(call.precision))
+      return Status::error(ErrorCode::Unsupported,
+                           "expected fp32, tf32, bf16 or fp16, got " +
+                               std::string(plan::precisionName(call.precision)) +
+                               "; run the plan with --backend=cpu");
+    for (size_t i = 0; i < call.operands.size(); ++i) {
+      EVO_TRY(checkOperand(info.operands[i], call.operands[i], call.precision));
+      operands[i] = operandOf(call.operands[i]);
+    }
+    EVO_CUDA_TRY(cudaSetDevice(context->device));
+    const cuda::KernelFunction *table = cuda::kernelTable(plan::storageType(call.precision));
+    EVO_TRY(table[static_cast<size_t>(call.kernel)](
+        cuda::Launch{operands, call.attributes, context.get(), call.precision, call.dropout}));
+    return cuda::statusOf(cudaGetLastError(), "the launch");
+  }
+
+  std::unique_ptr<Context> context;
+};
+
+} // namespace
+
+int cudaDevices() {
+  int devices = 0;
+  return cudaGetDeviceCount(&devices) == cudaSuccess ? devices : 0;
+}
+
+Result<std::unique_ptr<Backend>> createCudaBackend(int device) {
+  EVO_ASSIGN(std::unique_ptr<Context> context, Context::create(device));
+  return std::unique_ptr<Backend>(std::make_unique<CudaBackend>(std::move(context)));
+}
+
+} // namespace evo

@@ -1,0 +1,269 @@
+//===- Elementwise.cuh - kernels that work on one element at a time -*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// The axes of a call are put in the order of its output in memory and merged; the last one becomes
+// the columns. A block has some rows of columns, so that where an element lies is computed once a
+// row; columns of unit stride are read and written four at a time. Operands that lie along another
+// axis than the columns go through tiles in shared memory.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/cuda/kernels/Storage.cuh"
+
+namespace evo::cuda {
+
+/// I inputs and O outputs over the same axes; inputs may be broadcast along any of them.
+template <int I, int O> struct Elements {
+  static constexpr int kOperands = I + O;
+  AxisSpace<I + O> axes;
+  std::byte *data[I + O] = {}; ///< null: absent
+  plan::DType type[I + O];
+
+  /// The axes of `shape`; operands are added by `set`.
+  Elements(int rank, const int64_t *shape) {
+    for (plan::DType &one : type)
+      one = plan::DType::F32;
+    for (int d = 0; d < rank; ++d)
+      axes.push(shape[d]);
+  }
+  explicit Elements(const Operand &like) : Elements(like.rank, like.shape) {}
+
+  /// An operand of the first axes of the call, as many as it has; broadcast along the others.
+  void set(int index, const Operand &operand) {
+    data[index] = operand.data, type[index] = operand.type;
+    for (int d = 0; operand && d < operand.rank; ++d)
+      axes.stride[index][d] = operand.strides[d];
+  }
+  /// An operand of the last axis alone.
+  void setColumns(int index, const Operand &operand) {
+    data[index] = operand.data, type[index] = operand.type;
+    if (operand)
+      axes.stride[index][axes.rank - 1] = operand.strides[0];
+  }
+  /// An operand with an axis for each of the call, of its extent or 1.
+  void setBroadcast(int index, const Operand &operand) {
+    set(index, operand);
+    for (int d = 0; operand && d < operand.rank; ++d)
+      if (operand.shape[d] == 1)
+        axes.stride[index][d] = 0;
+  }
+};
+
+/// As the kernel takes it.
+template <int N> struct Lines {
+  AxisSpace<N> rows;
+  int64_t rowCount, cols;
+  int64_t colStride[N];
+  std::byte *data[N];
+  bool statistic[N];
+  int threadsOfRow; ///< a power of two
+};
+
+/// op(x, y): the outputs y of the inputs x; those of absent inputs are 0.
+template <class S, int I, int O, int V, class Op>
+__global__ void __launch_bounds__(256) lineKernel(Lines<I + O> lines, Op op) {
+  int perRow = lines.threadsOfRow, rowsOfBlock = 256 / perRow;
+  int64_t groups = lines.cols / V, colTiles = ceilDiv(groups, perRow);
+  int64_t tiles = ceilDiv(lines.rowCount, rowsOfBlock) * colTiles;
+  for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    int64_t rowTile = colTiles == 1 ? tile : quotient(tile, colTiles);
+    int64_t row = rowTile * rowsOfBlock + threadIdx.x / perRow;
+    int64_t col = ((tile - rowTile * colTiles) * perRow + threadIdx.x % perRow) * V;
+    if (row >= lines.rowCount || col >= lines.cols)
+      continue;
+    int64_t at[I + O];
+    lines.rows.locate(row, at);
+    float x[I > 0 ? I : 1][V], y[O][V];
+    for (int i = 0; i < I; ++i) {
+      for (int v = 0; v < V; ++v)
+        x[i][v] = 0;
+      if (!lines.data[i])
+        continue;
+      int64_t first = at[i] + col * lines.colStride[i];
+      if constexpr (V == 4) {
+        if (lines.colStride[i] == 1) {
+          load4<S>(lines.data[i], first, lines.statistic[i], x[i]);
+          continue;
+        }
+      }
+      float one = load<S>(lines.data[i], first, lines.statistic[i]);
+      for (int v = 0; v < V; ++v)
+        x[i][v] = one;
+    }
+    for (int v = 0; v < V; ++v) {
+      float in[I > 0 ? I : 1], out[O];
+      for (int i = 0; i < I; ++i)
+        in[i] = x[i][v];
+      op(in, out);
+      for (int o = 0; o < O; ++o)
+        y[o][v] = out[o];
+    }
+    for (int o = 0; o < O; ++o) {
+      if (!lines.data[I + o])
+        continue;
+      int64_t first = at[I + o] + col * lines.colStride[I + o];
+      if constexpr (V == 4)
+        store4<S>(lines.data[I + o], first, lines.statistic[I + o], y[o]);
+      else
+        store<S>(lines.data[I + o], first, y[o][0], lines.statistic[I + o]);
+    }
+  }
+}
+
+/// Lines some of whose operands lie along an axis of the rows, `across`, in place of the columns.
+template <int N> struct TurnedLines {
+  AxisSpace<N> outer; ///< the axes but `across` and the columns
+  int64_t outerCount, across, cols;
+  int64_t acrossStride[N], colStride[N];
+  std::byte *data[N];
+  bool statistic[N];
+  int tile[N]; ///< of the operands that lie along `across`: their tile; -1: none
+};
+
+template <class S, int I, int O, class Op>
+__global__ void __launch_bounds__(256) turnedKernel(TurnedLines<I + O> lines, Op op) {
+  extern __shared__ float space[][32][33];
+  int lane = threadIdx.x % 32, part = threadIdx.x / 32;
+  int64_t rowTiles = ceilDiv(lines.across, 32), colTiles = ceilDiv(lines.cols, 32);
+  int64_t all = lines.outerCount * rowTiles * colTiles;
+  for (int64_t task = blockIdx.x; task < all; task += gridDim.x) {
+    int64_t rest = quotient(task, colTiles), col0 = (task - rest * colTiles) * 32;
+    int64_t outer = quotient(rest, rowTiles), row0 = (rest - outer * rowTiles) * 32;
+    int64_t at[I + O];
+    lines.outer.locate(outer, at);
+    auto offset = [&](int o, int64_t row, int64_t col) {
+      return at[o] + row * lines.acrossStride[o] + col * lines.colStride[o];
+    };
+    __syncthreads(); // of the last task's tiles
+    for (int i = 0; i < I; ++i)
+      for (int j = part; lines.tile[i] >= 0 && j < 32; j += 8)
+        if (row0 + lane < lines.across && col0 + j < lines.cols)
+          space[lines.tile[i]][j][lane] =
+              load<S>(lines.data[i], offset(i, row0 + lane, col0 + j), lines.statistic[i]);
+    __syncthreads();
+    for (int j = part; j < 32; j += 8) {
+      int64_t row = row0 + j, col = col0 + lane;
+      if (row >= lines.across || col >= lines.cols)
+        continue;
+      float x[I > 0 ? I : 1], y[O];
+      for (int i = 0; i < I; ++i)
+        x[i] = !lines.data[i] ? 0.0f
+               : lines.tile[i] >= 0
+                   ? space[lines.tile[i]][lane][j]
+                   : load<S>(lines.data[i], offset(i, row, col), lines.statistic[i]);
+      op(x, y);
+      for (int o = I; o < I + O; ++o)
+        if (lines.tile[o] >= 0)
+          space[lines.tile[o]][lane][j] = y[o - I];
+        else if (lines.data[o])
+          store<S>(lines.data[o], offset(o, row, col), y[o - I], lines.statistic[o]);
+    }
+    __syncthreads();
+    for (int o = I; o < I + O; ++o)
+      for (int j = part; lines.tile[o] >= 0 && j < 32; j += 8)
+        if (row0 + lane < lines.across && col0 + j < lines.cols)
+          store<S>(lines.data[o], offset(o, row0 + lane, col0 + j), space[lines.tile[o]][j][lane],
+                   lines.statistic[o]);
+  }
+}
+
+/// The axis that operands lie along in place of the columns; -1 where there is none such, or
+/// several.
+template <int N> int axisAcross(const Lines<N> &lines) {
+  int across = -1;
+  for (int o = 0; o < N; ++o) {
+    if (!lines.data[o] || lines.colStride[o] <= 1)
+      continue;
+    for (int d = 0; d < lines.rows.rank; ++d)
+      if (lines.rows.stride[o][d] == 1 && lines.rows.extent[d] > 1) {
+        if (across >= 0 && across != d)
+          return -1;
+        across = d;
+      }
+  }
+  return across;
+}
+
+template <class S, int I, int O, class Op>
+Status launchTurned(const Launch &launch, const Lines<I + O> &lines, int across, const Op &op) {
+  TurnedLines<I + O> turned{};
+  int tiles = 0;
+  turned.outer = lines.rows;
+  turned.outer.removeAxis(across);
+  turned.outerCount = turned.outer.count();
+  turned.across = lines.rows.extent[across], turned.cols = lines.cols;
+  for (int o = 0; o < I + O; ++o) {
+    turned.acrossStride[o] = lines.rows.stride[o][across], turned.colStride[o] = lines.colStride[o];
+    turned.data[o] = lines.data[o], turned.statistic[o] = lines.statistic[o];
+    bool turns = lines.data[o] && lines.colStride[o] > 1 && turned.acrossStride[o] == 1;
+    turned.tile[o] = turns ? tiles++ : -1;
+  }
+  int64_t all = turned.outerCount * ceilDiv(turned.across, 32) * ceilDiv(turned.cols, 32);
+  turnedKernel<S, I, O><<<gridOf(all), 256, static_cast<size_t>(tiles) * 32 * 33 * sizeof(float),
+                          launch.context->stream>>>(turned, op);
+  return statusOf(cudaGetLastError(), "an elementwise launch with tiles");
+}
+
+template <int N> bool takesFours(const Lines<N> &lines, int inputs) {
+  if (lines.cols % 4 != 0)
+    return false;
+  for (int o = 0; o < N; ++o) {
+    if (!lines.data[o] || (o < inputs && lines.colStride[o] == 0))
+      continue;
+    if (lines.colStride[o] != 1)
+      return false;
+    for (int d = 0; d < lines.rows.rank; ++d)
+      if (lines.rows.stride[o][d] % 4 != 0)
+        return false;
+  }
+  return true;
+}
+
+/// Runs op on every element; output `like` says in which order.
+template <class S, int I, int O, class Op>
+Status elementwise(const Launch &launch, Elements<I, O> elements, const Op &op, int like = 0) {
+  constexpr int N = I + O;
+  for (int o = 0; o < N; ++o)
+    if (!elements.data[o])
+      for (int64_t &stride : elements.axes.stride[o])
+        stride = 0;
+  if (elements.axes.count() == 0)
+    return {};
+  elements.axes.sortLike(I + like);
+  elements.axes.merge();
+  Lines<N> lines{};
+  lines.rows = elements.axes;
+  lines.cols = 1;
+  bool aligned = true;
+  if (int inner = elements.axes.rank - 1; inner >= 0) {
+    lines.cols = elements.axes.extent[inner];
+    for (int o = 0; o < N; ++o)
+      lines.colStride[o] = elements.axes.stride[o][inner];
+    lines.rows.removeAxis(inner);
+  }
+  lines.rowCount = lines.rows.count();
+  for (int o = 0; o < N; ++o) {
+    lines.data[o] = elements.data[o];
+    lines.statistic[o] = isStatistic<S>(elements.type[o]);
+    auto bytes = static_cast<uint64_t>(lines.statistic[o] ? 16 : 4 * sizeof(S));
+    if (lines.colStride[o] != 0 || o >= I)
+      aligned &= reinterpret_cast<uint64_t>(lines.data[o]) % bytes == 0;
+  }
+  if (int across = axisAcross(lines); across >= 0)
+    return launchTurned<S, I, O>(launch, lines, across, op);
+  bool fours = aligned && takesFours(lines, I);
+  int64_t groups = fours ? lines.cols / 4 : lines.cols;
+  lines.threadsOfRow = 1;
+  while (lines.threadsOfRow < 256 && lines.threadsOfRow < groups)
+    lines.threadsOfRow *= 2;
+  int64_t tiles =
+      ceilDiv(lines.rowCount, 256 / lines.threadsOfRow) * ceilDiv(groups, lines.threadsOfRow);
+  unsigned grid = gridOf(std::min<int64_t>(tiles, int64_t{64} * launch.context->processors));
+  if (fours)
+    lineKernel<S, I, O, 4><<<grid, 256, 0, launch.context->stream>>>(lines, op);
+  else
+    lineKernel<S, I, O, 1><<<grid, 256, 0, launch.context->stream>>>(lines, op);
+  return statusOf(cudaGetLastError(), "an elementwise launch");
+}
+
+} // namespace evo::cuda

@@ -1,0 +1,42 @@
+//===- OuterProduct.cu ---------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// o[i,j,(c,d)] = factor sum_s a[s,i,c] b[s,j,d]; x is c times d.
+//
+// One product of (i, c) x (j, d) a box of i and j, rounded once, whose result is brought to
+// (i, j, c, d) by a copy.
+//===----------------------------------------------------------------------===//
+#include "runtime/cuda/kernels/OuterBox.cuh"
+
+namespace evo::cuda {
+
+template <class S> Status launchOuterProduct(const Launch &launch) {
+  const Operand &a = launch.operands[0], &b = launch.operands[1], &o = launch.operands[2];
+  if (isEmpty(o))
+    return {};
+  AxisSpace<1> pairs = pairsOf(o);
+  int64_t c = a.shape[2], d = b.shape[2];
+  int64_t most = (kScratchBytes - 2 * kPackBytes) / (c * d * static_cast<int64_t>(sizeof(S)));
+  if (most < 1)
+    return Status::error(ErrorCode::Unsupported,
+                         "expected an outer product of a pair within " +
+                             std::to_string(kScratchBytes - 2 * kPackBytes) + " bytes, got " +
+                             std::to_string(c * d) + " elements");
+  Boxes boxes = boxesOfPairs(a, b, most);
+  for (int64_t i = 0; i < boxes.count(); ++i) {
+    Box box = boxes.at(i);
+    Operand left = a, right = b;
+    EVO_TRY(packPart<S>(launch, left, 0, a.shape[0], box.start[0], box.extent[0], 0));
+    EVO_TRY(packPart<S>(launch, right, 0, b.shape[0], box.start[1], box.extent[1], 1));
+    Product::Matrix sums{launch.context->scratch, o.type};
+    EVO_TRY(outerProductOf(launch, left, right, launch.attributes->factor, sums));
+    EVO_TRY(copyOuter<S>(launch, {box.extent[0], box.extent[1], c, d}, sums.data,
+                         OuterStrides::matrix(box.extent[1], c, d), atBox(pairs, 0, o, box),
+                         OuterStrides::tensor(o, d)));
+  }
+  return {};
+}
+
+EVO_CUDA_INSTANTIATE(OuterProduct)
+
+} // namespace evo::cuda
