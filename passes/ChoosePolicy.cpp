@@ -342,6 +342,8 @@ Result<Policy> Chooser::search(SearchReport &report) {
   Result<ScheduleSearch> search = makeSearch(report.named, report.recordsMs);
   if (!search && search.status().code() != ErrorCode::Unsupported)
     return search.status();
+  if (!search)
+    report.noSearch = search.status().message();
   const PolicyNeed *best = nullptr;
   int64_t least = INT64_MAX;
   for (const PolicyNeed &need : report.named) {
@@ -352,7 +354,7 @@ Result<Policy> Chooser::search(SearchReport &report) {
   std::string reason;
   start = std::chrono::steady_clock::now();
   if (search) {
-    EVO_ASSIGN(report.leastBudgetBytes, search->leastBudget());
+    report.leastBudgetBytes = search->leastBudget();
     least = std::min(least, report.leastBudgetBytes);
     report.records = static_cast<int64_t>(search->stackProblem().records.size());
     if (report.leastBudgetBytes <= target.budgetBytes) {
@@ -360,7 +362,7 @@ Result<Policy> Chooser::search(SearchReport &report) {
       report.lowerBoundNs = search->lowerBoundNs();
       report.granuleBytes = solution.plan.frameGranule;
       report.lossBytes = solution.lossBytes;
-      search->setTighter(solution, report);
+      EVO_TRY(search->setTighter(solution, report));
       report.searchMs = millisecondsSince(start);
       if (!best || static_cast<double>(search->costNs(solution)) / 1e6 <= best->predictedMs) {
         EVO_TRY(search->apply(stack, solution));

@@ -38,7 +38,7 @@ struct Compilation {
   plan::Plan plan;
   std::string text; ///< the plan's JSON, or the IR
   std::string requestedPolicy;
-  std::optional<SearchReport> search; ///< of policy auto
+  std::optional<SearchReport> search;   ///< of policy auto
   std::string profileKind = "analytic"; ///< DeviceProfile::kindText() in the plan's type
   std::vector<ModuleReport> modules;
 };

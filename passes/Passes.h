@@ -68,6 +68,7 @@ struct SearchReport {
   int64_t tighterBudgetBytes = 0; ///< a tenth less for kept tensors and frames; 0: no plan fits it
   int64_t tighterNs = 0;          ///< the time of the stack within it
   std::vector<PolicyNeed> named;
+  std::string noSearch; ///< why there was no search, and a named policy was taken; empty: there was
 };
 
 /// Sets the choice of every module in the stack, and the module attributes that describe the

@@ -90,9 +90,24 @@ std::string bottleneckText(const SearchReport &search, const ReportData &data, d
   return "time: " + most->first + " takes " + formatShare(most->second, all);
 }
 
+/// The named policies beside the plan.
+std::string namedTable(const SearchReport &search, const plan::Plan &plan) {
+  double ms = plan.summary.predictedMs;
+  std::vector<TextRow> rows = {{"policy", "predicted", "against this", "peak", ""}};
+  for (const PolicyNeed &need : search.named)
+    rows.push_back({policyName(need.policy).str(), formatMs(need.predictedMs),
+                    (need.predictedMs < ms ? "" : "+") + formatShare(need.predictedMs - ms, ms),
+                    formatBytes(need.peakBytes),
+                    need.peakBytes > plan.summary.budgetBytes ? "does not fit" : ""});
+  return textTable(rows, "lrrrl");
+}
+
 /// How the plan compares: with what no plan can beat, with less memory, with the named policies.
 std::string searchText(const SearchReport &search, const ReportData &data, const plan::Plan &plan) {
   double ms = plan.summary.predictedMs, bound = static_cast<double>(search.lowerBoundNs) / 1e6;
+  if (!search.noSearch.empty())
+    return "search          none, and the fastest named policy that fits was taken: " +
+           search.noSearch + "\n\n" + namedTable(search, plan);
   std::string text = "lower bound     " + formatMs(bound) +
                      " with memory for everything; this plan " + formatShare(ms - bound, bound) +
                      " above it\n";
@@ -101,13 +116,7 @@ std::string searchText(const SearchReport &search, const ReportData &data, const
   text += "search          " + formatMs(search.searchMs) + " over " +
           std::to_string(search.records) + " records of a block, made in " +
           formatMs(search.recordsMs) + "; rounding takes " + formatBytes(search.lossBytes) + "\n\n";
-  std::vector<TextRow> rows = {{"policy", "predicted", "against this", "peak", ""}};
-  for (const PolicyNeed &need : search.named)
-    rows.push_back({policyName(need.policy).str(), formatMs(need.predictedMs),
-                    (need.predictedMs < ms ? "" : "+") + formatShare(need.predictedMs - ms, ms),
-                    formatBytes(need.peakBytes),
-                    need.peakBytes > plan.summary.budgetBytes ? "does not fit" : ""});
-  return text + textTable(rows, "lrrrl");
+  return text + namedTable(search, plan);
 }
 
 Json searchJson(const SearchReport &search) {
@@ -116,13 +125,15 @@ Json searchJson(const SearchReport &search) {
     named.push_back({{"policy", policyName(need.policy).str()},
                      {"predicted_ms", need.predictedMs},
                      {"predicted_peak_bytes", need.peakBytes}});
-  return {{"records", search.records},
+  auto known = [](auto value) { return value > 0 ? Json(value) : Json(nullptr); };
+  return {{"none_because", search.noSearch.empty() ? Json(nullptr) : Json(search.noSearch)},
+          {"records", search.records},
           {"records_ms", search.recordsMs},
-          {"smallest_budget_bytes", search.leastBudgetBytes},
+          {"smallest_budget_bytes", known(search.leastBudgetBytes)},
           {"granule_bytes", search.granuleBytes},
           {"loss_bytes", search.lossBytes},
-          {"tighter_budget_bytes", search.tighterBudgetBytes},
-          {"tighter_ms", static_cast<double>(search.tighterNs) / 1e6},
+          {"tighter_budget_bytes", known(search.tighterBudgetBytes)},
+          {"tighter_ms", known(static_cast<double>(search.tighterNs) / 1e6)},
           {"named", named}};
 }
 
@@ -186,8 +197,9 @@ std::string reportJson(const Compilation &compilation, double compileMs) {
   if (data.peak)
     report["peak"] = peakJson(*data.peak);
   const auto &search = compilation.search;
-  report["lower_bound_ms"] =
-      search ? Json(static_cast<double>(search->lowerBoundNs) / 1e6) : Json(nullptr);
+  report["lower_bound_ms"] = search && search->lowerBoundNs > 0
+                                 ? Json(static_cast<double>(search->lowerBoundNs) / 1e6)
+                                 : Json(nullptr);
   report["search_ms"] = search ? search->searchMs : 0;
   if (search)
     report["search"] = searchJson(*search);

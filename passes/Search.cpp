@@ -65,6 +65,8 @@ Result<ScheduleSearch> ScheduleSearch::create(ir::StackOp stack, const Target &t
   ScheduleSearch search;
   EVO_ASSIGN(search.stack, buildStackProblem(stack, target));
   const schedule::Problem &problem = search.stack.problem;
+  if (Status legal = schedule::checkProblem(problem); !legal.ok())
+    return Status::error(ErrorCode::Unsupported, legal.message());
   search.fixed = fixed;
   for (auto segment : stack.getBody().front().getOps<ir::SegmentOp>())
     search.blocks = static_cast<int64_t>(segment.getFirst() + segment.getCount());
@@ -75,36 +77,52 @@ Result<ScheduleSearch> ScheduleSearch::create(ir::StackOp stack, const Target &t
   search.fastest.costNs = peak.costNs;
   search.fastest.peakBytes = peak.peakBytes;
   search.fastest.frontier = {{peak.peakBytes, peak.costNs}};
+  EVO_ASSIGN(search.leastBytes, schedule::leastBudget(problem));
   return search;
 }
 
-Result<schedule::Solution> ScheduleSearch::solve(int64_t budgetBytes) const {
-  if (budgetBytes - fixed.bytes >= fastest.peakBytes)
-    return fastest;
-  schedule::Problem problem = stack.problem;
-  problem.budgetBytes = budgetBytes - fixed.bytes;
-  if (problem.budgetBytes < 0)
-    return Status::error(ErrorCode::Infeasible, "the budget is below what every plan needs");
-  EVO_ASSIGN(schedule::Solution solution,
-             schedule::solve(problem, {schedule::Engine::Dense, granuleFor(problem)}));
-  if (!solution.feasible) {
-    // Frames that are not rounded may fit where rounded ones do not.
-    EVO_ASSIGN(solution, schedule::solve(problem, {schedule::Engine::Sparse, 0}));
-  }
-  if (!solution.feasible)
-    return Status::error(ErrorCode::Infeasible, "no plan fits the budget");
-  return solution;
+/// Takes a solution that is feasible and faster.
+static void keepFaster(schedule::Solution &best, schedule::Solution other) {
+  if (other.feasible && (!best.feasible || other.costNs < best.costNs))
+    best = std::move(other);
 }
 
-Result<int64_t> ScheduleSearch::leastBudget() const {
-  EVO_ASSIGN(schedule::Bytes least, schedule::leastBudget(stack.problem));
-  return least + fixed.bytes;
+/// Steps of the grid grow with the budget, and with them what rounding takes. So the largest budget
+/// with finer steps is searched too where it is near, and near the smallest budget, where rounding
+/// weighs most, frames are not rounded at all: with more memory no plan is slower.
+Result<schedule::Solution> ScheduleSearch::solve(int64_t budgetBytes) const {
+  schedule::Bytes headroom = budgetBytes - fixed.bytes;
+  if (headroom >= fastest.peakBytes)
+    return fastest;
+  if (headroom < leastBytes)
+    return Status::error(ErrorCode::Infeasible, "no plan fits the budget");
+  schedule::Problem problem = stack.problem;
+  auto solveWithin = [&](schedule::Bytes bytes, schedule::Engine engine) {
+    problem.budgetBytes = bytes;
+    return schedule::solve(problem,
+                           {engine, engine == schedule::Engine::Dense ? granuleFor(problem) : 0});
+  };
+  if (problem.blocks == 1)
+    return solveWithin(headroom, schedule::Engine::Sparse);
+  EVO_ASSIGN(schedule::Solution best, solveWithin(headroom, schedule::Engine::Dense));
+  schedule::Bytes granule = granuleFor(problem), finer = granule / 2 * kCells - 1;
+  schedule::Bytes slack = 2 * granule * problem.blocks;
+  if (finer > leastBytes && finer < headroom && headroom < finer + finer / 8) {
+    EVO_ASSIGN(schedule::Solution other, solveWithin(finer, schedule::Engine::Dense));
+    keepFaster(best, std::move(other));
+  }
+  if (headroom < leastBytes + 2 * slack) {
+    EVO_ASSIGN(schedule::Solution other,
+               solveWithin(std::min(headroom, leastBytes + slack), schedule::Engine::Sparse));
+    keepFaster(best, std::move(other));
+  }
+  return best;
 }
 
 Result<std::vector<schedule::FrontierPoint>>
 ScheduleSearch::frontier(const std::vector<schedule::FrontierPoint> &others) const {
   schedule::Problem problem = stack.problem;
-  EVO_ASSIGN(schedule::Bytes least, schedule::leastBudget(problem));
+  const schedule::Bytes least = leastBytes;
   EVO_ASSIGN(schedule::Solution smallest, solve(least + fixed.bytes));
   std::vector<schedule::FrontierPoint> all = {{least, smallest.costNs},
                                               {fastest.peakBytes, fastest.costNs}};
@@ -121,19 +139,31 @@ ScheduleSearch::frontier(const std::vector<schedule::FrontierPoint> &others) con
     if (problem.budgetBytes <= least || granuleFor(problem) >= granule)
       break;
   }
+  if (engine == schedule::Engine::Dense) {
+    problem.budgetBytes = std::min(fastest.peakBytes, least);
+    problem.budgetBytes += 2 * granuleFor(problem) * problem.blocks;
+    EVO_ASSIGN(schedule::Solution exact, schedule::solve(problem, {schedule::Engine::Sparse, 0}));
+    all.insert(all.end(), exact.frontier.begin(), exact.frontier.end());
+  }
   for (schedule::FrontierPoint &point : all)
     point = {point.bytes + fixed.bytes, stackNs(point.costNs)};
   all.insert(all.end(), others.begin(), others.end());
   return risingSteps(std::move(all));
 }
 
-void ScheduleSearch::setTighter(const schedule::Solution &solution, SearchReport &report) const {
+Status ScheduleSearch::setTighter(const schedule::Solution &solution, SearchReport &report) const {
   schedule::Bytes tighter = solution.peakBytes - solution.peakBytes / 10;
+  if (tighter < leastBytes)
+    return {};
+  report.tighterBudgetBytes = tighter + fixed.bytes;
   for (const schedule::FrontierPoint &point : solution.frontier)
-    if (point.bytes <= tighter) {
-      report.tighterBudgetBytes = tighter + fixed.bytes;
+    if (point.bytes <= tighter)
       report.tighterNs = stackNs(point.costNs);
-    }
+  if (report.tighterNs == 0) {
+    EVO_ASSIGN(schedule::Solution other, solve(report.tighterBudgetBytes));
+    report.tighterNs = stackNs(other.costNs);
+  }
+  return {};
 }
 
 //===----------------------------------------------------------------------===//

@@ -27,7 +27,7 @@ public:
   Result<schedule::Solution> solve(int64_t budgetBytes) const;
 
   /// The smallest budget with a plan.
-  Result<int64_t> leastBudget() const;
+  int64_t leastBudget() const { return leastBytes + fixed.bytes; }
 
   /// The time of the stack with memory for everything: no plan is faster.
   int64_t lowerBoundNs() const { return stackNs(fastest.costNs); }
@@ -42,7 +42,7 @@ public:
   Status apply(ir::StackOp stack, const schedule::Solution &solution) const;
 
   /// What a tenth less headroom would cost, into the report.
-  void setTighter(const schedule::Solution &solution, SearchReport &report) const;
+  Status setTighter(const schedule::Solution &solution, SearchReport &report) const;
 
   int64_t costNs(const schedule::Solution &solution) const { return stackNs(solution.costNs); }
   const StackProblem &stackProblem() const { return stack; }
@@ -52,7 +52,8 @@ private:
 
   StackProblem stack;
   Fixed fixed;
-  schedule::Solution fastest; ///< with memory for everything, frames not rounded
+  schedule::Solution fastest;     ///< with memory for everything, frames not rounded
+  schedule::Bytes leastBytes = 0; ///< the smallest headroom with a plan
   int64_t blocks = 0;
   int64_t repeats = 1; ///< blocks for each of the problem's: in inference one speaks for all
 };

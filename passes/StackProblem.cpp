@@ -209,6 +209,10 @@ Result<SmallVector<PhaseWay>> ProblemBuilder::waysOf(size_t index, bool backward
 
 void ProblemBuilder::addRecord(const Unit &unit, size_t first, int64_t costNs, int64_t frameBytes,
                                int64_t keptBytes, schedule::StreamMask needs) {
+  // Beyond the solver's limits there is no device either.
+  if (costNs > schedule::kMaxCostNs || keptBytes > schedule::kMaxBytes ||
+      frameBytes > schedule::kMaxBytes - keptBytes)
+    return;
   schedule::Record record;
   record.name = unit.name() + ": " + unit.choiceText();
   record.first = static_cast<int>(first);
@@ -346,6 +350,8 @@ void ProblemBuilder::addSegmentCosts() {
         way.costNs += fastest->costNs;
         choices.push_back(choiceOf(*fastest, ir::Keep::Nothing, PhaseWay()));
       }
+    if (way.costNs > schedule::kMaxCostNs || height > schedule::kMaxBytes)
+      continue;
     bool faster = costs.forward.empty() || way.costNs < costs.forward.back().costNs;
     if (choices.size() == modules.size() && faster) {
       costs.forward.push_back(way);
@@ -364,7 +370,8 @@ void ProblemBuilder::addSegmentCosts() {
     costs = std::move(thinned);
     result.forward = std::move(choices);
   }
-  result.problem.segments = std::move(costs);
+  if (!costs.forward.empty())
+    result.problem.segments = std::move(costs);
 }
 
 //===----------------------------------------------------------------------===//

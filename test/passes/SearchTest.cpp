@@ -71,8 +71,9 @@ TEST_F(SearchTest, PlansFitAndNeverSlowDownAsTheBudgetGrows) {
       EXPECT_LE(plan->summary.predictedPeakBytes, budget);
       EXPECT_LE(plan->summary.predictedMs, before) << "at " << budget;
       before = plan->summary.predictedMs;
-      if (step == 0)
+      if (step == 0) {
         EXPECT_EQ(plan->summary.predictedPeakBytes, budget) << "not the smallest budget";
+      }
     }
     EXPECT_EQ(before, fastest->summary.predictedMs);
   }
@@ -105,10 +106,9 @@ TEST_F(SearchTest, TheSolutionIsThePlan) {
     ir::StackOp stack = *module->getOps<ir::StackOp>().begin();
     Result<ScheduleSearch> search = ScheduleSearch::create(stack, targetOf(kAmple), {});
     ASSERT_TRUE(search.ok()) << search.status().message();
-    Result<int64_t> least = search->leastBudget();
-    ASSERT_TRUE(least.ok());
+    int64_t least = search->leastBudget();
     for (int64_t percent : {100, 105, 120, 150, 200, 400, 1000}) {
-      Result<schedule::Solution> solution = search->solve(*least * percent / 100);
+      Result<schedule::Solution> solution = search->solve(least * percent / 100);
       ASSERT_TRUE(solution.ok()) << solution.status().message();
       OwningOpRef<ModuleOp> copy = module->clone();
       ASSERT_TRUE(search->apply(*copy->getOps<ir::StackOp>().begin(), *solution).ok());
@@ -210,6 +210,55 @@ TEST_F(SeedSearchTest, InfersLongSequencesInThreeAndAHalfUnits) {
   searchWithin(spec, arena + summary.staticBytes + summary.libraryBytes, summary);
   EXPECT_LE(summary.arenaBytes, arena);
   EXPECT_LE(summary.predictedMs * 1e6, 1.03 * static_cast<double>(report.lowerBoundNs));
+}
+
+// Where the steps of the grid double, and where frames are rounded first, more memory is not
+// slower.
+TEST_F(SeedSearchTest, StepsOfTheGridNeverShow) {
+  spec::ModelSpec spec = readSpec("train-128-256");
+  plan::Summary summary;
+  SearchReport report = searchWithin(spec, kAmple, summary);
+  OwningOpRef<ModuleOp> module = importSpecification(spec, &context);
+  Target target = targetOf(kAmple);
+  ASSERT_TRUE(choosePolicy(*module, Policy::Direct, target).ok());
+  Result<plan::Plan> plan = planOf(*module, target);
+  ASSERT_TRUE(plan.ok());
+  int64_t fixed = plan->summary.predictedPeakBytes - plan->arenaBytes + plan::slotBytes(*plan);
+  for (int bit : {31, 33, 35}) {
+    SCOPED_TRACE(bit);
+    double before = INFINITY;
+    for (int64_t more : {-1, 0, 1 << 20}) {
+      searchWithin(spec, fixed + (int64_t{1} << bit) + more, summary);
+      EXPECT_LE(summary.predictedMs, before) << more;
+      before = summary.predictedMs;
+    }
+  }
+  spec.s = 127;
+  spec.r = 251;
+  report = searchWithin(spec, kAmple, summary);
+  double before = INFINITY;
+  for (int64_t more : {0, 1 << 20, (2 << 20) - 1, 2 << 20, 3 << 20, 4 << 20, 8 << 20, 16 << 20}) {
+    searchWithin(spec, report.leastBudgetBytes + more, summary);
+    EXPECT_LE(summary.predictedMs, before) << more;
+    before = summary.predictedMs;
+  }
+}
+
+// Choices that no device could carry out are left out; where none is left, named policies remain.
+TEST_F(SeedSearchTest, LimitsOfTheSolverAreNoErrors) {
+  spec::ModelSpec spec = readSpec("t1044-infer-128-2048");
+  spec.r = 6000;
+  profile = *cost::builtinProfile("cpu");
+  // Triangle attention takes more than the solver's 2^40 ns, whole or in slices.
+  OwningOpRef<ModuleOp> slow = importSpecification(spec, &context);
+  EXPECT_TRUE(choosePolicy(*slow, Policy::Auto, targetOf(int64_t{900} << 30)).ok());
+  spec = specOf(spec::StackKind::TemplatePair, true, 513);
+  OwningOpRef<ModuleOp> module = importSpecification(spec, &context);
+  SearchReport report;
+  Result<Policy> policy = choosePolicy(*module, Policy::Auto, targetOf(kAmple), &report);
+  ASSERT_TRUE(policy.ok()) << policy.status().message();
+  EXPECT_EQ(*policy, Policy::Direct);
+  EXPECT_EQ(report.noSearch, "expected at most 512 blocks, got 513");
 }
 
 // The same specification and budget, the same plan.
