@@ -332,7 +332,7 @@ Verdict Replay::useBoundTensor(const Event &event, int32_t buffer) {
   const std::vector<int64_t> *known = foundBy(event);
   // A checkpoint is of no module: what it copies is what it finds.
   bool right = content.identity.tensor == tensor &&
-               (!fact.writesAny() || !known || (*known)[tensor] == content.identity.version);
+               (!known || (*known)[tensor] == content.identity.version);
   if (!right)
     return report(5, event, "bindings",
                   makeText("tensor '", plan.tensors[tensor].name, "' as the forward of '",
@@ -353,7 +353,7 @@ Verdict Replay::useTensorInItsSlot(const Event &event, size_t tensor) const {
   const Procedure &procedure = procedureOf(event);
   const ProcedureFacts &fact = facts[callOf(event).procedure];
   if (phaseOf(event) != Phase::Backward || procedure.phase != Phase::Forward ||
-      !fact.readsAtEntry[tensor] || !fact.writesAny())
+      !fact.readsAtEntry[tensor])
     return {};
   const std::vector<int64_t> *known = foundBy(event);
   if (!known || (*known)[tensor] == version[tensor])

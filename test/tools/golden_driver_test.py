@@ -11,14 +11,16 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 SMALL = "evoformer_stress_one.safetensors"
-CASES = 2 * 4 + 5 * (2 * 2 + 2)  # inference: two policies in four types; training: five, in two types with two kernel sets, in two with one
+CASES = 4 * 4 + 9 * (2 * 2 + 2)  # inference: four policies in four types; training: nine, in two types with two kernel sets, in two with one
 
-# Stands in for evo-opt: the plan is the specification with policy and type.
+# Stands in for evo-opt: the plan is the specification with policy and type, the report two budgets.
 EVO_OPT = """#!{python}
 import json, sys
 flags = dict(a[2:].split("=", 1) for a in sys.argv[1:] if "=" in a)
-out = sys.argv[sys.argv.index("-o") + 1]
-json.dump(flags, open(out, "w"))
+if "json" in flags:
+    json.dump({{"search": {{"smallest_budget_bytes": 1000}}, "summary": {{"predicted_peak_bytes": 2000}}}}, open(flags["json"], "w"))
+else:
+    json.dump(flags, open(sys.argv[sys.argv.index("-o") + 1], "w"))
 """
 
 # Stands in for evo-run: writes the golden file's own outputs and gradients, as F64 in fp64, else as F32, scaled by FACTOR under the policy chunk.

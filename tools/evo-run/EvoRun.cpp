@@ -253,7 +253,7 @@ int runCalibration(const CommandLine &line) {
   if (!settings)
     return fail(settings.status());
   Result<std::unique_ptr<Backend>> backend =
-      createBackend(settings->backend.value_or(std::string(builtBackends().front())),
+      createBackend(settings->backend.value_or(canRun("cuda") ? "cuda" : "cpu"),
                     settings->device, settings->run.threads);
   if (!backend)
     return fail(backend.status());
