@@ -112,6 +112,22 @@ Verdict verifyScalarsOf(const Procedure &procedure, const KernelStep &step, cons
   return {};
 }
 
+/// What the optimizer's own kernels write is written by no other.
+Verdict verifyOther(const Procedure &procedure, const KernelStep &step, const Path &path) {
+  const KernelInfo &info = kernelInfo(step.kernel);
+  for (size_t i = 0; i < info.operands.size(); ++i) {
+    if (!info.operands[i].isOutput() || !step.operands[i])
+      continue;
+    const Buffer &got = procedure.buffers[step.operands[i]->buffer];
+    if (got.base == Base::Weight || got.base == Base::State ||
+        (got.base == Base::Tensor && got.name == kOptimizerTensor))
+      return violates(6, path.at(info.operands[i].name),
+                      makeText("'", got.name, "' to be written by the optimizer's kernels alone"),
+                      info.mnemonic);
+  }
+  return {};
+}
+
 /// Steps of another optimizer than the plan's are steps that its state and its reader know nothing
 /// of.
 Verdict verifyKernels(const Plan &plan, const Procedure &procedure, const std::vector<Step> &steps,
@@ -119,7 +135,7 @@ Verdict verifyKernels(const Plan &plan, const Procedure &procedure, const std::v
   for (size_t i = 0; i < steps.size(); ++i) {
     Path path = parent.at(field, i);
     if (const auto *kernel = std::get_if<KernelStep>(&steps[i].value)) {
-      bool step = kernel->kernel == Kernel::SgdStep || kernel->kernel == Kernel::AdamwStep;
+      bool step = isOptimizerStep(kernel->kernel);
       if (step && kernel->kernel != stepOf(plan.optimizer->kind))
         return violates(0, path.at("kernel"), kernelInfo(stepOf(plan.optimizer->kind)).mnemonic,
                         kernelInfo(kernel->kernel).mnemonic);
@@ -127,6 +143,8 @@ Verdict verifyKernels(const Plan &plan, const Procedure &procedure, const std::v
         EVO_VERIFY(verifyStepOperands(procedure, *kernel, path.at("operands")));
       if (kernel->kernel == Kernel::CountNonfinite || kernel->kernel == Kernel::AdvanceOptimizer)
         EVO_VERIFY(verifyScalarsOf(procedure, *kernel, path.at("operands")));
+      else if (!step)
+        EVO_VERIFY(verifyOther(procedure, *kernel, path.at("operands")));
     } else if (const auto *loop = std::get_if<LoopStep>(&steps[i].value)) {
       EVO_VERIFY(verifyKernels(plan, procedure, loop->body, path, "body"));
     }
@@ -265,9 +283,9 @@ Verdict verifyOptimizer(const Plan &plan, const std::vector<ProcedureFacts> &fac
     if (plan.procedures[i].phase == Phase::Optimizer)
       EVO_VERIFY(verifyKernels(plan, plan.procedures[i], plan.procedures[i].steps,
                                root.at("procedures", i), "steps"));
-  EVO_VERIFY(
-      verifyUpdates(plan, facts, *optimizer,
-                    root.at("programs", static_cast<size_t>(optimizer - plan.programs.data()))));
+  Path program = root.at("programs", static_cast<size_t>(optimizer - plan.programs.data()));
+  EVO_VERIFY(verifyUpdates(plan, facts, *optimizer, program));
+  EVO_VERIFY(verifyOptimizerOrder(plan, *optimizer, program));
   return verifyScalars(plan, facts, *optimizer, root);
 }
 

@@ -72,8 +72,12 @@ Verdict verifyData(const Plan &plan, std::vector<ProcedureFacts> &facts);
 Verdict verifyCalls(const Plan &plan, const std::vector<ProcedureFacts> &facts);
 
 /// What the optimizer holds and calls: every weight and its state are updated once (0, 1, 4), by
-/// the gradient of the weight (6).
+/// the gradient of the weight, after all gradients are counted and before the scalars advance (6).
 Verdict verifyOptimizer(const Plan &plan, const std::vector<ProcedureFacts> &facts);
+/// The order of its program: gradients are counted, weights updated alike, scalars advanced (6).
+Verdict verifyOptimizerOrder(const Plan &plan, const Program &program, const Path &path);
+/// Whether a kernel updates a weight.
+bool isOptimizerStep(Kernel kernel);
 /// Its table of the weights' state, and that it has the programs that it needs (0, 8, 9, 10).
 Verdict verifyStates(const Plan &plan);
 /// Which blocks its runs have: all of them, or the first alone (0).

@@ -5,6 +5,7 @@
 #include "runtime/plan/Verify.h"
 #include "test/plan/PlanFixture.h"
 
+#include <algorithm>
 #include <gtest/gtest.h>
 
 using namespace evo;
@@ -126,6 +127,74 @@ void dropVelocity(Plan &plan) {
 }
 
 const Mutation kMutations[] = {
+    {"RunsReversed", 6, "programs[2].runs[1].calls[0]",
+     "expected the optimizer to be advanced after all else, got sgd_step behind it",
+     [](Plan &p) { std::reverse(p.programs[2].runs.begin(), p.programs[2].runs.end()); }},
+    {"CountsBehindSteps", 6, "programs[2].runs[1].calls[0]",
+     "to be counted before any weight is updated, got a count behind a step",
+     [](Plan &p) { std::swap(p.programs[2].runs[0], p.programs[2].runs[1]); }},
+    {"CountsBetweenSteps", 6, "programs[2].runs[0].calls[0]", // the second block's
+     "to be counted before any weight is updated, got a count behind a step",
+     [](Plan &p) {
+       std::vector<BlockRun> &runs = p.programs[2].runs;
+       runs[0].calls.push_back(runs[1].calls[0]);
+       runs.erase(runs.begin() + 1);
+     }},
+    {"AdvancedTwice", 6, "programs[2].runs[3].calls[0]",
+     "expected one advance of the optimizer in all, got a second one",
+     [](Plan &p) {
+       p.programs[2].runs.push_back(p.programs[2].runs[2]);
+       p.summary.predictedMs += 0.001;
+     }},
+    {"AdvancedInEveryBlock", 6, "programs[2].runs[2].calls[0]",
+     "expected one advance of the optimizer in all, got a second one",
+     [](Plan &p) {
+       p.programs[2].runs[2].blockCount = 3;
+       p.summary.predictedMs += 0.002;
+     }},
+    {"NeverAdvanced", 6, "programs[2].runs", "expected one advance of the optimizer, got none",
+     [](Plan &p) {
+       p.programs[2].runs.pop_back();
+       p.procedures.pop_back();
+     }},
+    {"OneGradientNotCounted", 6, "programs[2].runs",
+     "expected one count of the gradient of 'bias' in every block, since others are counted, got 0",
+     [](Plan &p) {
+       Procedure &count = p.procedures[2];
+       count.steps.pop_back();
+       count.buffers.pop_back(); // gradient.bias
+     }},
+    {"OneGradientCountedTwice", 6, "programs[2].runs",
+     "expected one count of the gradient of 'weight' in every block, since others are counted, got "
+     "2",
+     [](Plan &p) {
+       Procedure &count = p.procedures[2];
+       operand(kernelStep(count, 1), "x") = operand(kernelStep(count, 0), "x");
+       count.buffers.pop_back();
+     }},
+    {"CountedInOneBlock", 6, "programs[2].runs[0].calls[0]",
+     "expected the gradient of 'weight' to be counted in all blocks, got one in 1",
+     [](Plan &p) { p.programs[2].runs[0].blockCount = 1; }},
+    {"HalfAGradientCounted", 6, "procedures[2].steps[0].operands.x",
+     "expected all elements of 'gradient.weight' to be counted at once, got a part of them",
+     [](Plan &p) { operand(kernelStep(p.procedures[2], 0), "x").extent[0].value = 2; }},
+    {"OneWeightLearnsFaster", 6, "procedures[3].steps[1].learning_rate",
+     "expected what the first step of the optimizer has, got another number",
+     [](Plan &p) { kernelStep(p.procedures[3], 1).attributes.learningRate *= 2; }},
+    {"OneWeightHasAnotherMomentum", 6, "procedures[3].steps[1].momentum",
+     "expected what the first step of the optimizer has, got another number",
+     [](Plan &p) { kernelStep(p.procedures[3], 1).attributes.momentum = 0.25; }},
+    {"ScalarsZeroed", 6, "procedures[2].steps[2].operands.y",
+     "expected 'optimizer' to be written by the optimizer's kernels alone, got zero",
+     [](Plan &p) { // after the counts
+       Procedure &count = p.procedures[2];
+       KernelStep zero;
+       zero.kernel = Kernel::Zero;
+       zero.operands = {operand(kernelStep(count, 1), "y")};
+       zero.operands[0]->version = 3;
+       zero.location = "zero";
+       count.steps.push_back({zero});
+     }},
     {"GradientTurnedRound", 6, "procedures[3].steps[0].operands.gradient",
      "expected the elements of 'weight' that the step updates, got others",
      [](Plan &p) {

@@ -316,6 +316,14 @@ std::string exchangeSteps(Plan &plan, Random &random, std::string_view first,
       });
 }
 
+/// Breaks the order of the optimizer program.
+template <class Change> std::string atRuns(Plan &plan, Change change) {
+  for (Program &program : plan.programs)
+    if (program.phase == Phase::Optimizer)
+      return change(program.runs);
+  return {};
+}
+
 const std::vector<Mutator> kPairing = {
     {"TermThatTheForwardHasNot",
      [](Plan &p, Random &r) {
@@ -427,6 +435,27 @@ const std::vector<Mutator> kPairing = {
              int32_t buffer = *gradientOfFour(*use.site.procedure);
              use.operand() = wholeView(use.site.buffer(buffer), buffer, 0);
            });
+     }},
+    {"OptimizerOutOfOrder",
+     [](Plan &p, Random &r) {
+       return atRuns(p, [&](std::vector<BlockRun> &runs) {
+         size_t run = r() % (runs.size() - 1);
+         std::swap(runs[run], runs[run + 1]);
+         return "run " + std::to_string(run);
+       });
+     }},
+    {"OptimizerAdvancedTwice",
+     [](Plan &p, Random &) {
+       return atRuns(p, [](std::vector<BlockRun> &runs) {
+         runs.push_back(runs.back());
+         return std::string("advance");
+       });
+     }},
+    {"StepWithAnotherAttribute",
+     [](Plan &p, Random &r) {
+       return atUse(
+           p, r, [](const Use &use) { return use.info().name == "new_weight"; },
+           [](const Use &use) { use.site.kernel()->attributes.learningRate += 0.125; });
      }},
     {"MomentsExchanged",
      [](Plan &p, Random &r) {
