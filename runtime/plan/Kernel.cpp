@@ -279,6 +279,43 @@ std::optional<Kernel> parseKernel(std::string_view mnemonic) {
   return std::nullopt;
 }
 
+std::string_view mixedAxes(Kernel kernel, std::span<const bool> given) {
+  switch (kernel) {
+  case Kernel::LayerNorm:     // mean and variance over c
+  case Kernel::LayerNormGrad: // means over c
+    return "c";
+  case Kernel::Softmax:     // maximum and sum over k
+  case Kernel::SoftmaxGrad: // sum over k
+    return "k";
+  // Of attention, x and y are heads and their channels, which dot products sum over, and h divides
+  // them.
+  case Kernel::AttentionLogits: { // the maximum of the mask over k
+    auto mask = static_cast<size_t>(kernelInfo(kernel).operandIndex("mask"));
+    return given[mask] ? "hxyk" : "hxy";
+  }
+  case Kernel::AttentionGrad: // the mask's maximum over k; without one, only dquery stands for all
+                              // k
+    return "hxyk";
+  case Kernel::Attention:
+  case Kernel::AttentionValues:
+  case Kernel::AttentionValuesGrad:
+  case Kernel::AttentionLogitsGrad:
+    return "hxy";
+  case Kernel::MaskedMeanGrad: // the divisor sums the mask, or ones, over q
+    return "q";
+  case Kernel::OuterProduct: // x is every c with every d
+  case Kernel::OuterProductGrad:
+  case Kernel::OuterProductMean:
+    return "xcd";
+  case Kernel::DropoutMask: // an element is drawn by its place in the whole mask
+    return "*";
+  case Kernel::AdvanceOptimizer: // each number is made of the others
+    return "e";
+  default:
+    return {};
+  }
+}
+
 double AxisExtents::product(std::string_view axes) const {
   double value = 1;
   for (char letter : axes) {

@@ -121,6 +121,12 @@ std::span<const KernelInfo> kernelTable();
 const KernelInfo &kernelInfo(Kernel kernel);
 std::optional<Kernel> parseKernel(std::string_view mnemonic);
 
+/// The axes (letters of Kernels.def, `*` for all leading ones) along which a kernel's outputs
+/// depend on more of its operands than their own elements there, although outputs have these axes:
+/// a slice of the operands does not give the slice of the outputs. `given[i]` says whether there is
+/// operand i.
+std::string_view mixedAxes(Kernel kernel, std::span<const bool> given);
+
 /// No operand has more axes than this.
 inline constexpr int kMaxRank = 6;
 

@@ -67,6 +67,7 @@ std::optional<Violation> verifyPlan(const Plan &plan) {
   std::set<Recall> recalls;
   EVO_VERIFY(verifyMemory(plan, facts, recalls));
   EVO_VERIFY(verifyGradients(plan));
+  EVO_VERIFY(verifySlices(plan));
   EVO_VERIFY(verifyContributions(plan));
   EVO_VERIFY(verifyRecalls(plan, facts, recalls));
   return verifyCost(plan);

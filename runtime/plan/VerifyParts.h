@@ -68,6 +68,9 @@ Verdict verifySums(const Plan &plan);
 /// Executes each procedure on versions (1, 2, 3, 4, 9, 10, 11, 16).
 Verdict verifyData(const Plan &plan, std::vector<ProcedureFacts> &facts);
 
+/// Slices of loops compute what the whole axis would (4).
+Verdict verifySlices(const Plan &plan);
+
 /// Definedness of tensors from call to call (1).
 Verdict verifyCalls(const Plan &plan, const std::vector<ProcedureFacts> &facts);
 
