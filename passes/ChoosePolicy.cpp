@@ -215,7 +215,7 @@ public:
 
 private:
   Status apply(Policy policy);
-  Result<PolicyNeed> measure(Policy policy);
+  Result<plan::Plan> measure(Policy policy);
   Result<ScheduleSearch> makeSearch(std::vector<PolicyNeed> &needs, double &recordsMs);
   SmallVector<Policy> policies() const;
   Status infeasible(Policy policy, ArrayRef<PolicyNeed> needs, int64_t least,
@@ -249,10 +249,13 @@ Status Chooser::apply(Policy policy) {
   return {};
 }
 
-Result<PolicyNeed> Chooser::measure(Policy policy) {
+Result<plan::Plan> Chooser::measure(Policy policy) {
   EVO_TRY(apply(policy));
-  EVO_ASSIGN(plan::Plan plan, planOf(module, target));
-  return PolicyNeed{policy, plan.summary.predictedPeakBytes, plan.summary.predictedMs};
+  return planOf(module, target);
+}
+
+static PolicyNeed needOf(Policy policy, const plan::Plan &plan) {
+  return {policy, plan.summary.predictedPeakBytes, plan.summary.predictedMs};
 }
 
 Status Chooser::infeasible(Policy policy, ArrayRef<PolicyNeed> needs, int64_t least,
@@ -279,7 +282,8 @@ Result<Policy> Chooser::named(Policy policy) {
                          "policy " + policyName(policy).str() + " is not one of " +
                              std::string(plan::modeName(mode)) + " mode for this stack: " + list);
   }
-  EVO_ASSIGN(PolicyNeed need, measure(policy));
+  EVO_ASSIGN(plan::Plan plan, measure(policy));
+  PolicyNeed need = needOf(policy, plan);
   if (need.peakBytes > target.budgetBytes)
     return infeasible(policy, {need}, need.peakBytes, "");
   return policy;
@@ -297,11 +301,11 @@ static double millisecondsSince(std::chrono::steady_clock::time_point start) {
 /// Measures the named policies, for comparison, and makes the search. What every plan has beside
 /// kept tensors and frames is the same whatever the policy.
 Result<ScheduleSearch> Chooser::makeSearch(std::vector<PolicyNeed> &needs, double &recordsMs) {
+  plan::Plan plan; // of any of them
   for (Policy policy : policies()) {
-    EVO_ASSIGN(PolicyNeed need, measure(policy));
-    needs.push_back(need);
+    EVO_ASSIGN(plan, measure(policy));
+    needs.push_back(needOf(policy, plan));
   }
-  EVO_ASSIGN(plan::Plan plan, planOf(module, target));
   ScheduleSearch::Fixed fixed;
   fixed.bytes = plan.summary.predictedPeakBytes - plan.arenaBytes + plan::slotBytes(plan);
   for (const plan::Program &program : plan.programs)

@@ -7,7 +7,6 @@
 #include "passes/Procedure.h"
 
 #include <algorithm>
-#include <numeric>
 
 using namespace mlir;
 
@@ -31,11 +30,7 @@ schedule::Problem withoutBytes(schedule::Problem problem) {
 /// The step of the grid of budgets: where all that is kept has a common divisor that is not too
 /// fine, no frame is rounded; else a power of two.
 schedule::Bytes granuleFor(const schedule::Problem &problem) {
-  schedule::Bytes divisor = 0;
-  for (const schedule::Record &record : problem.records)
-    divisor = std::gcd(divisor, record.keptBytes);
-  for (schedule::Bytes bytes : problem.streamBytes)
-    divisor = std::gcd(divisor, bytes);
+  const schedule::Bytes divisor = schedule::keptDivisor(problem);
   if (divisor == 0)
     return std::max<schedule::Bytes>(problem.budgetBytes, 1);
   if (problem.budgetBytes / divisor < kCells)
@@ -68,9 +63,10 @@ Result<ScheduleSearch> ScheduleSearch::create(ir::StackOp stack, const Target &t
   if (Status legal = schedule::checkProblem(problem); !legal.ok())
     return Status::error(ErrorCode::Unsupported, legal.message());
   search.fixed = fixed;
+  int64_t blocks = 0;
   for (auto segment : stack.getBody().front().getOps<ir::SegmentOp>())
-    search.blocks = static_cast<int64_t>(segment.getFirst() + segment.getCount());
-  search.repeats = search.blocks / problem.blocks;
+    blocks = static_cast<int64_t>(segment.getFirst() + segment.getCount());
+  search.repeats = blocks / problem.blocks;
   EVO_ASSIGN(search.fastest, schedule::solve(withoutBytes(problem), {schedule::Engine::Dense, 1}));
   search.fastest.plan.frameGranule = 1;
   EVO_ASSIGN(schedule::Simulation peak, schedule::simulate(problem, search.fastest.plan));
@@ -122,9 +118,8 @@ Result<schedule::Solution> ScheduleSearch::solve(int64_t budgetBytes) const {
 Result<std::vector<schedule::FrontierPoint>>
 ScheduleSearch::frontier(const std::vector<schedule::FrontierPoint> &others) const {
   schedule::Problem problem = stack.problem;
-  const schedule::Bytes least = leastBytes;
-  EVO_ASSIGN(schedule::Solution smallest, solve(least + fixed.bytes));
-  std::vector<schedule::FrontierPoint> all = {{least, smallest.costNs},
+  EVO_ASSIGN(schedule::Solution smallest, solve(leastBudget()));
+  std::vector<schedule::FrontierPoint> all = {{leastBytes, smallest.costNs},
                                               {fastest.peakBytes, fastest.costNs}};
   // A plan is rounded in the steps that `solve` takes for a budget. Those of smaller budgets are
   // finer, so each range of budgets with one step is searched by itself.
@@ -136,11 +131,11 @@ ScheduleSearch::frontier(const std::vector<schedule::FrontierPoint> &others) con
     EVO_ASSIGN(schedule::Solution solution, schedule::solve(problem, {engine, granule}));
     all.insert(all.end(), solution.frontier.begin(), solution.frontier.end());
     problem.budgetBytes = granule / 2 * (kCells - 1);
-    if (problem.budgetBytes <= least || granuleFor(problem) >= granule)
+    if (problem.budgetBytes <= leastBytes || granuleFor(problem) >= granule)
       break;
   }
   if (engine == schedule::Engine::Dense) {
-    problem.budgetBytes = std::min(fastest.peakBytes, least);
+    problem.budgetBytes = leastBytes;
     problem.budgetBytes += 2 * granuleFor(problem) * problem.blocks;
     EVO_ASSIGN(schedule::Solution exact, schedule::solve(problem, {schedule::Engine::Sparse, 0}));
     all.insert(all.end(), exact.frontier.begin(), exact.frontier.end());

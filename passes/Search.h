@@ -54,7 +54,6 @@ private:
   Fixed fixed;
   schedule::Solution fastest;     ///< with memory for everything, frames not rounded
   schedule::Bytes leastBytes = 0; ///< the smallest headroom with a plan
-  int64_t blocks = 0;
   int64_t repeats = 1; ///< blocks for each of the problem's: in inference one speaks for all
 };
 

@@ -8,7 +8,6 @@
 
 #include "llvm/ADT/STLExtras.h"
 
-#include <map>
 #include <set>
 
 using namespace mlir;
@@ -57,7 +56,7 @@ public:
   Result<StackProblem> build();
 
 private:
-  /// Slices longer than this many to an axis are of no use on any size we know.
+  /// More slices of an axis than this are of no use on any size we know.
   static constexpr int64_t kMostSlices = 1024;
 
   Status takeModules();

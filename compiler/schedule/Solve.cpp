@@ -14,13 +14,7 @@
 
 namespace evo::schedule {
 
-namespace {
-constexpr Bytes kCells = 8192, kMostCells = Bytes{1} << 20;
-constexpr Bytes kOutOfReach = Bytes{1} << 62;
-
-/// With steps of the largest common divisor no frame is rounded; where they are too fine, the
-/// default.
-Bytes chooseGranule(const Problem &problem) {
+Bytes keptDivisor(const Problem &problem) {
   Bytes divisor = 0;
   for (const Record &record : problem.records)
     divisor = std::gcd(divisor, record.keptBytes);
@@ -28,6 +22,17 @@ Bytes chooseGranule(const Problem &problem) {
     divisor = std::gcd(divisor, bytes);
   if (problem.segments)
     divisor = std::gcd(divisor, problem.segments->checkpointBytes);
+  return divisor;
+}
+
+namespace {
+constexpr Bytes kCells = 8192, kMostCells = Bytes{1} << 20;
+constexpr Bytes kOutOfReach = Bytes{1} << 62;
+
+/// With steps of the largest common divisor no frame is rounded; where they are too fine, the
+/// default.
+Bytes chooseGranule(const Problem &problem) {
+  const Bytes divisor = keptDivisor(problem);
   if (divisor == 0) // nothing is ever kept: one cell will do
     return std::max<Bytes>(problem.budgetBytes, 1);
   return problem.budgetBytes / divisor < kCells ? divisor : defaultGranule(problem.budgetBytes);

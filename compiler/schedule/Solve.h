@@ -22,6 +22,10 @@ struct SolveOptions {
   Bytes granule = 0;
 };
 
+/// The largest number that divides all that is ever kept; 0 where nothing is. With frames of its
+/// multiples nothing is rounded.
+Bytes keptDivisor(const Problem &problem);
+
 /// The larger of 2 MiB and budget / 8192, at least 1.
 Bytes defaultGranule(Bytes budgetBytes);
 
