@@ -450,4 +450,20 @@ Status multiply(Context &context, plan::Precision precision, Product product) {
   return multiplyMerged(context, precision, product);
 }
 
+Status multiplyBatches(const Launch &launch, const Operand &a, const Operand &b,
+                       const Operand &accumulator, const Operand &y) {
+  Product product;
+  product.set(Product::A, a);
+  product.set(Product::B, b);
+  product.set(Product::Addend, accumulator);
+  product.set(Product::Y, y);
+  product.factor = launch.attributes->factor;
+  Product::addAxis(product.batch, y.shape[0], a.strides[0], b.strides[0], y.strides[0],
+                   accumulator.strides[0]);
+  Product::addAxis(product.m, y.shape[1], a.strides[1], 0, y.strides[1], accumulator.strides[1]);
+  Product::addAxis(product.n, y.shape[2], 0, b.strides[1], y.strides[2], accumulator.strides[2]);
+  Product::addAxis(product.k, a.shape[2], a.strides[2], b.strides[2], 0);
+  return multiply(*launch.context, launch.precision, product);
+}
+
 } // namespace evo::cuda

@@ -43,7 +43,12 @@ struct Product {
 /// Enqueues the product. `precision` says how fp32 is multiplied.
 Status multiply(Context &context, plan::Precision precision, Product product);
 
-/// The same by the kernel that takes any strides; axes are merged.
+/// y[b,m,n] = accumulator[b,m,n] + factor sum_k a[b,m,k] b[b,n,k], the call's factor; without an
+/// accumulator it counts as 0.
+Status multiplyBatches(const Launch &launch, const Operand &a, const Operand &b,
+                       const Operand &accumulator, const Operand &y);
+
+/// `multiply` by the kernel that takes any strides; axes are merged.
 Status multiplyStrided(Context &context, const Product &product);
 /// Copies the elements of axes to a dense tensor.
 Status packMatrix(Context &context, plan::DType type, const AxisSpace<1> &axes, std::byte *from,

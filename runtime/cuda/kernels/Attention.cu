@@ -146,7 +146,7 @@ __global__ void __launch_bounds__(kMmaThreads)
     fetch(0, 0);
     RowFragments<S, kWidth> query;
     query.load(at<S>(call.query, b, h), call.query.row, q, call.queries, width);
-    float largest = largestMaskOf<S>(call, b, space);
+    float largest = largestMask<S, kMmaThreads>(call, b, space);
     float o[kWidth / 8][4] = {}, maximum[2] = {-INFINITY, -INFINITY}, sum[2] = {};
     int now = 0;
     for (int64_t k0 = 0; k0 < call.keys; k0 += kMmaKeys, now ^= 1) {

@@ -86,23 +86,6 @@ __device__ inline void addWeightedRows(float (&sum)[kWidth / 8][4],
   }
 }
 
-/// The largest mask of a batch, found by a block of kMmaThreads; 0 without one.
-template <class S>
-__device__ inline float largestMaskOf(const AttentionCall &call, int64_t b, float *space) {
-  if (!call.mask.data)
-    return 0;
-  const S *mask = at<S>(call.mask, b, 0);
-  float most = -INFINITY;
-  for (int64_t k = threadIdx.x; k < call.keys; k += kMmaThreads)
-    most = fmaxf(most, widen(mask[k * call.mask.col]));
-  most = warpMax(most);
-  __syncthreads();
-  if (threadIdx.x % 32 == 0)
-    space[threadIdx.x / 32] = most;
-  __syncthreads();
-  return fmaxf(fmaxf(space[0], space[1]), fmaxf(space[2], space[3]));
-}
-
 /// What is added to the logits of keys [first, first + kMmaKeys), in powers of two; -infinity
 /// beyond the last key.
 template <class S>

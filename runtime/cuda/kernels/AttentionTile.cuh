@@ -139,21 +139,22 @@ __device__ inline void addWeighted(float (&sum)[4][4], const SquareTile &weights
   }
 }
 
-/// The largest mask of a batch; 0 without one. `space` has 32 floats.
-template <class S>
+/// The largest mask of a batch, found by a block of kThreads; 0 without one. `space` has a float a
+/// warp.
+template <class S, int kThreads = kAttentionThreads>
 __device__ inline float largestMask(const AttentionCall &call, int64_t b, float *space) {
   if (!call.mask.data)
     return 0;
   const S *mask = at<S>(call.mask, b, 0);
   float most = -INFINITY;
-  for (int64_t k = threadIdx.x; k < call.keys; k += kAttentionThreads)
+  for (int64_t k = threadIdx.x; k < call.keys; k += kThreads)
     most = fmaxf(most, widen(mask[k * call.mask.col]));
   most = warpMax(most);
   __syncthreads();
   if (threadIdx.x % 32 == 0)
     space[threadIdx.x / 32] = most;
   __syncthreads();
-  for (int i = 0; i < kAttentionThreads / 32; ++i)
+  for (int i = 0; i < kThreads / 32; ++i)
     most = fmaxf(most, space[i]);
   return most;
 }
