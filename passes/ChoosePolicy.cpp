@@ -269,7 +269,7 @@ Status Chooser::infeasible(Policy policy, ArrayRef<PolicyNeed> needs, int64_t le
                                                   " bytes: needed by policy: " + list +
                                                   " bytes; the smallest feasible budget is " +
                                                   std::to_string(least) + " bytes" + reason +
-                                                  "; give more --memory, a smaller type or sizes");
+                                                  "; give more --memory, a smaller type (--dtype), smaller sizes or more devices");
 }
 
 Result<Policy> Chooser::named(Policy policy) {

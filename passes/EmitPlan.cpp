@@ -6,6 +6,7 @@
 #include "passes/Passes.h"
 #include "passes/Procedure.h"
 #include "runtime/plan/PlanJson.h"
+#include "runtime/plan/Timeline.h"
 #include "runtime/plan/Verify.h"
 
 #include "mlir/Support/FileUtilities.h"
@@ -197,7 +198,7 @@ struct ProcedureEmitter {
     }
     step.costNs = op.getCostNs().value_or(0);
     result.costNs += step.costNs;
-    step.location = result.module + "/" + std::string(name);
+    step.location = plan::defaultLocation(result, step.kernel);
     return step;
   }
 
@@ -337,6 +338,7 @@ Status Emitter::emitSummary() {
                              &summary.predictedPeakBytes))
     return Status::error(ErrorCode::InvalidInput, "the plan has more than 2^63 bytes");
   EVO_ASSIGN(summary.keptBytes, keptBytes(plan));
+  summary.idle = plan::idleBytes(plan);
   int64_t costNs = 0;
   for (const plan::Program &program : plan.programs)
     for (const plan::BlockRun &run : program.runs)

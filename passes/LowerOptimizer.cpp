@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "passes/Passes.h"
 #include "passes/Procedure.h"
+#include "runtime/plan/Optimizer.h"
 
 #include "llvm/ADT/MapVector.h"
 
@@ -84,11 +85,9 @@ private:
     return info.kind == plan::OptimizerKind::Adamw ? plan::Kernel::AdamwStep
                                                    : plan::Kernel::SgdStep;
   }
-  /// Whether gradients may pass the largest number: 1 is what nobody scales by.
   bool mayOverflow() const {
     auto interval = optimizer.getAs<IntegerAttr>("growth_interval");
-    return info.lossScale != 1 || (interval && interval.getInt() > 0) ||
-           precision == plan::Precision::Fp16;
+    return plan::mayOverflow(precision, info, interval ? interval.getInt() : 0);
   }
 
   OpBuilder &builder;

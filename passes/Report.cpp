@@ -184,6 +184,10 @@ std::string reportJson(const Compilation &compilation, double compileMs) {
                        {"predicted_peak_bytes", summary.predictedPeakBytes},
                        {"kept_bytes", summary.keptBytes},
                        {"predicted_ms", summary.predictedMs}};
+  if (summary.idle.total != 0)
+    report["summary"]["idle"] = {{"bytes", summary.idle.total},
+                                 {"kept_bytes", summary.idle.kept},
+                                 {"frame_bytes", summary.idle.frame}};
   report["requested_policy"] = compilation.requestedPolicy;
   report["profile"] = plan.profile;
   report["profile_kind"] = compilation.profileKind;

@@ -98,6 +98,17 @@ std::optional<PeakReport> describePeak(const plan::Plan &plan) {
   return peak;
 }
 
+/// Why the arena is more than the largest sum of live bytes.
+std::string idleText(const plan::IdleBytes &idle) {
+  std::string text;
+  if (idle.kept > 0)
+    text = plan::formatBytes(idle.kept) + " kept for backwards that have yet to end";
+  if (idle.frame > 0)
+    text += (text.empty() ? "" : ", ") + plan::formatBytes(idle.frame) +
+            " between buffers of a frame";
+  return text;
+}
+
 std::vector<LedgerLine> ledgerOf(const ReportData &data, const plan::Plan &plan) {
   const plan::Summary &summary = plan.summary;
   std::vector<LedgerLine> lines = {
@@ -110,6 +121,8 @@ std::vector<LedgerLine> ledgerOf(const ReportData &data, const plan::Plan &plan)
                      "of " + plan::formatBytes(summary.keptBytes) + " from forward to backward"});
   }
   lines.push_back({"arena", summary.arenaBytes, unitText(data, plan)});
+  if (summary.idle.total != 0)
+    lines.push_back({"never in use", summary.idle.total, idleText(summary.idle)});
   int64_t gradients = plan.model.blocks * plan.gradientBlockBytes;
   int64_t state = plan.model.blocks * plan.stateBlockBytes;
   lines.push_back({"weights (static)", summary.staticBytes - gradients - state, ""});

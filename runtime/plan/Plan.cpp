@@ -50,6 +50,10 @@ std::optional<Phase> parsePhase(std::string_view name) {
 
 std::string_view modeName(Mode mode) { return mode == Mode::Train ? "train" : "infer"; }
 
+std::string defaultLocation(const Procedure &procedure, Kernel kernel) {
+  return procedure.module + "/" + std::string(kernelInfo(kernel).mnemonic);
+}
+
 bool goesDown(const Plan &plan, const Program &program, const BlockRun &run) {
   return program.phase == Phase::Backward &&
          std::any_of(run.calls.begin(), run.calls.end(), [&](const Call &call) {

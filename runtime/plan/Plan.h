@@ -244,6 +244,16 @@ struct ScheduleNode {
   std::vector<ScheduleNode> children;
 };
 
+/// Of the arena, what no moment needs. Where the total is 0 the arena is the largest sum of live
+/// bytes.
+struct IdleBytes {
+  int64_t total = 0; ///< the arena less the largest sum of live bytes
+  /// Why, where the arena ends: kept tensors that nobody reads any more (the checkpoint that blocks
+  /// ran on again stays until their backward has ended), and what lies between the buffers of the
+  /// frame. Together at least the total.
+  int64_t kept = 0, frame = 0;
+};
+
 struct Summary {
   std::string policy;
   int64_t budgetBytes = 0;
@@ -252,6 +262,7 @@ struct Summary {
   int64_t libraryBytes = 0;
   int64_t predictedPeakBytes = 0; ///< arena + static + library
   int64_t keptBytes = 0;
+  IdleBytes idle;
   double predictedMs = 0;
 };
 
@@ -289,6 +300,9 @@ struct Plan {
   std::vector<RankExtents> ranks;
   ScheduleNode schedule;
 };
+
+/// The location of a step that has no name of its own: "<module>/<kernel>".
+std::string defaultLocation(const Procedure &procedure, Kernel kernel);
 
 /// Whether a run goes from its last block to its first: in a backward program where it calls a
 /// backward procedure. What only computes again goes up there too.

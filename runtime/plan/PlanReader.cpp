@@ -41,6 +41,16 @@ ModelInfo readModel(const JsonCursor &cursor) {
   return model;
 }
 
+IdleBytes readIdle(const JsonCursor &cursor) {
+  JsonObject object(cursor);
+  IdleBytes idle;
+  idle.total = object.at("bytes").integer(1);
+  idle.kept = object.at("kept_bytes").integer(0);
+  idle.frame = object.at("frame_bytes").integer(0);
+  object.finish();
+  return idle;
+}
+
 Summary readSummary(const JsonCursor &cursor) {
   JsonObject object(cursor);
   Summary summary;
@@ -51,6 +61,8 @@ Summary readSummary(const JsonCursor &cursor) {
   summary.libraryBytes = object.at("library_bytes").integer(0);
   summary.predictedPeakBytes = object.at("predicted_peak_bytes").integer(0);
   summary.keptBytes = object.at("kept_bytes").integer(0);
+  if (auto idle = object.find("idle"))
+    summary.idle = readIdle(*idle);
   summary.predictedMs = object.at("predicted_ms").number();
   object.finish();
   return summary;
@@ -157,7 +169,8 @@ View readView(const JsonCursor &cursor, const std::vector<Buffer> &buffers) {
   JsonObject object(cursor);
   View view;
   view.buffer = object.at("buffer").index();
-  view.version = object.at("version").index();
+  if (auto version = object.find("version"))
+    view.version = version->index();
   const Buffer *buffer =
       static_cast<size_t>(view.buffer) < buffers.size() ? &buffers[view.buffer] : nullptr;
   if (!buffer)
@@ -197,7 +210,7 @@ KernelAttributes readAttributes(JsonObject &object, const KernelInfo &info) {
   return attributes;
 }
 
-KernelStep readKernelStep(JsonObject &object, const std::vector<Buffer> &buffers) {
+KernelStep readKernelStep(JsonObject &object, const Procedure &procedure) {
   KernelStep step;
   step.kernel = object.at("kernel").enumeration<Kernel>(
       kernelTable().size(), [](Kernel kernel) { return kernelInfo(kernel).mnemonic; });
@@ -211,7 +224,7 @@ KernelStep readKernelStep(JsonObject &object, const std::vector<Buffer> &buffers
       view = operands.find(operand.name);
     else
       view = operands.at(operand.name);
-    step.operands.push_back(view ? std::optional(readView(*view, buffers)) : std::nullopt);
+    step.operands.push_back(view ? std::optional(readView(*view, procedure.buffers)) : std::nullopt);
     if (!operands.self().ok())
       break;
   }
@@ -221,14 +234,14 @@ KernelStep readKernelStep(JsonObject &object, const std::vector<Buffer> &buffers
   if (auto waits = object.find("waits"))
     step.waits = readList<int32_t>(*waits, [](const JsonCursor &id) { return id.index(); });
   step.costNs = object.at("cost_ns").integer(0);
-  step.location = object.at("location").string();
+  auto location = object.find("location");
+  step.location = location ? location->string() : defaultLocation(procedure, step.kernel);
   return step;
 }
 
-std::vector<Step> readSteps(const JsonCursor &cursor, const std::vector<Buffer> &buffers,
-                            int depth);
+std::vector<Step> readSteps(const JsonCursor &cursor, const Procedure &procedure, int depth);
 
-LoopStep readLoop(JsonObject &object, const std::vector<Buffer> &buffers, int depth) {
+LoopStep readLoop(JsonObject &object, const Procedure &procedure, int depth) {
   LoopStep loop;
   loop.loop = object.at("loop").index();
   loop.axis = object.at("axis").string();
@@ -238,23 +251,22 @@ LoopStep readLoop(JsonObject &object, const std::vector<Buffer> &buffers, int de
     object.self().fail("expected at most " + std::to_string(kMaxTreeDepth) +
                        " nested loops, got more");
   else
-    loop.body = readSteps(object.at("body"), buffers, depth + 1);
+    loop.body = readSteps(object.at("body"), procedure, depth + 1);
   return loop;
 }
 
-std::vector<Step> readSteps(const JsonCursor &cursor, const std::vector<Buffer> &buffers,
-                            int depth) {
+std::vector<Step> readSteps(const JsonCursor &cursor, const Procedure &procedure, int depth) {
   return readList<Step>(cursor, [&](const JsonCursor &element) -> Step {
     JsonObject object(element);
     Step step;
     if (object.has("kernel"))
-      step.value = readKernelStep(object, buffers);
+      step.value = readKernelStep(object, procedure);
     else if (auto allocated = object.find("alloc"))
       step.value = AllocStep{allocated->index()};
     else if (auto freed = object.find("free"))
       step.value = FreeStep{freed->index()};
     else if (object.has("loop"))
-      step.value = readLoop(object, buffers, depth);
+      step.value = readLoop(object, procedure, depth);
     else
       element.fail("expected one of the keys 'kernel', 'alloc', 'free', 'loop', got none");
     object.finish();
@@ -272,7 +284,7 @@ Procedure readProcedure(const JsonCursor &cursor) {
   procedure.frameBytes = object.at("frame_bytes").integer(0);
   procedure.costNs = object.at("cost_ns").integer(0);
   procedure.buffers = readList<Buffer>(object.at("buffers"), readBuffer);
-  procedure.steps = readSteps(object.at("steps"), procedure.buffers, 0);
+  procedure.steps = readSteps(object.at("steps"), procedure, 0);
   object.finish();
   return procedure;
 }

@@ -14,7 +14,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// Elements on their own lines, containers indented, leaves compact.
+/// Elements on their own lines, leaves compact; nothing is indented, which would be a tenth of a
+/// plan.
 class Lines {
 public:
   std::string text;
@@ -42,7 +43,7 @@ public:
   }
 
 private:
-  void newLine() { text.append("\n").append(2 * empty.size(), ' '); }
+  void newLine() { text += "\n"; }
   void separate() {
     if (empty.empty())
       return;
@@ -67,14 +68,19 @@ Json toJson(const ModelInfo &model) {
 }
 
 Json toJson(const Summary &summary) {
-  return {{"policy", summary.policy},
-          {"budget_bytes", summary.budgetBytes},
-          {"arena_bytes", summary.arenaBytes},
-          {"static_bytes", summary.staticBytes},
-          {"library_bytes", summary.libraryBytes},
-          {"predicted_peak_bytes", summary.predictedPeakBytes},
-          {"kept_bytes", summary.keptBytes},
-          {"predicted_ms", summary.predictedMs}};
+  Json object = {{"policy", summary.policy},
+                 {"budget_bytes", summary.budgetBytes},
+                 {"arena_bytes", summary.arenaBytes},
+                 {"static_bytes", summary.staticBytes},
+                 {"library_bytes", summary.libraryBytes},
+                 {"predicted_peak_bytes", summary.predictedPeakBytes},
+                 {"kept_bytes", summary.keptBytes}};
+  if (summary.idle.total != 0)
+    object["idle"] = {{"bytes", summary.idle.total},
+                      {"kept_bytes", summary.idle.kept},
+                      {"frame_bytes", summary.idle.frame}};
+  object["predicted_ms"] = summary.predictedMs;
+  return object;
 }
 
 Json toJson(const Tensor &tensor) {
@@ -126,7 +132,9 @@ template <class Position> Json positionsToJson(const std::vector<Position> &posi
 }
 
 Json toJson(const View &view, const std::vector<Buffer> &buffers) {
-  Json object = {{"buffer", view.buffer}, {"version", view.version}};
+  Json object = {{"buffer", view.buffer}};
+  if (view.version != 0)
+    object["version"] = view.version;
   View whole;
   bool known = view.buffer >= 0 && static_cast<size_t>(view.buffer) < buffers.size();
   if (known)
@@ -153,7 +161,7 @@ Result<Json> attributeToJson(const KernelAttributes &attributes, KernelAttribute
   return Json(value);
 }
 
-Result<Json> toJson(const KernelStep &step, const std::vector<Buffer> &buffers) {
+Result<Json> toJson(const KernelStep &step, const Procedure &procedure) {
   const KernelInfo &info = kernelInfo(step.kernel);
   if (step.operands.size() != info.operands.size())
     return unprintable("kernel '" + std::string(info.mnemonic) + "': expected " +
@@ -170,25 +178,26 @@ Result<Json> toJson(const KernelStep &step, const std::vector<Buffer> &buffers) 
   Json operands = Json::object();
   for (size_t i = 0; i < info.operands.size(); ++i)
     if (step.operands[i])
-      operands[std::string(info.operands[i].name)] = toJson(*step.operands[i], buffers);
+      operands[std::string(info.operands[i].name)] = toJson(*step.operands[i], procedure.buffers);
   object["operands"] = std::move(operands);
   if (step.lane != Lane::Compute)
     object["lane"] = laneName(step.lane);
   if (!step.waits.empty())
     object["waits"] = step.waits;
   object["cost_ns"] = step.costNs;
-  object["location"] = step.location;
+  if (step.location != defaultLocation(procedure, step.kernel))
+    object["location"] = step.location;
   return object;
 }
 
-Status printSteps(Lines &lines, const std::vector<Step> &steps, const std::vector<Buffer> &buffers,
+Status printSteps(Lines &lines, const std::vector<Step> &steps, const Procedure &procedure,
                   int depth) {
   if (depth > kMaxTreeDepth)
     return unprintable("expected at most " + std::to_string(kMaxTreeDepth) +
                        " nested loops, got more");
   for (const Step &step : steps) {
     if (const auto *kernel = std::get_if<KernelStep>(&step.value)) {
-      EVO_ASSIGN(Json object, toJson(*kernel, buffers));
+      EVO_ASSIGN(Json object, toJson(*kernel, procedure));
       lines.element(object);
     } else if (const auto *alloc = std::get_if<AllocStep>(&step.value)) {
       lines.element({{"alloc", alloc->buffer}});
@@ -202,7 +211,7 @@ Status printSteps(Lines &lines, const std::vector<Step> &steps, const std::vecto
       std::string opening = head.dump();
       opening.back() = ',';
       lines.open(opening + "\"body\":[");
-      EVO_TRY(printSteps(lines, loop->body, buffers, depth + 1));
+      EVO_TRY(printSteps(lines, loop->body, procedure, depth + 1));
       lines.close("]}");
     }
   }
@@ -222,7 +231,7 @@ Status printProcedure(Lines &lines, const Procedure &procedure) {
     lines.element(toJson(buffer));
   lines.close("]");
   lines.openList("steps");
-  EVO_TRY(printSteps(lines, procedure.steps, procedure.buffers, 0)
+  EVO_TRY(printSteps(lines, procedure.steps, procedure, 0)
               .withContext("procedure '" + clipText(procedure.name) + "'"));
   lines.close("]");
   lines.close("}");

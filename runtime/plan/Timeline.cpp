@@ -94,12 +94,20 @@ std::optional<FrameMoment> framePeak(const Procedure &procedure) {
   return *fullest;
 }
 
-int64_t slotBytes(const Plan &plan) {
-  int64_t end = 0;
-  for (const Tensor &tensor : plan.tensors)
-    end = std::max(end, alignTo(tensor.offset + tensor.bytes));
-  return end;
+/// Of the slots, the part in front of `limit`.
+static int64_t slotBytesBefore(const Plan &plan, int64_t limit) {
+  std::map<int64_t, int64_t> slots; // ends by beginnings
+  for (const Tensor &tensor : plan.tensors) {
+    int64_t &end = slots[tensor.offset];
+    end = std::max(end, std::min(limit, alignTo(tensor.offset + tensor.bytes)));
+  }
+  int64_t total = 0;
+  for (const auto &[begin, end] : slots)
+    total += std::max<int64_t>(0, end - begin);
+  return total;
 }
+
+int64_t slotBytes(const Plan &plan) { return slotBytesBefore(plan, INT64_MAX); }
 
 int64_t highestFrame(const BlockRun &run, const Call &call) {
   return call.frameOffset + (run.blockCount - 1) * call.frameStride;
@@ -122,15 +130,14 @@ std::optional<PlanPeak> planPeak(const Plan &plan) {
         std::optional<FrameMoment> moment = framePeak(procedure);
         if (end > highest && moment) {
           highest = end;
-          bool backward = program.phase == Phase::Backward;
+          bool down = goesDown(plan, program, run);
           bool every = run.calls[c].frameStride == 0;
-          // Backward the last block of a run comes first.
-          int64_t blocksBefore = backward || every ? 0 : run.blockCount - 1;
+          int64_t blocksBefore = down || every ? 0 : run.blockCount - 1;
           int64_t startNs = runStartNs + blocksBefore * blockNs + before + moment->startNs;
           peak = PlanPeak{static_cast<int32_t>(p),
                           static_cast<int32_t>(r),
                           static_cast<int32_t>(c),
-                          run.firstBlock + (backward ? run.blockCount - 1 : blocksBefore),
+                          run.firstBlock + (down ? run.blockCount - 1 : blocksBefore),
                           every,
                           startNs,
                           *std::move(moment)};
@@ -145,22 +152,48 @@ std::optional<PlanPeak> planPeak(const Plan &plan) {
 
 namespace {
 
-/// The kept tensors of all calls, block by block: each is alive from the call that makes it to the
-/// last that reads it, or runs on it.
-struct KeptLives {
+/// The arena while each call runs, block by block. A kept tensor is alive from the call that makes
+/// it to the last that reads it, or runs on it.
+struct ArenaLives {
   struct Content {
     int64_t bytes = 0;
-    size_t made = 0, lastUse = 0; ///< positions among the calls
+    size_t made = 0, lastUse = 0; ///< positions among the moments
+  };
+  /// A call in a block.
+  struct Moment {
+    int64_t frameOffset = 0, frameBytes = 0;
+    int64_t liveFrameBytes = 0; ///< when it is fullest
+    int64_t liveKeptBytes = 0;
   };
   const Plan &plan;
+  std::vector<int64_t> livePeaks; ///< of the procedures' frames
   std::vector<Content> contents;
   std::map<int64_t, size_t> newest; ///< contents by where they begin
-  std::vector<int64_t> frames;      ///< of each call: the fullest moment of its frame
+  std::vector<Moment> moments;
 
+  explicit ArenaLives(const Plan &plan) : plan(plan) {
+    for (const Procedure &procedure : plan.procedures) {
+      std::optional<FrameMoment> peak = framePeak(procedure);
+      livePeaks.push_back(peak ? peak->liveBytes : 0);
+    }
+    for (Phase phase : {Phase::Forward, Phase::Backward, Phase::Optimizer})
+      for (const Program &program : plan.programs)
+        if (program.phase == phase)
+          for (const BlockRun &run : program.runs)
+            visit(run, goesDown(plan, program, run));
+    countKept();
+  }
+
+  void visit(const BlockRun &run, bool down) {
+    for (int64_t i = 0; i < run.blockCount; ++i)
+      for (const Call &call : run.calls)
+        visit(call, down ? run.blockCount - 1 - i : i);
+  }
   void visit(const Call &call, int64_t block) {
     const Procedure &procedure = plan.procedures[call.procedure];
-    std::optional<FrameMoment> peak = framePeak(procedure);
-    frames.push_back(peak ? peak->liveBytes : 0);
+    size_t now = moments.size();
+    moments.push_back({call.frameOffset + block * call.frameStride, procedure.frameBytes,
+                       livePeaks[call.procedure], 0});
     for (size_t i = 0; i < procedure.buffers.size(); ++i) {
       const Buffer &buffer = procedure.buffers[i];
       auto binding =
@@ -173,39 +206,46 @@ struct KeptLives {
                             : call.savedOffset + block * call.savedStride + buffer.offset;
       if (buffer.base == Base::Saved && procedure.phase == Phase::Forward) {
         newest[begin] = contents.size();
-        contents.push_back({alignTo(buffer.bytes), frames.size() - 1, frames.size() - 1});
+        contents.push_back({alignTo(buffer.bytes), now, now});
       } else if (auto known = newest.find(begin); known != newest.end()) {
-        contents[known->second].lastUse = frames.size() - 1;
+        contents[known->second].lastUse = now;
       }
     }
   }
-  int64_t largest() const {
-    std::vector<int64_t> change(frames.size() + 1);
+  void countKept() {
+    std::vector<int64_t> change(moments.size() + 1);
     for (const Content &content : contents) {
       change[content.made] += content.bytes;
       change[content.lastUse + 1] -= content.bytes;
     }
-    int64_t kept = 0, most = 0;
-    for (size_t i = 0; i < frames.size(); ++i) {
-      kept += change[i];
-      most = std::max(most, kept + frames[i]);
-    }
-    return most;
+    int64_t kept = 0;
+    for (size_t i = 0; i < moments.size(); ++i)
+      moments[i].liveKeptBytes = kept += change[i];
+  }
+  int64_t largest() const {
+    int64_t most = 0;
+    for (const Moment &moment : moments)
+      most = std::max(most, moment.liveKeptBytes + moment.liveFrameBytes);
+    return slotBytes(plan) + most;
   }
 };
 
 } // namespace
 
-int64_t largestLiveBytes(const Plan &plan) {
-  KeptLives lives{plan, {}, {}, {}};
-  for (Phase phase : {Phase::Forward, Phase::Backward, Phase::Optimizer})
-    for (const Program &program : plan.programs)
-      if (program.phase == phase)
-        for (const BlockRun &run : program.runs)
-          for (int64_t i = 0; i < run.blockCount; ++i)
-            for (const Call &call : run.calls)
-              lives.visit(call, phase == Phase::Backward ? run.blockCount - 1 - i : i);
-  return slotBytes(plan) + lives.largest();
+int64_t largestLiveBytes(const Plan &plan) { return ArenaLives(plan).largest(); }
+
+IdleBytes idleBytes(const Plan &plan) {
+  ArenaLives lives(plan);
+  IdleBytes idle;
+  idle.total = plan.arenaBytes - lives.largest();
+  for (const ArenaLives::Moment &moment : lives.moments)
+    if (idle.total != 0 && moment.frameOffset + moment.frameBytes == plan.arenaBytes) {
+      idle.kept = moment.frameOffset - slotBytesBefore(plan, moment.frameOffset) -
+                  moment.liveKeptBytes;
+      idle.frame = moment.frameBytes - moment.liveFrameBytes;
+      break;
+    }
+  return idle;
 }
 
 std::string formatBytes(int64_t bytes) {

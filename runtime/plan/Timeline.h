@@ -64,6 +64,9 @@ std::optional<PlanPeak> planPeak(const Plan &plan);
 /// read, and the fullest moment of the frame. No placement needs less. Of a verified plan.
 int64_t largestLiveBytes(const Plan &plan);
 
+/// Of a verified plan, or of one whose calls and buffers are in their ranges.
+IdleBytes idleBytes(const Plan &plan);
+
 /// "12.3 MiB", with three significant digits; bytes below 1 KiB as they are.
 std::string formatBytes(int64_t bytes);
 

@@ -4,6 +4,7 @@
 // A step skips its update where any gradient of any block is not finite, so all of them are counted
 // before the first step, and the scalars advance when no step is left to read them (6).
 //===----------------------------------------------------------------------===//
+#include "runtime/plan/Optimizer.h"
 #include "runtime/plan/VerifyParts.h"
 
 #include <algorithm>
@@ -27,6 +28,8 @@ public:
     std::vector<const LoopStep *> loops;
     return scan(own, own.steps, path, "steps", loops, facts);
   }
+  /// Of the advances, the largest.
+  int64_t growthInterval() const { return interval; }
 
 private:
   Verdict scan(const Procedure &own, const std::vector<Step> &steps, const Path &parent,
@@ -37,6 +40,7 @@ private:
 
   const Plan &plan;
   const KernelStep *first = nullptr; ///< the step that all others are compared with
+  int64_t interval = 0;
 };
 
 Verdict OptimizerScan::step(const KernelStep &step, const Path &path) {
@@ -80,6 +84,8 @@ Verdict OptimizerScan::scan(const Procedure &own, const std::vector<Step> &steps
         EVO_VERIFY(count(own, *kernel, path, loops, facts));
       if (isOptimizerStep(kernel->kernel))
         EVO_VERIFY(step(*kernel, path));
+      if (kernel->kernel == Kernel::AdvanceOptimizer)
+        interval = std::max(interval, kernel->attributes.growthInterval);
       if (isCount || isOptimizerStep(kernel->kernel) || kernel->kernel == Kernel::AdvanceOptimizer)
         facts.order.push_back(kernel->kernel);
     } else if (const auto *loop = std::get_if<LoopStep>(&steps[i].value)) {
@@ -118,10 +124,12 @@ Verdict verifyOrder(const std::vector<Kernel> &order, const Path &path, Progress
   return {};
 }
 
-/// Gradients are counted, of every weight in every block or of none, before the first weight is
+/// Gradients are counted, of every weight in every block, or of none where they cannot overflow,
+/// before the first weight is
 /// updated; then the optimizer is advanced, once.
 Verdict verifySequence(const Plan &plan, const Program &program,
-                       const std::vector<OptimizerFacts> &facts, const Path &path) {
+                       const std::vector<OptimizerFacts> &facts, int64_t growthInterval,
+                       const Path &path) {
   Progress progress;
   std::vector<int64_t> counts(plan.weights.size());
   for (size_t i = 0; i < program.runs.size(); ++i) {
@@ -145,8 +153,14 @@ Verdict verifySequence(const Plan &plan, const Program &program,
   }
   if (!progress.advanced)
     return violates(6, path.at("runs"), "one advance of the optimizer", "none");
-  if (std::all_of(counts.begin(), counts.end(), [](int64_t count) { return count == 0; }))
+  bool none = std::all_of(counts.begin(), counts.end(), [](int64_t count) { return count == 0; });
+  if (none && !mayOverflow(plan.precision, *plan.optimizer, growthInterval))
     return {};
+  if (none)
+    return violates(6, path.at("runs"),
+                    "gradients to be counted, since they may overflow (fp16, a loss scale other "
+                    "than 1, or one that grows)",
+                    "no count");
   for (size_t k = 0; k < counts.size(); ++k)
     if (counts[k] != 1)
       return violates(6, path.at("runs"),
@@ -169,7 +183,7 @@ Verdict verifyOptimizerOrder(const Plan &plan, const Program &program, const Pat
   for (size_t i = 0; i < plan.procedures.size(); ++i)
     if (plan.procedures[i].phase == Phase::Optimizer)
       EVO_VERIFY(scan.procedure(plan.procedures[i], root.at("procedures", i), facts[i]));
-  return verifySequence(plan, program, facts, path);
+  return verifySequence(plan, program, facts, scan.growthInterval(), path);
 }
 
 } // namespace evo::plan

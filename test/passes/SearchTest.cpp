@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 #include "passes/Search.h"
 
+#include "runtime/plan/PlanJson.h"
 #include "runtime/plan/Timeline.h"
 #include "runtime/plan/Verify.h"
 #include "test/passes/StackFixture.h"
@@ -161,8 +162,13 @@ protected:
     EXPECT_TRUE(!policy.ok() || *policy == Policy::Auto) << "a named policy was faster";
     Result<plan::Plan> plan = planOf(*module, target);
     EXPECT_TRUE(plan.ok());
-    if (plan.ok())
+    if (plan.ok()) {
       summary = plan->summary;
+      // 48 blocks stay below 1 MB, and what no moment needs is said.
+      EXPECT_LT(plan::printPlan(*plan)->size(), 1'000'000u);
+      EXPECT_EQ(plan->arenaBytes - plan::largestLiveBytes(*plan), summary.idle.total);
+      EXPECT_LE(summary.idle.total, summary.idle.kept + summary.idle.frame);
+    }
     EXPECT_LE(summary.predictedPeakBytes, budget);
     return report;
   }

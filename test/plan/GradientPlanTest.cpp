@@ -28,7 +28,7 @@ TEST(GradientPlan, IsLegal) {
 TEST(GradientPlan, ComesBackFromItsText) {
   Plan plan = gradientPlan();
   std::string text = printed(plan);
-  EXPECT_NE(text.find("  \"weight_block_bytes\": 1024,\n  \"gradient_block_bytes\": 1024,\n"),
+  EXPECT_NE(text.find("\"weight_block_bytes\": 1024,\n\"gradient_block_bytes\": 1024,\n"),
             std::string::npos)
       << text.substr(0, 400);
   EXPECT_NE(

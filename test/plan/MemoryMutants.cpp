@@ -156,7 +156,9 @@ const std::vector<Mutator> kDeclared = {
     {"Summary",
      [](Plan &p, Random &r) {
        int64_t *const fields[] = {&p.summary.arenaBytes, &p.summary.staticBytes,
-                                  &p.summary.keptBytes, &p.summary.predictedPeakBytes};
+                                  &p.summary.keptBytes,  &p.summary.predictedPeakBytes,
+                                  &p.summary.idle.total, &p.summary.idle.kept,
+                                  &p.summary.idle.frame};
        size_t index = r() % std::size(fields);
        *fields[index] += 1 + static_cast<int64_t>(r() % 512);
        return "field " + std::to_string(index);

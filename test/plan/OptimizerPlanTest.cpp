@@ -28,8 +28,8 @@ TEST(OptimizerPlan, IsLegal) {
 TEST(OptimizerPlan, ComesBackFromItsText) {
   std::string text = printed(optimizerPlan());
   for (const char *part :
-       {"  \"gradient_block_bytes\": 1024,\n  \"state_block_bytes\": 1024,\n",
-        "  \"optimizer\": {\"kind\":\"sgd\",\"loss_scale\":1024.0},\n",
+       {"\"gradient_block_bytes\": 1024,\n\"state_block_bytes\": 1024,\n",
+        "\"optimizer\": {\"kind\":\"sgd\",\"loss_scale\":1024.0},\n",
         "\"gradient_offset\":512,\"states\":{\"momentum\":512},\"parts\"",
         "{\"name\":\"momentum.bias\",\"base\":\"state\",\"dtype\":\"f32\",\"shape\":[4],"
         "\"offset\":512,\"bytes\":16}",
@@ -206,6 +206,15 @@ const Mutation kMutations[] = {
      [](Plan &p) { // which has four elements too
        Procedure &count = p.procedures[2];
        operand(kernelStep(count, 0), "scalars") = operand(kernelStep(count, 1), "x");
+     }},
+    {"NoCount", 6, "programs[2].runs",
+     "expected gradients to be counted, since they may overflow (fp16, a loss scale other than 1, "
+     "or one that grows), got no count",
+     [](Plan &p) {
+       p.procedures.erase(p.procedures.begin() + 2);
+       p.programs[2].runs.erase(p.programs[2].runs.begin());
+       for (BlockRun &run : p.programs[2].runs)
+         --run.calls[0].procedure;
      }},
     {"BlockBytes", 10, "state_block_bytes", "expected 1024, got 1536",
      [](Plan &p) { p.stateBlockBytes = 1536; }},

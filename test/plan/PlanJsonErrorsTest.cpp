@@ -60,16 +60,19 @@ const Edit kEdits[] = {
      "recompile "
      "the specification with an evo-opt of the same version"},
     {"FormatNotText", "", "\"evo.plan/1\"", "1", "format: expected a string, got 1"},
-    {"NoFormat", "", "  \"format\": \"evo.plan/1\",\n", "", "expected key 'format', got none"},
-    {"MissingKey", "", "  \"arena_bytes\": 8704,\n", "", "expected key 'arena_bytes', got none"},
+    {"NoFormat", "", "\"format\": \"evo.plan/1\",\n", "", "expected key 'format', got none"},
+    {"MissingKey", "", "\"arena_bytes\": 8704,\n", "", "expected key 'arena_bytes', got none"},
     {"MissingNestedKey", "\"policy\"", ",\"kept_bytes\":0", "",
      "summary: expected key 'kept_bytes', got none"},
-    {"MissingOperand", "\"kernel\":\"gate\"", "\"gate_bias\":{\"buffer\":14,\"version\":0},", "",
+    {"MissingOperand", "\"kernel\":\"gate\"", "\"gate_bias\":{\"buffer\":14},", "",
      "procedures[0].steps[5].body[7].operands: expected key 'gate_bias', got none"},
     {"UnknownKey", "", "\"policy\"", "\"polcy\":1,\"policy\"",
      "summary.polcy: expected one of the keys 'policy', 'budget_bytes', 'arena_bytes', "
-     "'static_bytes', 'library_bytes', 'predicted_peak_bytes', 'kept_bytes', 'predicted_ms', got "
-     "'polcy'"},
+     "'static_bytes', 'library_bytes', 'predicted_peak_bytes', 'kept_bytes', 'idle', "
+     "'predicted_ms', got 'polcy'"},
+    {"IdleOfNothing", "\"policy\"", "\"predicted_ms\"",
+     "\"idle\":{\"bytes\":0,\"kept_bytes\":0,\"frame_bytes\":0},\"predicted_ms\"",
+     "summary.idle.bytes: expected an integer of at least 1, got 0"},
     {"UnknownOperand", "\"kernel\":\"gate\"", "\"gate_bias\"", "\"lse\":0,\"gate_bias\"",
      "procedures[0].steps[5].body[7].operands.lse: expected one of the keys 'o', 'gate', "
      "'gate_bias', 'y', got 'lse'"},
@@ -122,7 +125,7 @@ const Edit kEdits[] = {
     {"UnknownLane", "", "\"communication\"", "\"copy\"",
      "procedures[2].steps[3].lane: expected one of 'compute', 'communication', got string "
      "\"copy\""},
-    {"UnknownActivation", "\"msa_transition/linear\"", "\"none\"", "\"gelu\"",
+    {"UnknownActivation", "\"axis\":\"r\"", "\"none\"", "\"gelu\"",
      "procedures[1].steps[0].body[5].activation: expected one of 'none', 'relu', got string "
      "\"gelu\""},
     {"UnknownNode", "", "\"stack\",\"name\"", "\"tower\",\"name\"",
@@ -146,7 +149,7 @@ const Edit kEdits[] = {
     {"StridesWithoutBound", "\"qkvg\"", "[2,7,32]", "[2,4294967296,4294967296]",
      "procedures[0].buffers[10]: expected strides below 2^63 from the shape, got more"},
     {"ControlCharacter", "", "\"chunk\"", "\"chu\nnk\"",
-     "expected JSON, got an error at line 11, column 28: invalid string: control character U+000A "
+     "expected JSON, got an error at line 11, column 26: invalid string: control character U+000A "
      "(LF) must be escaped to \\u000A or \\n; last read: '\"chu<U+000A>'"},
 };
 
@@ -168,7 +171,7 @@ TEST(PlanJsonText, NotJson) {
   expectPrefix(errorOf(edited("", "0.176", "1e999")),
                "p.json: expected JSON, got an error at line ");
   expectPrefix(errorOf(edited("", "chunk", "ch\xffnk")),
-               "p.json: expected JSON, got an error at line 11, column 27: invalid string: "
+               "p.json: expected JSON, got an error at line 11, column 25: invalid string: "
                "ill-formed UTF-8 byte");
   EXPECT_EQ(errorOf("[]"), "p.json: expected an object, got an array of 0");
   EXPECT_EQ(errorOf("7"), "p.json: expected an object, got 7");

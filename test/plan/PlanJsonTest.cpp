@@ -51,7 +51,9 @@ TEST(PlanJson, EveryFieldSurvives) {
   plan.mode = Mode::Train;
   plan.devices = 8;
   plan.summary.keptBytes = 7;
+  plan.summary.idle = {512, 1024, 513};
   plan.summary.predictedMs = 0.1 + 0.2;
+  kernelStep(plan.procedures[kRow], 2).location = "somewhere/else";
   plan.programs[0].runs[0].calls[1].savedOffset = 512;
   plan.programs[0].runs[0].calls[1].savedStride = 1024;
   plan.procedures[kPair].phase = Phase::Backward;
@@ -67,7 +69,11 @@ TEST(PlanJson, EveryFieldSurvives) {
   EXPECT_EQ(back->mode, Mode::Train);
   EXPECT_EQ(back->devices, 8);
   EXPECT_EQ(back->summary.keptBytes, 7);
+  EXPECT_EQ(back->summary.idle.total, 512);
+  EXPECT_EQ(back->summary.idle.kept, 1024);
+  EXPECT_EQ(back->summary.idle.frame, 513);
   EXPECT_EQ(back->summary.predictedMs, 0.1 + 0.2);
+  EXPECT_EQ(kernelStep(back->procedures[kRow], 2).location, "somewhere/else");
   EXPECT_EQ(back->programs[0].runs[0].calls[1].savedOffset, 512);
   EXPECT_EQ(back->programs[0].runs[0].calls[1].savedStride, 1024);
   EXPECT_EQ(back->procedures[kPair].phase, Phase::Backward);
@@ -107,7 +113,7 @@ TEST(PlanJson, TheMeasuredDeviceIsThereOrAbsent) {
 
 TEST(PlanJson, OneLineABufferAndAStep) {
   std::string text = printed(fixturePlan());
-  EXPECT_EQ(text.rfind("{\n  \"format\": \"evo.plan/1\",\n  \"arena_bytes\": 8704,\n", 0), 0u);
+  EXPECT_EQ(text.rfind("{\n\"format\": \"evo.plan/1\",\n\"arena_bytes\": 8704,\n", 0), 0u);
   EXPECT_EQ(lineWith(text, "\"summary\""),
             "\"summary\": {\"policy\":\"chunk\",\"budget_bytes\":1048576,\"arena_bytes\":8704,"
             "\"static_bytes\":45056,\"library_bytes\":4096,\"predicted_peak_bytes\":57856,"
@@ -119,17 +125,16 @@ TEST(PlanJson, OneLineABufferAndAStep) {
             "{\"kernel\":\"gate\",\"operands\":{"
             "\"o\":{\"buffer\":12,\"version\":1,\"extent\":[{\"value\":2,\"loop\":0},7,8]},"
             "\"gate\":{\"buffer\":10,\"version\":1,\"start\":[0,0,24],"
-            "\"extent\":[{\"value\":2,\"loop\":0},7,8]},\"gate_bias\":{\"buffer\":14,"
-            "\"version\":0},\"y\":{\"buffer\":10,\"version\":2,\"start\":[0,0,24],"
-            "\"extent\":[{\"value\":2,\"loop\":0},7,8]}},\"cost_ns\":6000,"
-            "\"location\":\"msa_att_row/gate\"}");
+            "\"extent\":[{\"value\":2,\"loop\":0},7,8]},\"gate_bias\":{\"buffer\":14},"
+            "\"y\":{\"buffer\":10,\"version\":2,\"start\":[0,0,24],"
+            "\"extent\":[{\"value\":2,\"loop\":0},7,8]}},\"cost_ns\":6000}");
   EXPECT_EQ(lineWith(text, "\"axis\":\"r\""),
             "{\"loop\":0,\"axis\":\"r\",\"extent\":7,\"size\":3,\"body\":[");
 }
 
 TEST(PlanJson, EmptyListsAndAPlanOfNothing) {
   std::string text = printed(Plan());
-  EXPECT_NE(text.find("  \"tensors\": [],\n  \"weights\": [],\n  \"procedures\": [],\n"),
+  EXPECT_NE(text.find("\"tensors\": [],\n\"weights\": [],\n\"procedures\": [],\n"),
             std::string::npos);
   EXPECT_NE(text.find("\"sizes\":{},\"channels\":{}}"), std::string::npos);
 }

@@ -46,6 +46,8 @@ Plan rerunPlan() {
   plan.programs[1].runs = {{0, 2, {rerun, back}}};
   plan.arenaBytes = plan.summary.arenaBytes = plan.summary.predictedPeakBytes = 2560;
   plan.summary.keptBytes = 2 * 512;
+  // In the backward of block 1 nobody reads its checkpoint any more.
+  plan.summary.idle = {512, 512, 0};
   plan.summary.predictedMs = 0.018; // 1 + 2 us forward, 3 + 3 us backward, 2 blocks
   return plan;
 }
@@ -85,6 +87,7 @@ Plan slicedPlan(int64_t size) {
   insertAt(procedure.steps, 1, steps);
   plan.arenaBytes = plan.summary.arenaBytes = 2560 + 1024;
   plan.summary.predictedPeakBytes = 3584 + 6144;
+  plan.summary.idle = {512, 0, 512}; // dy and the total are not alive together
   return plan;
 }
 
@@ -137,6 +140,20 @@ TEST(RecomputePlan, LargestLiveBytes) {
   EXPECT_EQ(largestLiveBytes(copyingPlan()), 512 + 512 + 512 + 512);
   // m, dm, two kept tensors in each of three blocks, and a frame.
   EXPECT_EQ(largestLiveBytes(trainingPlan()), 512 + 512 + 6 * 512 + 512);
+}
+
+TEST(RecomputePlan, IdleBytes) {
+  // Of 2560, m, both checkpoints and the m of the re-run are all that is there when block 1 has
+  // run again; in its backward, where the arena ends, its checkpoint is dead.
+  IdleBytes idle = idleBytes(rerunPlan());
+  EXPECT_EQ(idle.total, 2560 - 4 * 512);
+  EXPECT_EQ(idle.kept, 512);
+  EXPECT_EQ(idle.frame, 0);
+  idle = idleBytes(slicedPlan(2));
+  EXPECT_EQ(idle.total, 512);
+  EXPECT_EQ(idle.kept, 0);
+  EXPECT_EQ(idle.frame, 512);
+  EXPECT_EQ(idleBytes(trainingPlan()).total, 0);
 }
 
 TEST(RecomputePlan, SumsOverAnySlicesAreLegal) {

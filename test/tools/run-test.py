@@ -321,6 +321,8 @@ class BadInput(Case):
         plan["summary"]["predicted_peak_bytes"] = need + 2048
         plan["summary"]["budget_bytes"] = 1 << 61
         plan["programs"][0]["runs"][0]["calls"][0]["frame_offset"] = need - 512
+        hole = need - 512 - 1024  # under the frame, beside the tensors
+        plan["summary"]["idle"] = {"bytes": hole, "kept_bytes": hole, "frame_bytes": 0}
         self.write_plan(plan)
         rc, out, err = self.full("--outputs=o.safetensors")
         self.assertEqual((rc, out), (1, ""))

@@ -44,7 +44,7 @@ evo.stack @template_pair tensors ["z", "pair_mask"] model {name = "t", stack = "
   evo.yield %0 : tensor<8x8x16xf32>
 }
 
-// LEAST: error: no plan of policy auto fits in 23039 bytes: needed by policy: direct 40960, chunk 30720 bytes; the smallest feasible budget is 23040 bytes, of which tri_att_start (fused, r_i by 1) holds linear.3 2048, linear.0 512, layer_norm.2 512, streams and masks 4608, weights and their state 15360, libraries 0; give more --memory, a smaller type or sizes
+// LEAST: error: no plan of policy auto fits in 23039 bytes: needed by policy: direct 40960, chunk 30720 bytes; the smallest feasible budget is 23040 bytes, of which tri_att_start (fused, r_i by 1) holds linear.3 2048, linear.0 512, layer_norm.2 512, streams and masks 4608, weights and their state 15360, libraries 0; give more --memory, a smaller type (--dtype), smaller sizes or more devices
 // NAMED: error: no plan of policy direct fits in 40959 bytes: needed by policy: direct 40960 bytes; the smallest feasible budget is 40960 bytes
 // POLICY: error: expected policy auto, direct, small, large, chunk or extra, got fast
 // KERNELS: error: expected kernels all or plain, got some
