@@ -5,6 +5,7 @@
 
 #include "compiler/schedule/Problem.h"
 
+#include <algorithm>
 #include <random>
 #include <string>
 
@@ -137,7 +138,8 @@ inline Problem evoformerProblem(Bytes budget, Bytes odd, bool segments, int bloc
     add("save_fused", module.forwardNs * 31 / 10, all / 2 + all / 4 + module.whole, all / 2);
     add("save_some", module.forwardNs * 33 / 10, all / 2 + all / 3 + module.whole, all / 3);
     for (int way = 0; way < ways; ++way)
-      add("recompute", module.forwardNs * 4 + (TimeNs{1} << 2 * way) * 2'000,
+      add("recompute",
+          module.forwardNs * 4 + (TimeNs{1} << std::min(2 * way, 18)) * 2'000 * std::max(1, way - 8),
           module.whole + (2 * all >> way), 0);
   }
   return problem;
