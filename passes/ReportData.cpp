@@ -102,10 +102,10 @@ std::optional<PeakReport> describePeak(const plan::Plan &plan) {
 std::string idleText(const plan::IdleBytes &idle) {
   std::string text;
   if (idle.kept > 0)
-    text = plan::formatBytes(idle.kept) + " kept for backwards that have yet to end";
+    text = plan::formatBytes(idle.kept) + " kept for calls that have yet to end";
   if (idle.frame > 0)
-    text += (text.empty() ? "" : ", ") + plan::formatBytes(idle.frame) +
-            " between buffers of a frame";
+    text +=
+        (text.empty() ? "" : ", ") + plan::formatBytes(idle.frame) + " between buffers of a frame";
   return text;
 }
 

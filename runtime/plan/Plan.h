@@ -248,9 +248,10 @@ struct ScheduleNode {
 /// bytes.
 struct IdleBytes {
   int64_t total = 0; ///< the arena less the largest sum of live bytes
-  /// Why, where the arena ends: kept tensors that nobody reads any more (the checkpoint that blocks
-  /// ran on again stays until their backward has ended), and what lies between the buffers of the
-  /// frame. Together at least the total.
+  /// Why, at the fullest step of those whose frame ends highest: kept tensors that nobody reads
+  /// any more (they stay until the call of their last reader has ended, the checkpoint that blocks
+  /// ran on again until their backward has), and what lies between the buffers of the frame.
+  /// Together at least the total.
   int64_t kept = 0, frame = 0;
 };
 

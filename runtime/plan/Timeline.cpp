@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdio>
 #include <map>
+#include <utility>
 
 namespace evo::plan {
 
@@ -152,30 +153,63 @@ std::optional<PlanPeak> planPeak(const Plan &plan) {
 
 namespace {
 
-/// The arena while each call runs, block by block. A kept tensor is alive from the call that makes
-/// it to the last that reads it, or runs on it.
+/// What a call of a procedure does to kept tensors, by the position of its kernel steps.
+struct StepUses {
+  struct Use {
+    bool any = false;
+    size_t first = 0, last = 0; ///< in a loop: of the outermost loop's steps
+  };
+  std::vector<FrameMoment> moments; ///< one a kernel step
+  std::vector<Use> uses;            ///< one a buffer
+
+  explicit StepUses(const Procedure &procedure)
+      : moments(frameTimeline(procedure)), uses(procedure.buffers.size()) {
+    size_t next = 0;
+    for (const Step &step : procedure.steps) {
+      size_t begin = next;
+      std::vector<int32_t> used;
+      collect(step, used, next);
+      for (int32_t buffer : used) {
+        Use &use = uses[static_cast<size_t>(buffer)];
+        use = {true, use.any ? use.first : begin, next - 1};
+      }
+    }
+  }
+
+private:
+  static void collect(const Step &step, std::vector<int32_t> &used, size_t &next) {
+    if (const auto *loop = std::get_if<LoopStep>(&step.value)) {
+      for (const Step &each : loop->body)
+        collect(each, used, next);
+    } else if (const auto *kernel = std::get_if<KernelStep>(&step.value)) {
+      ++next;
+      for (const std::optional<View> &view : kernel->operands)
+        if (view)
+          used.push_back(view->buffer);
+    }
+  }
+};
+
+/// The arena at each kernel step of each call, block by block. A kept tensor is alive from the step
+/// that begins it to the last that reads it, or runs on it.
 struct ArenaLives {
   struct Content {
     int64_t bytes = 0;
     size_t made = 0, lastUse = 0; ///< positions among the moments
   };
-  /// A call in a block.
   struct Moment {
-    int64_t frameOffset = 0, frameBytes = 0;
-    int64_t liveFrameBytes = 0; ///< when it is fullest
-    int64_t liveKeptBytes = 0;
+    int64_t frameOffset = 0, frameHeight = 0;
+    int64_t liveFrameBytes = 0, liveKeptBytes = 0;
+    int64_t liveBytes() const { return liveFrameBytes + liveKeptBytes; }
   };
   const Plan &plan;
-  std::vector<int64_t> livePeaks; ///< of the procedures' frames
+  std::vector<StepUses> procedures;
   std::vector<Content> contents;
   std::map<int64_t, size_t> newest; ///< contents by where they begin
   std::vector<Moment> moments;
 
-  explicit ArenaLives(const Plan &plan) : plan(plan) {
-    for (const Procedure &procedure : plan.procedures) {
-      std::optional<FrameMoment> peak = framePeak(procedure);
-      livePeaks.push_back(peak ? peak->liveBytes : 0);
-    }
+  explicit ArenaLives(const Plan &plan)
+      : plan(plan), procedures(plan.procedures.begin(), plan.procedures.end()) {
     for (Phase phase : {Phase::Forward, Phase::Backward, Phase::Optimizer})
       for (const Program &program : plan.programs)
         if (program.phase == phase)
@@ -185,30 +219,39 @@ struct ArenaLives {
   }
 
   void visit(const BlockRun &run, bool down) {
-    for (int64_t i = 0; i < run.blockCount; ++i)
+    int64_t last = run.blockCount - 1;
+    for (int64_t i = 0; i <= last; ++i) {
+      // In inference nothing is kept and the last block's frames lie as high as any.
+      if (plan.mode == Mode::Infer && i > 0)
+        i = last;
       for (const Call &call : run.calls)
-        visit(call, down ? run.blockCount - 1 - i : i);
+        visit(call, down ? last - i : i);
+    }
   }
   void visit(const Call &call, int64_t block) {
     const Procedure &procedure = plan.procedures[call.procedure];
+    const StepUses &steps = procedures[static_cast<size_t>(call.procedure)];
     size_t now = moments.size();
-    moments.push_back({call.frameOffset + block * call.frameStride, procedure.frameBytes,
-                       livePeaks[call.procedure], 0});
+    for (const FrameMoment &moment : steps.moments)
+      moments.push_back(
+          {call.frameOffset + block * call.frameStride, moment.height, moment.liveBytes, 0});
     for (size_t i = 0; i < procedure.buffers.size(); ++i) {
       const Buffer &buffer = procedure.buffers[i];
       auto binding =
           std::find_if(call.bindings.begin(), call.bindings.end(),
                        [&](const Binding &b) { return b.buffer == static_cast<int32_t>(i); });
       bool bound = binding != call.bindings.end();
-      if (buffer.base != Base::Saved && !bound)
+      if (!steps.uses[i].any || (buffer.base != Base::Saved && !bound))
         continue;
+      size_t first = now + steps.uses[i].first, last = now + steps.uses[i].last;
       int64_t begin = bound ? binding->offset + block * binding->stride
                             : call.savedOffset + block * call.savedStride + buffer.offset;
       if (buffer.base == Base::Saved && procedure.phase == Phase::Forward) {
         newest[begin] = contents.size();
-        contents.push_back({alignTo(buffer.bytes), now, now});
+        contents.push_back({alignTo(buffer.bytes), first, last});
       } else if (auto known = newest.find(begin); known != newest.end()) {
-        contents[known->second].lastUse = now;
+        size_t &lastUse = contents[known->second].lastUse;
+        lastUse = std::max(lastUse, last);
       }
     }
   }
@@ -225,7 +268,7 @@ struct ArenaLives {
   int64_t largest() const {
     int64_t most = 0;
     for (const Moment &moment : moments)
-      most = std::max(most, moment.liveKeptBytes + moment.liveFrameBytes);
+      most = std::max(most, moment.liveBytes());
     return slotBytes(plan) + most;
   }
 };
@@ -238,13 +281,15 @@ IdleBytes idleBytes(const Plan &plan) {
   ArenaLives lives(plan);
   IdleBytes idle;
   idle.total = plan.arenaBytes - lives.largest();
-  for (const ArenaLives::Moment &moment : lives.moments)
-    if (idle.total != 0 && moment.frameOffset + moment.frameBytes == plan.arenaBytes) {
-      idle.kept = moment.frameOffset - slotBytesBefore(plan, moment.frameOffset) -
-                  moment.liveKeptBytes;
-      idle.frame = moment.frameBytes - moment.liveFrameBytes;
-      break;
-    }
+  if (idle.total == 0 || lives.moments.empty())
+    return idle;
+  auto rank = [](const ArenaLives::Moment &moment) {
+    return std::pair(moment.frameOffset + moment.frameHeight, moment.liveBytes());
+  };
+  auto top = std::max_element(lives.moments.begin(), lives.moments.end(),
+                              [&](const auto &a, const auto &b) { return rank(a) < rank(b); });
+  idle.kept = top->frameOffset - slotBytesBefore(plan, top->frameOffset) - top->liveKeptBytes;
+  idle.frame = top->frameHeight - top->liveFrameBytes;
   return idle;
 }
 

@@ -60,8 +60,9 @@ int64_t highestFrame(const BlockRun &run, const Call &call);
 /// In the first call with the highest end in the arena; nothing for a plan without kernels.
 std::optional<PlanPeak> planPeak(const Plan &plan);
 
-/// The most bytes of the arena that are alive at once: its slots, what is kept and still to be
-/// read, and the fullest moment of the frame. No placement needs less. Of a verified plan.
+/// The most bytes of the arena that are alive at once, over all kernel steps of all calls: its
+/// slots, what is kept and still to be read, and the live buffers of the frame. What a loop uses
+/// lives as long as it. No placement needs less. Of a verified plan.
 int64_t largestLiveBytes(const Plan &plan);
 
 /// Of a verified plan, or of one whose calls and buffers are in their ranges.
