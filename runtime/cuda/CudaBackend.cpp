@@ -232,6 +232,7 @@ private:
 } // namespace
 
 int cudaDevices() {
+  cuda::MemoryMeter::noteStart();
   int devices = 0;
   return cudaGetDeviceCount(&devices) == cudaSuccess ? devices : 0;
 }
