@@ -40,6 +40,24 @@ std::string predictionText(const RunReport &report) {
 
 } // namespace
 
+std::optional<size_t> RunReport::warmSample() const {
+  auto sample = static_cast<size_t>(std::max<int64_t>(warmup, 1));
+  return sample < takenBytes.size() ? std::optional(sample) : std::nullopt;
+}
+
+std::optional<int64_t> RunReport::measuredLibraryBytes() const {
+  std::optional<size_t> warm = warmSample();
+  return warm ? std::optional(takenBytes[*warm] - arenaBytes - staticBytes) : std::nullopt;
+}
+
+std::optional<int64_t> RunReport::growthBytes() const {
+  std::optional<size_t> warm = warmSample();
+  if (!warm)
+    return std::nullopt;
+  auto from = takenBytes.begin() + static_cast<std::ptrdiff_t>(*warm);
+  return *std::max_element(from, takenBytes.end()) - *from;
+}
+
 double medianMs(std::vector<double> values) {
   if (values.empty())
     return 0;
@@ -128,6 +146,12 @@ std::string reportJson(const RunReport &report) {
   json["budget_bytes"] = report.summary.budgetBytes;
   json["kept_bytes"] = report.summary.keptBytes;
   json["measured_peak_bytes"] = report.measuredPeakBytes;
+  json["taken_bytes"] = report.takenBytes;
+  auto bytesOrNull = [](std::optional<int64_t> bytes) {
+    return bytes ? nlohmann::ordered_json(*bytes) : nlohmann::ordered_json();
+  };
+  json["measured_library_bytes"] = bytesOrNull(report.measuredLibraryBytes());
+  json["growth_bytes"] = bytesOrNull(report.growthBytes());
   auto pathOrNull = [](const std::string &path) {
     return path.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(path);
   };
@@ -217,6 +241,10 @@ std::string reportTable(const RunReport &report) {
                           ? "peak, measured"
                           : "peak, measured, device " + std::to_string(i),
                       bytesText(report.measuredPeakBytes[i]));
+  if (std::optional<int64_t> libraries = report.measuredLibraryBytes())
+    rows.emplace_back("libraries, measured", bytesText(*libraries));
+  if (report.growthBytes().value_or(0) > 0)
+    rows.emplace_back("grown since the warm-up", bytesText(*report.growthBytes()));
   size_t width = 0;
   for (const auto &[name, value] : rows)
     width = std::max(width, name.size());

@@ -52,6 +52,18 @@ struct RunReport {
   double setupMs = 0;                      ///< of binding, conversion and upload
   int64_t arenaBytes = 0, staticBytes = 0; ///< allocated
   std::vector<int64_t> measuredPeakBytes;  ///< one a device
+  /// What the device had given, arena and static part included, when all was set up, behind each
+  /// warm-up, and behind each iteration; empty where it cannot tell.
+  std::vector<int64_t> takenBytes;
+
+  /// Of it, what libraries hold beside arena and static part behind the warm-up, or behind the
+  /// first iteration where there is none.
+  std::optional<int64_t> measuredLibraryBytes() const;
+  /// By how much more the device had given behind a later iteration than then; at least 0.
+  std::optional<int64_t> growthBytes() const;
+
+private:
+  std::optional<size_t> warmSample() const; ///< position in takenBytes
 };
 
 /// The middle value; the mean of the two middle ones of an even count; 0 of none.

@@ -59,6 +59,7 @@ public:
     EVO_TRY(training->attach(plan, backend, arena->data(), staticPart->data()));
     EVO_TRY(options.loadState.empty() ? uploadWeights() : training->load());
     EVO_ASSIGN(executor, Executor::create(plan, backend, arena->data(), staticPart->data()));
+    measureMemory();
     report.setupMs = nowMs() - start;
     EVO_TRY(options.steps > 0 ? train() : iterate());
     EVO_TRY(writeFiles());
@@ -84,6 +85,7 @@ private:
   Status iterate();
   Status train();
   Status writeFiles();
+  void measureMemory();
   void fillReport();
 
   const plan::Plan &plan;
@@ -329,6 +331,7 @@ Status Session::iterate() {
              : "iteration " + std::to_string(i - options.warmup + 1) + "/" +
                    std::to_string(options.iterations);
     EVO_TRY(runPrograms(hooksFor(what, last), last));
+    measureMemory();
     if (!warm)
       addIteration();
   }
@@ -337,10 +340,12 @@ Status Session::iterate() {
 
 /// Every step is timed; a warm-up leaves the weights as they are.
 Status Session::train() {
-  for (int64_t i = 0; i < options.warmup; ++i)
+  for (int64_t i = 0; i < options.warmup; ++i) {
     EVO_TRY(runPrograms(
         hooksFor("warm-up " + std::to_string(i + 1) + "/" + std::to_string(options.warmup), false),
         false));
+    measureMemory();
+  }
   double start = nowMs();
   for (int64_t i = 0; i < options.steps; ++i) {
     bool last = i + 1 == options.steps;
@@ -355,6 +360,7 @@ Status Session::train() {
     EVO_TRY(runPrograms(hooks, last));
     EVO_TRY(runProgram(plan::Phase::Optimizer, hooks));
     EVO_TRY(training->finishStep());
+    measureMemory();
     addIteration();
   }
   return {};
@@ -372,6 +378,12 @@ static double predictedMs(const plan::Plan &plan, bool optimizer) {
           ns += static_cast<double>(run.blockCount) *
                 static_cast<double>(plan.procedures[static_cast<size_t>(call.procedure)].costNs);
   return ns / 1e6;
+}
+
+/// Between iterations, never while one is timed.
+void Session::measureMemory() {
+  if (std::optional<int64_t> taken = backend.lostBytes())
+    report.takenBytes.push_back(*taken);
 }
 
 void Session::fillReport() {
@@ -400,7 +412,10 @@ void Session::fillReport() {
   report.weightsIgnored = weights.ignored;
   report.arenaBytes = arena->bytes();
   report.staticBytes = staticPart->bytes();
-  report.measuredPeakBytes = {backend.lostBytes().value_or(arena->bytes() + staticPart->bytes())};
+  report.measuredPeakBytes = {
+      report.takenBytes.empty()
+          ? report.arenaBytes + report.staticBytes
+          : *std::max_element(report.takenBytes.begin(), report.takenBytes.end())};
   training->fillReport(report);
 }
 

@@ -11,6 +11,7 @@ namespace evo::cuda {
 Context::Context(int device) : device(device), meter(device) {}
 
 Result<std::unique_ptr<Context>> Context::create(int device) {
+  MemoryMeter::noteStart();
   int devices = 0;
   cudaError_t error = cudaGetDeviceCount(&devices);
   if (error != cudaSuccess || devices == 0)

@@ -232,12 +232,17 @@ private:
 } // namespace
 
 int cudaDevices() {
+  cuda::MemoryMeter::noteStart();
   int devices = 0;
   return cudaGetDeviceCount(&devices) == cudaSuccess ? devices : 0;
 }
 
-Result<std::unique_ptr<Backend>> createCudaBackend(int device) {
+Result<std::unique_ptr<Backend>> createCudaBackend(int device, bool library) {
   EVO_ASSIGN(std::unique_ptr<Context> context, Context::create(device));
+  if (!library)
+    context->lt->cublasLtMatmulAlgoGetHeuristic = [](auto...) {
+      return CUBLAS_STATUS_NOT_SUPPORTED;
+    };
   return std::unique_ptr<Backend>(std::make_unique<CudaBackend>(std::move(context)));
 }
 

@@ -13,7 +13,8 @@ namespace evo {
 
 /// Devices that this machine has; 0 where there is no driver.
 int cudaDevices();
-/// `device` is its number, from 0.
-Result<std::unique_ptr<Backend>> createCudaBackend(int device);
+/// `device` is its number, from 0. Without the library this project's own kernel makes every
+/// product, which is slow and may be watched by tools that the library's kernels are too much for.
+Result<std::unique_ptr<Backend>> createCudaBackend(int device, bool library = true);
 
 } // namespace evo

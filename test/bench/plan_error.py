@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """How far predicted step times are from measured ones: plans of the examples under several policies, types and sizes, priced by a
-profile and run on the CPU.
+profile and run.
 
-  plan_error.py --evo-opt PROGRAM --evo-run PROGRAM --profile DEVICE.json [--threads 1] [--iterations 5] [--seconds 20]
+  plan_error.py --evo-opt PROGRAM --evo-run PROGRAM --profile DEVICE.json [--backend cpu|cuda] [--dtype bf16] [--threads 1] [--iterations 5] [--seconds 20]
+                [--time-limit SECONDS]
 
-A step is the median of its iterations, on one thread that thread's processor time, so that other programs count little; plans
-predicted to take longer than --seconds are left out. Ends with the mean and the worst error and the rank correlation (Spearman's), and the same errors without the factor that all
-plans have in common: what else the machine does while it calibrates and while it runs plans makes one.
+A step is the median of its iterations, on one thread of a CPU that thread's processor time, so that other programs count little; plans
+predicted to take longer than --seconds are left out. The plans of a GPU are in --dtype, which its profile must have; auto:20 is auto within the smallest budget and a fifth of what
+lies between it and memory for everything. Ends with the mean and the worst error and the rank correlation (Spearman's); the same errors without the factor that all
+plans have in common: what else the machine does while it calibrates and while it runs plans makes one; and by how much the plans that were predicted fastest of their
+specification and sizes were slower than the fastest measured.
 """
 import argparse
 import json
@@ -15,6 +18,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
+
+import prediction
 
 SPECS = pathlib.Path(__file__).resolve().parents[2] / "examples" / "specs"
 # A specification, its mode, sizes set, policies, types.
@@ -29,6 +35,17 @@ PLANS = [
     ("extra-infer-1024-256", "train", ("s=128", "r=64", "blocks=1"), ("direct", "small"), ("fp32",)),
     ("template-pair", "infer", ("r=128",), ("direct", "chunk"), ("fp32", "fp64")),
 ]
+TRAINING = ("direct", "small", "large", "extra", "chunk", "auto:0", "auto:2", "auto:10", "auto:40")
+# Some blocks each: all are alike.
+GPU_PLANS = [
+    ("train-128-256", "train", ("blocks=4",), TRAINING),
+    ("train-512-384", "train", ("blocks=2",), TRAINING),
+    ("extra-train-1024-256", "train", (), TRAINING),
+    ("extra-train-5120-384", "train", ("blocks=1",), ("direct", "large", "auto:0", "auto:20")),
+    ("infer-128-256", "infer", ("blocks=8",), ("direct", "chunk", "auto:0", "auto:30")),
+    ("infer-512-384", "infer", ("blocks=4",), ("direct", "chunk", "auto:0")),
+    ("t1044-infer-128-2048", "infer", ("blocks=1",), ("direct", "chunk", "auto:0", "auto:30")),
+]
 
 
 def command(*words):
@@ -37,32 +54,42 @@ def command(*words):
         sys.exit(done.stderr)
 
 
-def ranks(values):
-    order = sorted(range(len(values)), key=values.__getitem__)
-    result = [0] * len(values)
-    for rank, index in enumerate(order):
-        result[index] = rank
-    return result
-
-
-def rank_correlation(a, b):
-    n = len(a)
-    return 1 - 6 * sum((x - y) ** 2 for x, y in zip(ranks(a), ranks(b))) / (n * (n * n - 1))
+def chosen_flags(arguments, folder, spec, policy, flags):
+    """The flags of a policy; the share of auto becomes a budget."""
+    name, _, share = policy.partition(":")
+    if not share:
+        return [f"--policy={name}", "--memory=1TiB"]
+    command(arguments.evo_opt, spec, *flags, "--policy=auto", "--memory=1TiB", "--quiet", f"--json={folder / 'search.json'}")
+    found = json.loads((folder / "search.json").read_text())
+    least, most = found["search"]["smallest_budget_bytes"], found["summary"]["predicted_peak_bytes"]
+    return [f"--policy={name}", f"--memory={least + (most - least) * int(share) // 100}"]
 
 
 def measure(arguments, folder, spec, mode, sizes, policy, dtype):
-    """(predicted, measured) milliseconds; nothing where the plan is too long."""
-    sets = [word for size in sizes for word in ("--set", size)]
-    command(arguments.evo_opt, SPECS / f"{spec}.json", *sets, f"--mode={mode}", f"--policy={policy}", f"--dtype={dtype}",
-            f"--profile={arguments.profile}", "--memory=1TiB", "--quiet", "-o", folder / "plan.json")
-    predicted = json.loads((folder / "plan.json").read_text())["summary"]["predicted_ms"]
-    if predicted > 1000 * arguments.seconds:
+    """(predicted, measured) milliseconds; nothing where the plan is too long or too large for the device."""
+    flags = [word for size in sizes for word in ("--set", size)] + [f"--mode={mode}", f"--dtype={dtype}", f"--profile={arguments.profile}"]
+    path = SPECS / f"{spec}.json"
+    command(arguments.evo_opt, path, *flags, *chosen_flags(arguments, folder, path, policy, flags), "--quiet", "-o", folder / "plan.json")
+    summary = json.loads((folder / "plan.json").read_text())["summary"]
+    if summary["predicted_ms"] > 1000 * arguments.seconds or summary["predicted_peak_bytes"] > arguments.memory_bytes:
         return None
-    command(arguments.evo_run, folder / "plan.json", "--backend=cpu", f"--threads={arguments.threads}", "--quiet",
-            f"--iterations={arguments.iterations}", f"--json={folder / 'run.json'}")
+    command(arguments.evo_run, folder / "plan.json", f"--backend={arguments.backend}", f"--threads={arguments.threads}", "--quiet",
+            f"--iterations={arguments.iterations}", f"--warmup={2 if arguments.backend == 'cuda' else 1}", f"--json={folder / 'run.json'}")
     report = json.loads((folder / "run.json").read_text())
-    times = report["thread_ms"] if arguments.threads == 1 else report["iterations_ms"]
+    times = report["thread_ms"] if arguments.backend == "cpu" and arguments.threads == 1 else report["iterations_ms"]
     return report["predicted_ms"], statistics.median(times)
+
+
+def plans_of(arguments):
+    """(specification, mode, sizes, policy, type) of each plan."""
+    if arguments.backend == "cpu":
+        return [(spec, mode, sizes, policy, dtype) for spec, mode, sizes, policies, dtypes in PLANS for policy in policies for dtype in dtypes]
+    return [(spec, mode, sizes, policy, arguments.dtype) for spec, mode, sizes, policies in GPU_PLANS for policy in policies]
+
+
+def choice_loss(groups):
+    """By how much, at worst, the plan predicted fastest of a group was slower than the fastest measured."""
+    return max(min(pairs)[1] / min(measured for _, measured in pairs) - 1 for pairs in groups.values())
 
 
 def main():
@@ -70,28 +97,37 @@ def main():
     parser.add_argument("--evo-opt", required=True)
     parser.add_argument("--evo-run", required=True)
     parser.add_argument("--profile", required=True)
+    parser.add_argument("--backend", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--dtype", default="bf16")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--iterations", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--time-limit", type=float, default=3600)
     arguments = parser.parse_args()
-    pairs = []
+    arguments.memory_bytes = json.loads(pathlib.Path(arguments.profile).read_text())["memory_bytes"]
+    deadline = time.monotonic() + arguments.time_limit
+    pairs, groups = [], {}
     print(f"{'plan':<60} {'predicted ms':>12} {'measured ms':>12} {'error':>8}")
     with tempfile.TemporaryDirectory() as folder:
-        for spec, mode, sizes, policies, dtypes in PLANS:
-            for policy in policies:
-                for dtype in dtypes:
-                    pair = measure(arguments, pathlib.Path(folder), spec, mode, sizes, policy, dtype)
-                    if not pair:
-                        continue
-                    pairs.append(pair)
-                    name = " ".join((spec, mode, *sizes, policy, dtype))
-                    print(f"{name:<60} {pair[0]:12.2f} {pair[1]:12.2f} {100 * (pair[0] / pair[1] - 1):7.1f}%", flush=True)
-    errors = [abs(predicted / measured - 1) for predicted, measured in pairs]
-    print(f"{len(pairs)} plans: mean error {100 * statistics.mean(errors):.1f} %, worst {100 * max(errors):.1f} %, "
-          f"rank correlation {rank_correlation(*zip(*pairs)):.4f}")
+        for plan in plans_of(arguments):
+            if time.monotonic() > deadline:
+                print("out of time: the plans from here on were not run")
+                break
+            pair = measure(arguments, pathlib.Path(folder), *plan)
+            if not pair:
+                continue
+            spec, mode, sizes, policy, dtype = plan
+            pairs.append(pair)
+            groups.setdefault((spec, mode, sizes, dtype), []).append(pair)
+            name = " ".join((spec, mode, *sizes, policy, dtype))
+            print(f"{name:<60} {pair[0]:12.2f} {pair[1]:12.2f} {100 * (pair[0] / pair[1] - 1):7.1f}%", flush=True)
+    if not pairs:
+        sys.exit("plan_error.py: expected a plan that this device can run, got none")
+    print(prediction.sentence(pairs))
     common = statistics.median(predicted / measured for predicted, measured in pairs)
     around = [abs(predicted / measured / common - 1) for predicted, measured in pairs]
     print(f"all are off by a factor of {common:.3f}; around it the mean error is {100 * statistics.mean(around):.1f} %, the worst {100 * max(around):.1f} %")
+    print(f"plans predicted fastest were at most {100 * choice_loss(groups):.1f} % slower than the fastest measured of their specification")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <string_view>
 
 namespace evo::conformance {
 
@@ -25,7 +26,10 @@ void addCuda(std::vector<BackendFactory> &backends) {
   }
   backends.push_back(
       {"cuda",
-       [] { return createCudaBackend(0); },
+       [] {
+         const char *library = std::getenv("EVO_CONFORMANCE_LIBRARY");
+         return createCudaBackend(0, !library || std::string_view(library) != "0");
+       },
        {Fp32, Tf32, Bf16, Fp16},
        {},
        {plan::Kernel::OuterProductMean, plan::Kernel::Attention, plan::Kernel::AttentionGrad}});

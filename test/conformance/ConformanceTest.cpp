@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <iostream>
 #include <set>
 
@@ -28,8 +29,12 @@ std::string subjectName(const testing::TestParamInfo<Subject> &info) {
          std::string(plan::precisionName(info.param.precision));
 }
 
+/// Lists of tests tell how many cases each has.
 void PrintTo(const Subject &subject, std::ostream *out) {
-  *out << plan::kernelInfo(subject.kernel).name;
+  int64_t cases = 0;
+  for (const KernelCase &testCase : kernelCases())
+    cases += testCase.kernel == subject.kernel;
+  *out << plan::kernelInfo(subject.kernel).name << ", " << cases << " cases";
 }
 
 std::vector<Subject> subjects() {
@@ -52,6 +57,34 @@ bool excused(const BackendFactory &factory, const Subject &subject) {
   return std::find(factory.precisions.begin(), factory.precisions.end(), subject.precision) ==
          factory.precisions.end();
 }
+
+/// What to run of each test, where every access is watched and that takes long.
+struct Selection {
+  int64_t limit = INT64_MAX;   ///< EVO_CONFORMANCE_LIMIT: elements of the largest operand
+  int64_t part = 0, parts = 1; ///< EVO_CONFORMANCE_PART: "2/5" is every fifth case from the third
+
+  static Selection read() {
+    Selection selection;
+    if (const char *text = std::getenv("EVO_CONFORMANCE_LIMIT"))
+      selection.limit = std::atoll(text);
+    if (const char *text = std::getenv("EVO_CONFORMANCE_PART")) {
+      char *end = nullptr;
+      selection.part = std::strtoll(text, &end, 10);
+      selection.parts = *end == '/' ? std::max<int64_t>(std::atoll(end + 1), 1) : 1;
+    }
+    return selection;
+  }
+  bool has(const KernelCase &testCase, int64_t number) const {
+    int64_t largest = 0;
+    for (const OperandCase &operand : testCase.operands) {
+      int64_t count = operand.present ? 1 : 0;
+      for (int64_t extent : operand.shape)
+        count *= extent;
+      largest = std::max(largest, count);
+    }
+    return number % parts == part && largest <= limit;
+  }
+};
 
 class Conformance : public testing::TestWithParam<Subject> {
 protected:
@@ -79,8 +112,10 @@ protected:
 TEST_P(Conformance, AgreesWithReference) {
   auto [kernel, precision] = GetParam();
   int failures = 0;
+  const Selection selection = Selection::read();
+  int64_t number = 0;
   for (const KernelCase &testCase : kernelCases()) {
-    if (testCase.kernel != kernel)
+    if (testCase.kernel != kernel || !selection.has(testCase, number++))
       continue;
     Placement placement = place(testCase, precision);
     std::vector<DenseTensor> expected = placement.operands;

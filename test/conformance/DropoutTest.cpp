@@ -12,6 +12,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace evo::conformance {
@@ -31,9 +32,37 @@ KernelCase maskCase(std::vector<int64_t> shape, double rate, int64_t module, pla
 }
 
 /// The mask as the backend leaves it in memory, space around included.
-std::vector<std::byte> bytesOf(Backend &backend, const KernelCase &mask) {
-  auto after = runCase(backend, mask, place(mask, Precision::Fp32), Precision::Fp32);
+std::vector<std::byte> bytesOf(Backend &backend, const KernelCase &mask,
+                               Precision precision = Precision::Fp32) {
+  auto after = runCase(backend, mask, place(mask, precision), precision);
   return after.ok() ? (*after)[0] : std::vector<std::byte>();
+}
+
+/// A mask of 3 * 7 * 5 elements as launches make it that the backend has recorded, replayed with
+/// the seed and step of `key`; they were recorded with others.
+std::vector<std::byte> replayedMask(Backend &backend, const KernelCase &mask) {
+  const std::vector<int64_t> &shape = mask.operands[0].shape;
+  TensorRef y;
+  y.rank = static_cast<int>(shape.size());
+  int64_t count = 1;
+  for (size_t d = shape.size(); d-- > 0; count *= shape[d]) {
+    y.shape[d] = shape[d];
+    y.strides[d] = count;
+  }
+  std::vector<std::byte> bytes(static_cast<size_t>(count) * sizeof(float));
+  auto memory = *backend.allocate(static_cast<int64_t>(bytes.size()));
+  y.data = memory->data();
+  KernelCall call{mask.kernel, Precision::Fp32, &mask.attributes, {&y, 1}, mask.dropout};
+  call.dropout.seed += 17;
+  call.dropout.step += 3;
+  // The first launch is not recorded: a kernel may be loaded by it.
+  bool ok = backend.launch(call).ok() && backend.synchronize().ok() &&
+            backend.beginRecording().ok() && backend.launch(call).ok();
+  auto recording = backend.endRecording();
+  ok = ok && recording.ok() && backend.setDropout(mask.dropout.seed, mask.dropout.step).ok() &&
+       (*recording)->replay().ok() && backend.synchronize().ok() &&
+       backend.download(bytes.data(), y.data, static_cast<int64_t>(bytes.size())).ok();
+  return ok ? bytes : std::vector<std::byte>();
 }
 
 TEST(DropoutTest, TheReferenceGivesThePublishedWords) {
@@ -80,6 +109,49 @@ TEST(DropoutTest, DependsOnEachPartOfTheKeyAndOnNothingElse) {
   EXPECT_NE(bytesOf(*one, maskCase({1, 70, 64}, 0.25, 3, {2, 2, 4})), mask);
   EXPECT_NE(bytesOf(*one, maskCase({1, 70, 64}, 0.25, 3, {1, 3, 4})), mask);
   EXPECT_NE(bytesOf(*one, maskCase({1, 70, 64}, 0.25, 3, {1, 2, 5})), mask);
+}
+
+TEST(DropoutTest, EveryBackendMakesTheSameBits) {
+  struct Mask {
+    std::vector<int64_t> shape;
+    double rate;
+    int64_t module;
+    plan::DropoutKey key;
+  };
+  // Counts that no four divide, one element, and masks of a row or a column of the pair stack.
+  const std::vector<Mask> masks = {{{1}, 0.5, 0, {}},
+                                   {{7, 5, 3}, 0.15, 2, {1, 2, 3}},
+                                   {{1, 257, 256}, 0.15, 1, {0xffffffff, 0xffffffff, 47}},
+                                   {{256, 1, 128}, 0.25, 8, {0x9e3779b9, 1000000, 0xffffffff}},
+                                   {{33, 31}, 1e-9, 5, {3, 1, 4}},
+                                   {{1031}, 0.999, 3, {7, 7, 7}}};
+  auto cpu = *createCpuBackend(2);
+  for (const BackendFactory &factory : conformanceBackends()) {
+    auto backend = *factory.create();
+    for (Precision precision : factory.precisions)
+      for (const Mask &one : masks) {
+        KernelCase mask = maskCase(one.shape, one.rate, one.module, one.key);
+        std::vector<std::byte> expected = bytesOf(*cpu, mask, precision);
+        ASSERT_FALSE(expected.empty());
+        EXPECT_TRUE(bytesOf(*backend, mask, precision) == expected)
+            << factory.name << ", " << plan::precisionName(precision) << ", module " << one.module;
+      }
+  }
+}
+
+TEST(DropoutTest, RecordedMasksFollowTheKeyOfTheirReplay) {
+  KernelCase mask = maskCase({3, 7, 5}, 0.25, 6, {11, 22, 33});
+  Placement placement = place(mask, Precision::Fp32);
+  for (const BackendFactory &factory : conformanceBackends()) {
+    auto backend = *factory.create();
+    if (!backend->canRecord())
+      continue;
+    std::vector<std::byte> replayed = replayedMask(*backend, mask);
+    std::vector<std::byte> launched = bytesOf(**createCpuBackend(1), mask);
+    ASSERT_EQ(replayed.size(), 3 * 7 * 5 * sizeof(float)) << factory.name;
+    const std::byte *dense = launched.data() + placement.buffers[0].start;
+    EXPECT_TRUE(std::equal(replayed.begin(), replayed.end(), dense)) << factory.name;
+  }
 }
 
 TEST(DropoutTest, KeepsAsOftenAsTheRateSays) {

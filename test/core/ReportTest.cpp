@@ -68,6 +68,34 @@ TEST(Report, JsonHasTheContractsKeys) {
   EXPECT_EQ(nlohmann::json::parse(reportJson(training))["dropout_seed"], 4294967295u);
 }
 
+TEST(Report, TellsWhatLibrariesHoldBehindTheWarmUpAndWhatGrowsSince) {
+  RunReport report = example(); // one warm-up, arena and static part of 4096 + 512 = 4608
+  nlohmann::json json = nlohmann::json::parse(reportJson(report));
+  EXPECT_EQ(json["taken_bytes"], nlohmann::json::array());
+  EXPECT_TRUE(json["measured_library_bytes"].is_null());
+  EXPECT_TRUE(json["growth_bytes"].is_null());
+  EXPECT_EQ(reportTable(report).find("libraries"), std::string::npos);
+
+  // Set up, the warm-up, three iterations: 6000 - 4608 = 1392, and 6100 - 6000 = 100.
+  report.takenBytes = {5000, 6000, 6000, 6100, 6050};
+  json = nlohmann::json::parse(reportJson(report));
+  EXPECT_EQ(json["taken_bytes"], report.takenBytes);
+  EXPECT_EQ(json["measured_library_bytes"], 1392);
+  EXPECT_EQ(json["growth_bytes"], 100);
+  EXPECT_NE(reportTable(report).find("libraries, measured      1.36 KiB (1392)\n"
+                                     "grown since the warm-up  100 B\n"),
+            std::string::npos)
+      << reportTable(report);
+
+  report.takenBytes = {5000, 6000, 6000, 5900, 6000};
+  EXPECT_EQ(report.growthBytes(), 0);
+  EXPECT_EQ(reportTable(report).find("grown"), std::string::npos);
+  report.warmup = 0; // behind the first iteration then
+  report.takenBytes = {5000, 5500, 5600};
+  EXPECT_EQ(report.measuredLibraryBytes(), 892); // 5500 - 4608
+  EXPECT_EQ(report.growthBytes(), 100);
+}
+
 TEST(Report, SaysWhoseTimesThePredictionIsMadeOf) {
   RunReport report = example();
   report.runningOn = "this, kernels 1, 2 threads";

@@ -22,5 +22,28 @@ TEST(SessionTest, RefusesAPrecisionThatTheBackendLacks) {
                                     "plan with --dtype)");
 }
 
+TEST(SessionTest, MeasuresMemoryWhenAllIsSetUpAndBehindEachRun) {
+  plan::Plan plan = plan::test::fixturePlan();
+  RunOptions options;
+  options.warmup = 1;
+  options.iterations = 2;
+  test::FakeBackend backend;
+  backend.skipsOthers = true;
+  backend.lost = {100, 300, 200, 200};
+  Result<RunReport> run = runPlan(plan, backend, options);
+  ASSERT_TRUE(run.ok()) << run.status().message();
+  EXPECT_EQ(run->takenBytes, (std::vector<int64_t>{100, 300, 200, 200}));
+  EXPECT_EQ(run->measuredPeakBytes, (std::vector<int64_t>{300})); // the most of all
+  EXPECT_EQ(run->growthBytes(), 0);
+
+  test::FakeBackend silent; // a device that cannot tell
+  silent.skipsOthers = true;
+  run = runPlan(plan, silent, options);
+  ASSERT_TRUE(run.ok()) << run.status().message();
+  EXPECT_TRUE(run->takenBytes.empty());
+  EXPECT_EQ(run->measuredPeakBytes,
+            (std::vector<int64_t>{plan.arenaBytes + plan.summary.staticBytes}));
+}
+
 } // namespace
 } // namespace evo

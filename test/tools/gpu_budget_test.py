@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+"""That plans keep to their budgets: auto at budgets from the least that is feasible up, each plan run and its memory measured.
+
+  gpu_budget_test.py --evo-opt PROGRAM --evo-run PROGRAM [--backend cuda] [--profile DEVICE.json] [--spec NAME[:KEY=VALUE...]]... [--dtype bf16]
+                     [--budgets 20] [--time-limit SECONDS]
+
+For each specification (default: training at (128, 256) with 4 blocks, inference with 12) budgets are spread evenly, in logarithms, from the
+smallest that evo-opt names to the peak of the plan that has memory for everything. One byte less than the smallest must be refused. Each run must
+  - take no more than its budget, measured by the device's own management library, by evo-run, and every few milliseconds from outside;
+  - take arena, static part and the libraries' share, measured again behind the warm-up, within one granule of 2 MiB;
+  - have libraries that hold no more than the profile says;
+  - grow by nothing after the warm-up;
+  - give the same bytes of outputs and gradients when it runs again.
+On the CPU measured memory is arena and static part. Ends with "N passed, N failed"; exit status 1 where one failed.
+"""
+import argparse
+import array
+import ctypes
+import json
+import pathlib
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SPECS = ROOT / "examples" / "specs"
+DEFAULT_SPECS = ("train-128-256:blocks=4", "infer-128-256:blocks=12")
+GRANULE = 2 << 20
+POLL_S = 0.002
+
+sys.path.insert(0, str(ROOT / "test" / "golden"))
+sys.dont_write_bytecode = True
+import golden  # noqa: E402
+
+
+class Memory(ctypes.Structure):
+    """nvmlMemory_t."""
+    _fields_ = [("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong)]
+
+
+class Watch:
+    """The most that a device gives while a program runs, seen from outside it; nothing where there is no management library."""
+
+    def __init__(self, backend):
+        self.library, self.device = None, ctypes.c_void_p()
+        if backend == "cuda":
+            try:
+                self.library = ctypes.CDLL("libnvidia-ml.so.1")
+            except OSError:
+                return
+            if self.library.nvmlInit_v2() or self.library.nvmlDeviceGetHandleByIndex_v2(0, ctypes.byref(self.device)):
+                self.library = None
+
+    def used(self):
+        memory = Memory()
+        self.library.nvmlDeviceGetMemoryInfo(self.device, ctypes.byref(memory))
+        return memory.total - memory.free
+
+    def around(self, action):
+        """What the action returns, and by how much use rose; no bytes where it is not known."""
+        if not self.library:
+            return action(), None
+        before, most, done = self.used(), [0], threading.Event()
+
+        def poll():
+            while not done.wait(POLL_S):
+                most[0] = max(most[0], self.used())
+        thread = threading.Thread(target=poll)
+        thread.start()
+        try:
+            result = action()
+        finally:
+            done.set()
+            thread.join()
+        return result, most[0] - before
+
+
+def command(*words):
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return done.returncode, done.stderr.strip()
+
+
+def budgets(least, most, count):
+    """`count` of them from least to most, evenly in logarithms."""
+    if count == 1 or most <= least:
+        return [least]
+    return [round(least * (most / least) ** (i / (count - 1))) for i in range(count)]
+
+
+def problems_of(run, plan, budget, outside):
+    """What a run's report and its plan say against each other."""
+    found = []
+    measured, held = run["measured_peak_bytes"][0], run["arena_bytes"] + run["static_bytes"]
+    if plan["predicted_peak_bytes"] > budget:
+        found.append(f"expected a plan within {budget} bytes, got a predicted peak of {plan['predicted_peak_bytes']}")
+    for who, taken in (("evo-run", measured), ("the device's library", outside)):
+        if taken is not None and taken > budget:
+            found.append(f"expected at most {budget} bytes, {who} measured {taken}")
+    libraries = run["measured_library_bytes"]
+    if libraries is None:
+        if run["backend"] != "cpu":
+            found.append("expected the libraries' share measured, got none")
+        elif measured != held:
+            found.append(f"expected {held} bytes on the cpu, got {measured}")
+        return found
+    most = measured if outside is None else max(measured, outside)
+    if abs(most - held - libraries) > GRANULE:
+        found.append(f"expected arena, static part and libraries, {held} + {libraries}, within {GRANULE} bytes, got {most}")
+    if libraries > run["library_bytes"]:
+        found.append(f"expected libraries within {run['library_bytes']} bytes, got {libraries}")
+    if run["growth_bytes"] != 0:
+        found.append(f"expected no growth after the warm-up, got {run['growth_bytes']} bytes; taken {run['taken_bytes']}")
+    return found
+
+
+def write_cotangents(path, spec):
+    """Random gradients by both streams, as blocks of the same numbers, which is quick."""
+    rnd = random.Random(5)
+    numbers = array.array("f", (rnd.gauss(0, 1) for _ in range(65521))).tobytes()
+    s, r, c = spec["sizes"].get("s", 0), spec["sizes"]["r"], spec["channels"]
+    tensors = {}
+    for name, shape in (("m", [s, r, c.get("c_m", 0)]), ("z", [r, r, c.get("c_z", c.get("c_t", 0))])):
+        size = 4 * shape[0] * shape[1] * shape[2]
+        if size:
+            tensors[name] = ("F32", shape, (numbers * (size // len(numbers) + 1))[:size])
+    golden.save(path, tensors)
+
+
+class Budgets:
+    def __init__(self, options, folder):
+        self.options, self.folder, self.watch = options, folder, Watch(options.backend)
+        self.deadline = time.monotonic() + options.time_limit
+        self.counts = {True: 0, False: 0}
+
+    def tell(self, label, problems):
+        self.counts[not problems] += 1
+        print(f"{'FAIL' if problems else 'pass'}: {label}" + "".join(f"\n  {problem}" for problem in problems), flush=True)
+
+    def compile(self, *flags):
+        return command(self.options.evo_opt, self.folder / "spec.json", "-o", self.folder / "plan.json", f"--json={self.folder / 'compile.json'}",
+                       f"--profile={self.options.profile}", f"--dtype={self.options.dtype}", "--policy=auto", "--quiet", *flags)
+
+    def summary(self):
+        return json.loads((self.folder / "compile.json").read_text())["summary"]
+
+    def execute(self, name, train, *flags):
+        """The report, the bytes of what the run wrote, and the most that was taken, or what went wrong."""
+        files = [self.folder / f"{name}.safetensors"] + ([self.folder / f"{name}-gradients.safetensors"] if train else [])
+        words = [self.options.evo_run, self.folder / "plan.json", f"--backend={self.options.backend}", "--quiet", f"--json={self.folder / 'run.json'}",
+                 f"--outputs={files[0]}", *([f"--cotangents={self.folder / 'cotangents.safetensors'}", f"--gradients={files[1]}"] if train else []), *flags]
+        (status, problem), outside = self.watch.around(lambda: command(*words))
+        if status:
+            return None, [], None, f"evo-run ended with {status}: {problem}"
+        return json.loads((self.folder / "run.json").read_text()), [file.read_bytes() for file in files], outside, ""
+
+    def check(self, budget, train):
+        """Compiles and runs at one budget; problems and a line of figures."""
+        status, problem = self.compile(f"--memory={budget}")
+        if status:
+            return [f"expected a plan, got: {problem}"], ""
+        plan = self.summary()
+        run, first, outside, problem = self.execute("first", train, "--warmup=2", "--iterations=3")
+        if problem:
+            return [problem], ""
+        found = problems_of(run, plan, budget, outside)
+        again, second, _, problem = self.execute("second", train, "--warmup=0", "--iterations=1")
+        if problem or first != second:
+            found.append(problem or "expected the same bytes of a second run, got others")
+        libraries = run["measured_library_bytes"]
+        return found, (f"taken {run['measured_peak_bytes'][0]}, from outside {outside}, arena {run['arena_bytes']}, static {run['static_bytes']}, "
+                       f"libraries {libraries}, {run['median_ms']:.1f} ms")
+
+    def all_of(self, name):
+        """Every budget of one specification."""
+        spec_name, _, changes = name.partition(":")
+        spec = json.loads((SPECS / f"{spec_name}.json").read_text())
+        for change in filter(None, changes.split(":")):
+            key, _, value = change.partition("=")
+            (spec["sizes"] if key in spec["sizes"] else spec)[key] = int(value) if value.isdigit() else value
+        (self.folder / "spec.json").write_text(json.dumps(spec))
+        train = spec["mode"] == "train"
+        if train:
+            write_cotangents(self.folder / "cotangents.safetensors", spec)
+        status, problem = self.compile("--memory=1")
+        least = re.search(r"smallest feasible budget is (\d+) bytes", problem)
+        if status != 1 or not least:
+            return self.tell(f"{name}, the smallest budget", [f"expected it named by exit status 1, got {status}: {problem}"])
+        least = int(least.group(1))
+        status, _ = self.compile(f"--memory={least - 1}")
+        self.tell(f"{name}, a byte below the smallest budget", [] if status == 1 else [f"expected exit status 1, got {status}"])
+        self.compile()
+        for budget in budgets(least, self.summary()["predicted_peak_bytes"], self.options.budgets):
+            if time.monotonic() > self.deadline:
+                self.tell(f"{name}, {budget} bytes", ["expected a run, got no time left"])
+                continue
+            found, figures = self.check(budget, train)
+            self.tell(f"{name}, {budget} bytes: {figures}", found)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--evo-opt", required=True)
+    parser.add_argument("--evo-run", required=True)
+    parser.add_argument("--backend", choices=("cpu", "cuda"), default="cuda")
+    parser.add_argument("--profile")
+    parser.add_argument("--spec", action="append")
+    parser.add_argument("--dtype", default="bf16")
+    parser.add_argument("--budgets", type=int, default=20)
+    parser.add_argument("--time-limit", type=float, default=3600)
+    options = parser.parse_args()
+    options.profile = options.profile or ROOT / "examples" / "profiles" / ("h100.json" if options.backend == "cuda" else "cpu.json")
+    with tempfile.TemporaryDirectory() as folder:
+        test = Budgets(options, pathlib.Path(folder))
+        for name in options.spec or DEFAULT_SPECS:
+            test.all_of(name)
+    print(f"{test.counts[True]} passed, {test.counts[False]} failed")
+    return 0 if test.counts[True] and not test.counts[False] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

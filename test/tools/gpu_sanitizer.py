@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""compute-sanitizer over the conformance suite on a GPU: out-of-bounds and misaligned accesses (memcheck), races in shared memory
+(racecheck), reads of memory that nothing wrote (initcheck).
+
+  gpu_sanitizer.py --conformance PROGRAM [--tools memcheck,racecheck,initcheck] [--jobs N] [--filter 'GTEST*FILTER'] [--limit ELEMENTS]
+                   [--cases 120] [--time-limit SECONDS] [--sanitizer compute-sanitizer] [--logs FOLDER]
+
+Tests are split into parts of about --cases cases (EVO_CONFORMANCE_PART), each in a process of its own, N beside each other, the slow ones of the round before first. Cases whose
+largest operand has more than --limit elements are left out (EVO_CONFORMANCE_LIMIT; the plain suite runs them all). racecheck (and synccheck, where asked for: barriers) looks at
+this project's kernels alone and keeps products from cuBLASLt (EVO_CONFORMANCE_LIBRARY=0), where the sanitizer would end with an internal error; the other two
+also follow cuBLASLt's. Ends with a line a tool, what was
+found by kernel, and "N passed, N failed"; exit status 1 where anything was found, a test failed, or the time was not enough for all.
+"""
+import argparse
+import collections
+import concurrent.futures
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+OURS = ("--kernel-name", "kernel_substring=evo")
+TOOLS = {"memcheck": (), "racecheck": OURS, "initcheck": (), "synccheck": OURS}
+# Filters by name make the sanitizer end with an internal error at the library's Hopper kernels (nvjet_sm90; CUDA 13.0).
+WITHOUT_LIBRARY = ("racecheck", "synccheck")
+DEFAULT_TOOLS = "memcheck,racecheck,initcheck"
+FOUND_STATUS = 97  # of the sanitizer where it found something
+WHAT = re.compile(r"^========= (?:Error: |Warning: |Potential )?((?:Invalid|Misaligned|Uninitialized|Out-of-range|Race|WAR|WAW|RAW|Barrier|Program hit|Address|Unused|Leaked)\b[^\n]*)")
+WHERE = re.compile(r"^=========\s+(?:at|in) ((?:void )?[^\n]*?)(?:\+0x[0-9a-f]+)?(?: in (\S+:\d+))?$")
+
+
+def findings(text):
+    """What a sanitizer's log tells of, as {(what, kernel): times}."""
+    found, what = collections.Counter(), None
+    for line in text.splitlines():
+        if match := WHAT.match(line):
+            if what:
+                found[what, "an unnamed kernel"] += 1
+            what = re.sub(r"\b0x[0-9a-f]+|\(\d+,\d+,\d+\)", "_", match.group(1)).strip()
+            # A race is told in one line with its kernel.
+            if inside := re.search(r" (?:at|in) ((?:void )?evo::[^\n]*)", what):
+                found[what[:inside.start()], kernel_name(inside.group(1))] += 1
+                what = None
+        elif what and (match := WHERE.match(line)):
+            found[what, kernel_name(match.group(1)) + (f" ({match.group(2)})" if match.group(2) else "")] += 1
+            what = None
+    if what:
+        found[what, "an unnamed kernel"] += 1
+    return found
+
+
+def kernel_name(signature):
+    """A kernel's name with its template arguments, without its parameters."""
+    name = re.sub(r"^void ", "", signature.replace("<unnamed>", "_").replace("(anonymous namespace)", "_"))
+    depth = 0
+    for index, letter in enumerate(name):
+        depth += (letter == "<") - (letter == ">")
+        if letter == "(" and depth == 0:
+            return name[:index]
+    return name.split("+0x")[0]
+
+
+def parts_of(program, pattern, most):
+    """(name, part) of the suite's tests that match, those with more cases than `most` in several parts, "2/5" is the third of five."""
+    done = subprocess.run([program, "--gtest_list_tests", f"--gtest_filter={pattern}"], capture_output=True, text=True, check=True)
+    found, suite = [], ""
+    for line in done.stdout.splitlines():
+        word = line.split("#")[0].rstrip()
+        if line.startswith("  "):
+            cases = re.search(r"(\d+) cases", line)
+            count = -(-int(cases.group(1)) // most) if cases else 1
+            found += [(suite + word.strip(), f"{part}/{count}") for part in range(max(count, 1))]
+        elif word.endswith("."):
+            suite = word
+    return found
+
+
+class Sanitizer:
+    def __init__(self, options, folder):
+        self.options, self.folder = options, folder
+        self.deadline = time.monotonic() + options.time_limit
+        self.seconds = {}  # of each test, in the round before
+
+    def run(self, tool, test, part):
+        """Seconds, exit status or nothing where it ran out of time, findings, the log's end."""
+        log = self.folder / f"{tool}-{re.sub(r'[^A-Za-z0-9]+', '_', test + '_' + part)}.log"
+        start = time.monotonic()
+        left = self.deadline - start
+        if left <= 0:
+            return 0, None, collections.Counter(), ""
+        with log.open("w") as out:
+            process = subprocess.Popen([self.options.sanitizer, "--tool", tool, *TOOLS[tool], "--error-exitcode", str(FOUND_STATUS), "--print-limit", "50",
+                                        self.options.conformance, f"--gtest_filter={test}"], stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+                                       env={**os.environ, "EVO_CONFORMANCE_PART": part, **({"EVO_CONFORMANCE_LIBRARY": "0"} if tool in WITHOUT_LIBRARY else {})})
+            try:
+                status = process.wait(left)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, 9)  # the sanitizer's child holds the device
+                process.wait()
+                status = None
+        text = log.read_text(errors="replace")
+        return time.monotonic() - start, status, findings(text), text[-1500:]
+
+    def round(self, tool, tests):
+        """Every part under one tool; the numbers of passed, failed and unfinished ones."""
+        start = time.monotonic()
+        order = sorted(tests, key=lambda test: -self.seconds.get(test, 0))
+        found, counts, tails, unfinished = collections.Counter(), collections.Counter(), [], []
+        with concurrent.futures.ThreadPoolExecutor(self.options.jobs) as pool:
+            for test, (seconds, status, what, tail) in zip(order, pool.map(lambda test: self.run(tool, *test), order)):
+                self.seconds[test] = seconds
+                result = "unfinished" if status is None else "passed" if status == 0 and not what else "failed"
+                counts[result] += 1
+                found += what
+                name = f"{test[0].split('/')[-1]} {test[1]}"
+                if result == "failed":
+                    print(f"failed: {tool} {name} ({seconds:.1f} s, status {status})", flush=True)
+                    if not what:
+                        tails.append((name, tail))
+                if result == "unfinished":
+                    unfinished.append(name)
+        slow = sorted(self.seconds.items(), key=lambda pair: -pair[1])[:3]
+        print(f"{tool}: {counts['passed']} passed, {counts['failed']} failed, {counts['unfinished']} unfinished in {time.monotonic() - start:.0f} s "
+              f"({sum(self.seconds.values()):.0f} s of processes); slowest "
+              f"{', '.join(f'{test[0].split(chr(47))[-1]} {test[1]} {seconds:.0f} s' for test, seconds in slow)}", flush=True)
+        if unfinished:
+            print(f"  unfinished: {', '.join(unfinished)}")
+        for (what, kernel), times in found.most_common():
+            print(f"  {times} x {what}: {kernel}")
+        for name, tail in tails[:self.options.tails]:
+            print(f"  {name} failed without a finding:\n{tail}")
+        return counts
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--conformance", required=True)
+    parser.add_argument("--tools", default=DEFAULT_TOOLS)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--filter", default="*Conformance*:*Dropout*")
+    parser.add_argument("--limit", type=int, default=0)
+    parser.add_argument("--cases", type=int, default=120)
+    parser.add_argument("--tails", type=int, default=5, help="logs to show of parts that failed without a finding")
+    parser.add_argument("--time-limit", type=float, default=600)
+    parser.add_argument("--sanitizer", default="compute-sanitizer")
+    parser.add_argument("--logs")
+    options = parser.parse_args()
+    tools = options.tools.split(",")
+    if unknown := [tool for tool in tools if tool not in TOOLS]:
+        parser.error(f"expected tools of {', '.join(TOOLS)}, got {', '.join(unknown)}")
+    options.conformance = str(pathlib.Path(options.conformance).resolve())
+    os.environ["EVO_CONFORMANCE_BACKEND"] = "cuda"
+    if options.limit:
+        os.environ["EVO_CONFORMANCE_LIMIT"] = str(options.limit)
+    tests = parts_of(options.conformance, options.filter, options.cases)
+    if not tests:
+        sys.exit(f"gpu_sanitizer.py: expected a test that matches '{options.filter}', got none")
+    total = collections.Counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = pathlib.Path(options.logs or scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        sanitizer = Sanitizer(options, folder)
+        for tool in tools:
+            total += sanitizer.round(tool, tests)
+    print(f"{total['passed']} passed, {total['failed'] + total['unfinished']} failed")
+    return 0 if total["passed"] and not total["failed"] and not total["unfinished"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""What gpu_sanitizer.py and gpu_budget_test.py do without a GPU: reading logs, spreading budgets, judging a run; with programs that only seem to run."""
+import collections
+import pathlib
+import stat
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(HERE))
+import gpu_budget_test as budget  # noqa: E402
+import gpu_sanitizer as sanitizer  # noqa: E402
+
+MEMCHECK = """========= COMPUTE-SANITIZER
+========= Invalid __global__ read of size 2 bytes
+=========     at void evo::cuda::<unnamed>::rowsKernel<__half, (int)4>(evo::cuda::Axes<2>, const T1 *)+0x4f0 in Rows.cuh:77
+=========     by thread (31,0,0) in block (5,0,0)
+=========     Address 0x7f2 is out of bounds
+=========     Saved host backtrace up to driver entry point at kernel launch time
+=========
+========= Invalid __global__ read of size 2 bytes
+=========     at void evo::cuda::<unnamed>::rowsKernel<__half, (int)4>(evo::cuda::Axes<2>, const T1 *)+0x4f0 in Rows.cuh:77
+=========     by thread (30,0,0) in block (5,0,0)
+=========
+========= ERROR SUMMARY: 2 errors
+"""
+RACE = """========= Error: Race reported between Write access at void evo::cuda::<unnamed>::sumKernel<float>(const T1 *)+0x2b0 in Sum.cu:31
+=========     and Read access at void evo::cuda::<unnamed>::sumKernel<float>(const T1 *)+0x3f0 in Sum.cu:33 [4096 hazards]
+=========
+========= RACECHECK SUMMARY: 1 hazard displayed (1 error, 0 warnings)
+"""
+UNWRITTEN = """========= Uninitialized __global__ memory read of size 4 bytes
+=========     at void evo::cuda::<unnamed>::sumKernel<float>(const T1 *)+0x10
+=========     by thread (0,0,0) in block (0,0,0)
+=========
+========= ERROR SUMMARY: 1 error
+"""
+
+# Stands in for compute-sanitizer, and for the suite: finds something in the tests whose names hold "Bad" and hangs in those with "Slow".
+SANITIZER = """#!/bin/sh
+for word; do last=$word; done
+case $last in
+*Bad*) cat {log}; exit 97 ;;
+*Slow*) exec sleep 30 ;;
+*Red*) echo "[  FAILED  ]"; exit 1 ;;
+esac
+echo "========= ERROR SUMMARY: 0 errors"
+"""
+SUITE = """#!/bin/sh
+printf 'Conformance.\\n  Good/0  # GetParam() = Good, 250 cases\\n  {name}/1\\n'
+"""
+
+
+class Logs(unittest.TestCase):
+    def test_memcheck(self):
+        self.assertEqual(sanitizer.findings(MEMCHECK),
+                         collections.Counter({("Invalid __global__ read of size 2 bytes", "evo::cuda::_::rowsKernel<__half, (int)4> (Rows.cuh:77)"): 2}))
+
+    def test_racecheck(self):
+        found = sanitizer.findings(RACE)
+        self.assertEqual([kernel for _, kernel in found], ["evo::cuda::_::sumKernel<float>"])
+
+    def test_initcheck(self):
+        self.assertEqual(sanitizer.findings(UNWRITTEN),
+                         collections.Counter({("Uninitialized __global__ memory read of size 4 bytes", "evo::cuda::_::sumKernel<float>"): 1}))
+
+    def test_nothing_found(self):
+        self.assertFalse(sanitizer.findings("========= COMPUTE-SANITIZER\n[ OK ] x\n========= ERROR SUMMARY: 0 errors\n"))
+
+
+class Driver(unittest.TestCase):
+    def drive(self, name, *flags):
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = pathlib.Path(temporary)
+            (folder / "log").write_text(MEMCHECK)
+            for program, text in (("sanitizer", SANITIZER.format(log=folder / "log")), ("suite", SUITE.format(name=name))):
+                path = folder / program
+                path.write_text(text)
+                path.chmod(path.stat().st_mode | stat.S_IXUSR)
+            done = subprocess.run([sys.executable, HERE / "gpu_sanitizer.py", "--conformance", folder / "suite", "--sanitizer", folder / "sanitizer", "--jobs=2",
+                                   "--tools=memcheck", *flags], capture_output=True, text=True)
+            return done.returncode, done.stdout
+
+    def test_all_good(self):
+        # 250 cases are three parts of at most 120, the other test has one.
+        status, output = self.drive("Fine")
+        self.assertEqual((status, output.splitlines()[-1]), (0, "4 passed, 0 failed"), output)
+
+    def test_a_finding_names_its_kernel(self):
+        status, output = self.drive("Bad")
+        self.assertEqual((status, output.splitlines()[-1]), (1, "3 passed, 1 failed"), output)
+        self.assertIn("  2 x Invalid __global__ read of size 2 bytes: evo::cuda::_::rowsKernel<__half, (int)4> (Rows.cuh:77)\n", output)
+
+    def test_a_test_that_fails_without_a_finding_fails(self):
+        status, output = self.drive("Red")
+        self.assertEqual((status, output.splitlines()[-1]), (1, "3 passed, 1 failed"), output)
+        self.assertIn("1 0/1 failed without a finding", output)
+
+    def test_out_of_time(self):
+        status, output = self.drive("Slow", "--time-limit=1")
+        self.assertEqual((status, output.splitlines()[-1]), (1, "3 passed, 1 failed"), output)
+        self.assertIn("  unfinished: 1 0/1\n", output)
+
+
+class Judgement(unittest.TestCase):
+    MIB = 1 << 20
+
+    def problems(self, budget_mib=1000, predicted=1000, outside=690, **changes):
+        """Of a run of 400 + 100 MiB and 190 MiB of libraries."""
+        run = {"backend": "cuda", "measured_peak_bytes": [690 * self.MIB], "arena_bytes": 400 * self.MIB, "static_bytes": 100 * self.MIB,
+               "measured_library_bytes": 190 * self.MIB, "library_bytes": 500 * self.MIB, "growth_bytes": 0, "taken_bytes": [], **changes}
+        return budget.problems_of(run, {"predicted_peak_bytes": predicted * self.MIB}, budget_mib * self.MIB, outside and outside * self.MIB)
+
+    def test_a_good_run(self):
+        self.assertEqual(self.problems(), [])
+        self.assertEqual(self.problems(outside=None), [])
+        self.assertEqual(self.problems(outside=692), [])  # one granule
+
+    def test_bad_runs(self):
+        for expected, changes in ((["predicted peak of"], {"budget_mib": 999}), (["evo-run measured", "library measured"], {"budget_mib": 689, "predicted": 689}),
+                                  (["within 2097152 bytes, got"], {"outside": 693}), (["no growth after the warm-up, got 1 "], {"growth_bytes": 1}),
+                                  (["libraries within"], {"library_bytes": 189 * self.MIB}), (["share measured, got none"], {"measured_library_bytes": None})):
+            found = self.problems(**changes)
+            self.assertEqual(len(found), len(expected), found)
+            for problem, part in zip(found, expected):
+                self.assertIn(part, problem)
+
+    def test_budgets(self):
+        self.assertEqual(budget.budgets(100, 1600, 5), [100, 200, 400, 800, 1600])
+        self.assertEqual(budget.budgets(100, 90, 5), [100])
+
+
+if __name__ == "__main__":
+    unittest.main()
