@@ -253,6 +253,15 @@ void commonHeads(CaseBuilder &builder) {
         wide.aligned = true;
         builder.add(wide);
       }
+  // More keys than a tile has rows, whole and broken, of heads with a pair bias and without.
+  for (Kernel kernel : {Kernel::Attention, Kernel::AttentionGrad})
+    for (int64_t keys : {192, 300, 384, 520}) {
+      KernelCase many = builder.make(kernel, attributes, attentionSizes(4, 2, 130, keys, 32, 2));
+      many.aligned = true;
+      builder.add(many);
+      many.operands[3].present = many.operands[4].present = false;
+      builder.add(many);
+    }
 }
 
 /// Sums of half in scratch: 63 queries or keys a tile, 512 columns, 1024 columns of a product.

@@ -8,11 +8,12 @@
 // dvalue = sum over q and the heads of g of p dout; dpair_bias[h,q,k] = accumulator + sum_b dl.
 // dpair_bias may be the accumulator.
 //
-// Three kernels compute p and dl of tiles again: one whose blocks own queries, one whose blocks own
-// keys, one whose blocks own a tile of the pair bias and go through the batches. No sum has two
-// writers. Half types whose heads fit them go to the tensor cores (AttentionGradMma.cuh).
+// Half types whose heads fit them go to the tensor cores (AttentionGradLaunch.cuh). The kernels
+// here are for fp32 and any strides and head widths: one whose blocks own queries, one whose blocks
+// own keys, one whose blocks own a tile of the pair bias and go through the batches, each of which
+// computes p and dl of tiles again. No sum has two writers.
 //===----------------------------------------------------------------------===//
-#include "runtime/cuda/kernels/AttentionGradMma.cuh"
+#include "runtime/cuda/kernels/AttentionGradLaunch.cuh"
 
 namespace evo::cuda {
 
@@ -174,85 +175,6 @@ __global__ void __launch_bounds__(kAttentionThreads)
   }
 }
 
-template <class S, int kWidth>
-void launchKernels(const MmaGradCall &grad, int64_t queryTasks, int64_t keyTasks, int64_t biasTasks,
-                   cudaStream_t stream) {
-  queryMmaKernel<S, kWidth><<<gridOf(queryTasks), kMmaThreads, 0, stream>>>(grad);
-  keyMmaKernel<S, kWidth><<<gridOf(keyTasks), kMmaThreads, 0, stream>>>(grad);
-  if (biasTasks > 0)
-    biasMmaKernel<S, kWidth><<<gridOf(biasTasks), kMmaThreads, 0, stream>>>(grad);
-  if (biasTasks > 0 && grad.sliceCount > 1)
-    sliceKernel<<<gridOf(ceilDiv(grad.call.heads * grad.call.queries * grad.call.keys, 1024)), 256,
-                  0, stream>>>(grad);
-}
-
-/// Some batches of a call; half of the scratch is for D and the masks, the rest for slices.
-template <class S> void launchBatches(const Launch &launch, const AttentionCall &call) {
-  MmaGradCall grad{call, nullptr, nullptr, nullptr, 1, call.batches, hasAlignedBias(call)};
-  auto *delta = elements<float>(launch.context->scratch);
-  int64_t rows = call.batches * call.heads * call.queries;
-  auto *largest = delta + plan::alignTo(rows);
-  grad.delta = delta, grad.largest = largest;
-  grad.slices = elements<float>(launch.context->scratch + kScratchBytes / 2);
-  int64_t qTiles = ceilDiv(call.queries, 64), kTiles = ceilDiv(call.keys, 64);
-  int64_t ofSlice = call.heads * qTiles * kTiles;
-  // As many slices of the batches as fill the device, each of them with several batches.
-  int64_t room = kScratchBytes / 8 / std::max<int64_t>(1, call.heads * call.queries * call.keys);
-  int64_t wanted =
-      std::min({int64_t{4} * launch.context->processors / ofSlice, room, ceilDiv(call.batches, 4)});
-  grad.batchesOfSlice = ceilDiv(call.batches, std::max<int64_t>(1, wanted));
-  grad.sliceCount = ceilDiv(call.batches, grad.batchesOfSlice);
-  cudaStream_t stream = launch.context->stream;
-  int64_t warps = std::max(rows, call.batches);
-  deltaKernel<S>
-      <<<gridOf(std::min<int64_t>(ceilDiv(warps, 8), int64_t{64} * launch.context->processors)),
-         256, 0, stream>>>(call, delta, largest);
-  int64_t queryTasks = call.batches * call.heads * qTiles;
-  int64_t keyTasks = call.batches * call.groups * kTiles;
-  int64_t biasTasks = call.dbias.data ? grad.sliceCount * ofSlice : 0;
-  if (call.width <= 16)
-    launchKernels<S, 16>(grad, queryTasks, keyTasks, biasTasks, stream);
-  else if (call.width <= 32)
-    launchKernels<S, 32>(grad, queryTasks, keyTasks, biasTasks, stream);
-  else if (call.width <= 48)
-    launchKernels<S, 48>(grad, queryTasks, keyTasks, biasTasks, stream);
-  else
-    launchKernels<S, 64>(grad, queryTasks, keyTasks, biasTasks, stream);
-}
-
-/// Batches, as many at a time as D fits the scratch; what they add to the pair bias follows.
-template <class S> Status launchMma(const Launch &launch, const AttentionCall &call, int64_t most) {
-  for (int64_t first = 0; first < call.batches; first += most) {
-    AttentionCall part = call;
-    part.batches = std::min(most, call.batches - first);
-    for (HeadMatrix *m : {&part.query, &part.key, &part.value, &part.mask, &part.o, &part.dout,
-                          &part.dquery, &part.dkey, &part.dvalue})
-      if (m->data)
-        m->data += first * m->batch * static_cast<int64_t>(sizeof(S));
-    part.lse.data += first * part.lse.batch * static_cast<int64_t>(sizeof(float));
-    if (first > 0)
-      part.accumulator = part.dbias;
-    launchBatches<S>(launch, part);
-    EVO_TRY(statusOf(cudaGetLastError(), "the launch of a gradient on tensor cores"));
-  }
-  return {};
-}
-
-/// Batches that the scratch holds D of; 0: the kernels for any strides are to be taken.
-template <class S> int64_t batchesOnTensorCores(const AttentionCall &call) {
-  if (!takesTensorCores<S>(call))
-    return 0;
-  for (const HeadMatrix *m : {&call.dout, &call.dquery, &call.dkey, &call.dvalue}) {
-    if (m->col != 1 || reinterpret_cast<uint64_t>(m->data) % 16 != 0)
-      return 0;
-    for (int64_t stride : {m->batch, m->head, m->row})
-      if (stride % 8 != 0)
-        return 0;
-  }
-  // One float a row and one a batch, and what aligns the second.
-  return (kScratchBytes / 8 - 1024) / (call.heads * call.queries + 1);
-}
-
 } // namespace
 
 template <class S> Status launchAttentionGrad(const Launch &launch) {
@@ -263,8 +185,8 @@ template <class S> Status launchAttentionGrad(const Launch &launch) {
   call.dvalue = call.keysOf(o[11]);
   call.dbias = call.pairBias(o[12]);
   if constexpr (kIsHalf<S>)
-    if (int64_t most = batchesOnTensorCores<S>(call); most > 0 && call.batches > 0)
-      return launchMma<S>(launch, call, most);
+    if (GradParts parts = partsOnTensorCores<S>(call); parts.batches > 0)
+      return launchMma<S>(launch, parts);
   int64_t parts = ceilDiv(call.width, kTile);
   int64_t qTiles = ceilDiv(call.queries, kTile), kTiles = ceilDiv(call.keys, kTile);
   int64_t queryTasks = call.batches * call.heads * qTiles * parts;

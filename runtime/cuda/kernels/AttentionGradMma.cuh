@@ -1,16 +1,13 @@
 //===- AttentionGradMma.cuh - attention's gradient on tensor cores -*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// The kernels of `attention_grad` for the half types' heads that AttentionMma.cuh takes, each of
-// which computes the weights p and their slopes dl of 64 queries and 64 keys again from the lse:
-//   queryMmaKernel owns queries and goes through the keys, for dquery;
-//   keyMmaKernel owns keys and goes through the queries of the heads that share them, for dkey and
-//     dvalue; its tiles are transposed, so that keys are rows;
-//   biasMmaKernel owns a tile of the pair bias and goes through the batches of a slice; the slices
-//   are
-//     added by another kernel.
-// D and the masks' maxima are computed before, into scratch. p and dl are rounded to the storage
-// type for their products.
+// What the kernels of `attention_grad` share for the half types' heads that AttentionMma.cuh takes.
+// There are two, each of which computes the weights p and their slopes dl again from the lse:
+//   headGradKernel (AttentionGradHead.cuh) makes dquery, dkey and dvalue of a batch and head;
+//   biasGradKernel (AttentionGradBias.cuh) makes the pair bias' gradient, a tile through batches.
+// Before them, prepareKernel reduces what a row or key needs to a number each, padded so that tiles
+// need no test for the ends: a row begins its sums of query key^T with -lse / scale and those of
+// dout value^T with -D, so that one multiplication and addition makes an exponent of a product.
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -18,332 +15,231 @@
 
 namespace evo::cuda {
 
-/// A call of some batches, and what was computed before for them.
+/// Rows of a tile that goes through the queries, and the largest tile of keys.
+inline constexpr int kGradQueries = 64, kGradKeys = 128;
+/// A key this far below the others, in powers of two, has no weight: only logits could undo it that
+/// are too large for fp32 to tell their powers apart.
+inline constexpr float kNoWeight = -0x1p24f;
+
+/// A call of some batches and heads, and what was prepared for it.
 struct MmaGradCall {
   AttentionCall call;
-  const float *delta;   ///< D[b, h, q], dense
-  const float *largest; ///< max_k mask[b, k]
-  float *slices;        ///< [slice, h, q, k], dense; none where there is one slice
-  int64_t sliceCount, batchesOfSlice;
-  bool alignedBias; ///< rows of 16 bytes
+  int64_t paddedQueries = 0, paddedKeys = 0; ///< whole tiles
+  float *start = nullptr;                    ///< [b, h, q]: -lse / scale; no weight beyond the last
+  float *delta = nullptr;                    ///< [b, h, q]: -D, 0 beyond the last
+  float *terms = nullptr;       ///< [b, k]: of the mask, in powers of two; -infinity: no weight
+  uint32_t *weighted = nullptr; ///< [b, k / 32]: a bit a key, whether it may have weight
+  uint4 *bias = nullptr;        ///< the pair bias as headGradKernel reads it: see packBias
+  float *sums = nullptr;        ///< of the kernels, each after the other
+  int64_t keyBlocks = 0, biasBlocks = 0; ///< of prepareKernel, of biasGradKernel
 };
+
+/// x, not to be computed again where it is used: special registers are slow to read.
+__device__ inline int kept(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
+/// Which rows and channels of each tile a thread copies.
+template <class S, int kWidth, int kThreads = kMmaThreads> struct TileCopy {
+  static constexpr int kLanes = kWidth <= 16 ? 2 : kWidth <= 32 ? 4 : 8;
+  static constexpr int kRowsAtOnce = kThreads / kLanes;
+  int row, col;
+
+  __device__ explicit TileCopy(int thread) : row(thread / kLanes), col(thread % kLanes * 8) {}
+
+  /// Begins to copy the rows of `m` for which inside(row) is true; zeros for the others.
+  template <int kRows, class Inside>
+  __device__ void copy(HeadTile<S, kWidth, kRows> &tile, const S *m, int64_t stride, int width,
+                       const Inside &inside) const {
+    m += row * stride + col;
+    if (kWidth < 8 * kLanes && col >= kWidth)
+      return;
+#pragma unroll
+    for (int i = 0; i < kRows; i += kRowsAtOnce) {
+      copyAsync(&tile.rows[row + i][col], m, col < width && inside(row + i));
+      m += kRowsAtOnce * stride;
+    }
+  }
+  /// The same of the first `rows` rows.
+  template <int kRows>
+  __device__ void copy(HeadTile<S, kWidth, kRows> &tile, const S *m, int64_t stride, int width,
+                       int64_t rows) const {
+    int count = static_cast<int>(smaller(rows, kRows));
+    copy(tile, m, stride, width, [&](int i) { return i < count; });
+  }
+};
+
+/// 16 bytes of shared memory, in order with the copies to it.
+__device__ inline void loadFour(uint4 &x, const uint4 *from) {
+  auto address = static_cast<uint32_t>(__cvta_generic_to_shared(from));
+  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+               : "r"(address)
+               : "memory");
+}
+
+/// Two 8 x 8 matrices, whose rows the addresses of the first 16 lanes name.
+__device__ inline void loadTwoMatrices(uint32_t (&x)[2], const void *row) {
+  auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];"
+               : "=r"(x[0]), "=r"(x[1])
+               : "r"(address));
+}
+
+/// Products of tiles that begin with `start`.
+template <class S>
+__device__ inline void multiplyTiles(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0,
+                                     uint32_t b1, const float (&start)[4]) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+    sum[i] = start[i];
+  multiplyTiles<S>(sum, a, b0, b1);
+}
+
+/// The right factors of 8 rows of a tile, 16 channels a step.
+template <class S, int kWidth, int kRows>
+__device__ inline void loadRows(uint32_t (&x)[kWidth / 16][2],
+                                const HeadTile<S, kWidth, kRows> &tile, int row) {
+  int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int c = 0; c + 1 < kWidth / 16; c += 2) {
+    uint32_t four[4];
+    loadMatrices(four, &tile.rows[row + lane % 8][c * 16 + lane / 8 * 8]);
+    x[c][0] = four[0], x[c][1] = four[1], x[c + 1][0] = four[2], x[c + 1][1] = four[3];
+  }
+  if constexpr (kWidth / 16 % 2 == 1)
+    loadTwoMatrices(x[kWidth / 16 - 1], &tile.rows[row + lane % 8][kWidth - 16 + lane / 8 % 2 * 8]);
+}
+
+/// sum = start + rows times 8 rows of a tile.
+template <class S, int kSteps>
+__device__ inline void multiplyRows(float (&sum)[4], const uint32_t (&left)[kSteps][4],
+                                    const uint32_t (&right)[kSteps][2], const float (&start)[4]) {
+  multiplyTiles<S>(sum, left[0], right[0][0], right[0][1], start);
+#pragma unroll
+  for (int c = 1; c < kSteps; ++c)
+    multiplyTiles<S>(sum, left[c], right[c][0], right[c][1]);
+}
+
+/// sum_c of 8 channels.
+template <class S> __device__ inline float innerProduct(const S *x, const S *y) {
+  uint4 left = *reinterpret_cast<const uint4 *>(x), right = *reinterpret_cast<const uint4 *>(y);
+  const uint32_t a[4] = {left.x, left.y, left.z, left.w};
+  const uint32_t b[4] = {right.x, right.y, right.z, right.w};
+  float sum = 0;
+  for (int i = 0; i < 4; ++i) {
+    float2 u = unpacked<S>(a[i]), v = unpacked<S>(b[i]);
+    sum = fmaf(u.y, v.y, fmaf(u.x, v.x, sum));
+  }
+  return sum;
+}
+
+/// How prepareRows cuts the rows of a batch: a thread has 8 channels of each of its rows.
+struct RowCut {
+  static constexpr int kRows = 4, kItems = 256 * kRows;
+  int lanes;      ///< threads of a row, a power of two
+  int64_t blocks; ///< of a batch
+
+  __host__ __device__ explicit RowCut(const MmaGradCall &grad)
+      : lanes(grad.call.width <= 8    ? 1
+              : grad.call.width <= 16 ? 2
+              : grad.call.width <= 32 ? 4
+                                      : 8),
+        blocks(ceilDiv(grad.paddedQueries * grad.call.heads * lanes, kItems)) {}
+};
+
+/// Heads lie side by side.
+template <class S> __device__ inline void prepareRows(const MmaGradCall &grad, int64_t grid) {
+  constexpr int kRows = RowCut::kRows;
+  const AttentionCall &call = grad.call;
+  auto width = static_cast<int>(call.width), heads = static_cast<int>(call.heads);
+  RowCut cut(grad);
+  int lanes = cut.lanes, c = threadIdx.x % lanes * 8;
+  for (int64_t task = blockIdx.x; task < call.batches * cut.blocks; task += grid) {
+    int64_t b = quotient(task, cut.blocks);
+    int64_t first = (task - b * cut.blocks) * RowCut::kItems + threadIdx.x;
+    float sum[kRows];
+    int q[kRows], h[kRows];
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      int64_t item = (first + 256 * i) / lanes;
+      q[i] = static_cast<int>(quotient(item, heads));
+      h[i] = static_cast<int>(item) - q[i] * heads, sum[i] = 0;
+      if (q[i] < call.queries && c < width)
+        sum[i] = innerProduct(at<S>(call.o, b, h[i]) + q[i] * call.o.row + c,
+                              at<S>(call.dout, b, h[i]) + q[i] * call.dout.row + c);
+    }
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      for (int step = 1; step < lanes; step *= 2)
+        sum[i] += __shfl_xor_sync(0xffffffffu, sum[i], step);
+      if (q[i] >= grad.paddedQueries || c != 0)
+        continue;
+      float lse = INFINITY;
+      if (q[i] < call.queries)
+        lse = at<float>(call.lse, b, h[i])[q[i] * call.lse.row];
+      int64_t to = (b * heads + h[i]) * grad.paddedQueries + q[i];
+      grad.start[to] = -lse / call.scale, grad.delta[to] = -sum[i];
+    }
+  }
+}
+
+/// A block has a batch.
+template <class S> __device__ inline void prepareKeys(const MmaGradCall &grad, int64_t first) {
+  __shared__ float space[8];
+  const AttentionCall &call = grad.call;
+  for (int64_t b = first; b < call.batches; b += grad.keyBlocks) {
+    const S *mask = at<S>(call.mask, b, 0);
+    float largest = largestMask<S, 256>(call, b, space);
+    for (int64_t k0 = 0; k0 < grad.paddedKeys; k0 += 256) {
+      int64_t k = k0 + threadIdx.x;
+      float term = k < call.keys ? 0.0f : -INFINITY;
+      if (call.mask.data && k < call.keys)
+        term = call.inf * (widen(mask[k * call.mask.col]) - largest) * kLog2E;
+      bool weighted = term >= kNoWeight;
+      uint32_t bits = __ballot_sync(0xffffffffu, weighted);
+      if (k >= grad.paddedKeys)
+        continue;
+      grad.terms[b * grad.paddedKeys + k] = weighted ? term : -INFINITY;
+      if (threadIdx.x % 32 == 0)
+        grad.weighted[(b * grad.paddedKeys + k) / 32] = bits;
+    }
+  }
+}
+
+/// The pair bias by head and 16 keys and 16 queries, of which a lane has queries 2t, 2t + 1 and key
+/// g, then key g + 8, then queries 2t + 8, 2t + 9 with both: what multiplyTiles gives it of
+/// products with keys as rows.
+template <class S>
+__device__ inline void packBias(const MmaGradCall &grad, int64_t thread, int64_t threads) {
+  const AttentionCall &call = grad.call;
+  int64_t qTiles = grad.paddedQueries / 16, kTiles = grad.paddedKeys / 16;
+  int64_t all = call.bias.data ? call.heads * kTiles * qTiles * 32 : 0;
+  for (int64_t i = thread; i < all; i += threads) {
+    int64_t tile = i / 32, rest = quotient(tile, qTiles), h = quotient(rest, kTiles);
+    int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    int64_t q0 = (tile - rest * qTiles) * 16 + 2 * t, k0 = (rest - h * kTiles) * 16 + g;
+    const S *bias = at<S>(call.bias, 0, h);
+    auto valueAt = [&](int64_t q, int64_t k) {
+      return q < call.queries && k < call.keys ? widen(bias[q * call.bias.row + k * call.bias.col])
+                                               : 0.0f;
+    };
+    auto pairAt = [&](int64_t q, int64_t k) { return packed<S>(valueAt(q, k), valueAt(q + 1, k)); };
+    grad.bias[i] =
+        make_uint4(pairAt(q0, k0), pairAt(q0, k0 + 8), pairAt(q0 + 8, k0), pairAt(q0 + 8, k0 + 8));
+  }
+}
 
 template <class S>
-__global__ void __launch_bounds__(256)
-    deltaKernel(const __grid_constant__ AttentionCall call, float *delta, float *largest) {
-  int lane = threadIdx.x % 32;
-  int64_t warp = (blockIdx.x * int64_t{256} + threadIdx.x) / 32, warps = gridDim.x * int64_t{8};
-  int64_t rows = call.batches * call.heads * call.queries;
-  for (int64_t row = warp; row < rows; row += warps) {
-    int64_t head = quotient(row, call.queries), q = row - head * call.queries;
-    int64_t b = quotient(head, call.heads), h = head - b * call.heads;
-    const S *o = at<S>(call.o, b, h) + q * call.o.row;
-    const S *dout = at<S>(call.dout, b, h) + q * call.dout.row;
-    float sum = 0;
-    for (int64_t c = lane; c < call.width; c += 32)
-      sum = fmaf(widen(o[c]), widen(dout[c]), sum);
-    sum = warpSum(sum);
-    if (lane == 0)
-      delta[row] = sum;
+__global__ void __launch_bounds__(256) prepareKernel(const __grid_constant__ MmaGradCall grad) {
+  int64_t block = blockIdx.x, ofRows = gridDim.x - grad.keyBlocks;
+  if (block >= ofRows) {
+    packBias<S>(grad, (block - ofRows) * 256 + threadIdx.x, grad.keyBlocks * 256);
+    prepareKeys<S>(grad, block - ofRows);
+    return;
   }
-  for (int64_t b = warp; call.mask.data && b < call.batches; b += warps) {
-    const S *mask = at<S>(call.mask, b, 0);
-    float most = -INFINITY;
-    for (int64_t k = lane; k < call.keys; k += 32)
-      most = fmaxf(most, widen(mask[k * call.mask.col]));
-    most = warpMax(most);
-    if (lane == 0)
-      largest[b] = most;
-  }
-}
-
-/// lse in powers of two and D of a row; p is 0 beyond the last.
-struct RowGrad {
-  float lse = INFINITY, delta = 0;
-  __device__ RowGrad() = default;
-  __device__ RowGrad(const MmaGradCall &grad, int64_t b, int64_t h, int64_t q) {
-    const AttentionCall &call = grad.call;
-    if (q >= call.queries)
-      return;
-    lse = at<float>(call.lse, b, h)[q * call.lse.row] * kLog2E;
-    delta = grad.delta[(b * call.heads + h) * call.queries + q];
-  }
-};
-
-/// From scores, p; from p and dout value^T, dl. A key without weight has no slope, whatever its
-/// value.
-__device__ inline void makeSlope(float &score, float &slope, float lse, float delta) {
-  float weight = exp2Fast(score - lse);
-  slope = weight == 0 ? 0.0f : weight * (slope - delta);
-  score = weight;
-}
-
-/// p and dl of a warp's 16 queries and the 64 keys of a tile.
-template <class S, int kWidth>
-__device__ inline void
-gradOfTile(float (&p)[kMmaKeys / 8][4], float (&dl)[kMmaKeys / 8][4], const AttentionCall &call,
-           const RowFragments<S, kWidth> &query, const RowFragments<S, kWidth> &dout,
-           const HeadTile<S, kWidth, kMmaKeys> &keys, const HeadTile<S, kWidth, kMmaKeys> &values,
-           const BiasFragments<S> &bias, const float *terms, const RowGrad (&rows)[2]) {
-  multiplyByRows(p, query, keys);
-  makeScores(p, call, bias, terms);
-  multiplyByRows(dl, dout, values);
-  for (int j = 0; j < kMmaKeys / 8; ++j)
-    for (int i = 0; i < 4; ++i)
-      makeSlope(p[j][i], dl[j][i], rows[i / 2].lse, rows[i / 2].delta);
-}
-
-template <class S, int kWidth>
-__device__ inline void storeSums(const HeadMatrix &m, int64_t b, int64_t h, int64_t first,
-                                 int64_t rows, int64_t width, float factor,
-                                 const float (&sum)[kWidth / 8][4]) {
-  int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-  S *out = const_cast<S *>(at<S>(m, b, h));
-  for (int half = 0; half < 2; ++half) {
-    int64_t row = first + g + half * 8;
-    for (int c = 0; c < kWidth / 8 && row < rows; ++c)
-      if (8 * c < width)
-        *reinterpret_cast<uint32_t *>(out + row * m.row + 8 * c + 2 * t) =
-            packed<S>(factor * sum[c][2 * half], factor * sum[c][2 * half + 1]);
-  }
-}
-
-template <class S, int kWidth>
-__global__ void __launch_bounds__(kMmaThreads)
-    queryMmaKernel(const __grid_constant__ MmaGradCall grad) {
-  __shared__ __align__(16) HeadTile<S, kWidth, kMmaKeys> keys[2], values[2];
-  __shared__ __align__(16) float terms[2][kMmaKeys];
-  const AttentionCall &call = grad.call;
-  int64_t tiles = ceilDiv(call.queries, 64), all = call.batches * call.heads * tiles;
-  auto width = static_cast<int>(call.width);
-  for (int64_t task = blockIdx.x; task < all; task += gridDim.x) {
-    int64_t rest = task / tiles, q = (task - rest * tiles) * 64 + threadIdx.x / 32 * 16;
-    int64_t b = rest / call.heads, h = rest - b * call.heads, g = h % call.groups;
-    auto fetch = [&](int to, int64_t k0) {
-      keys[to].copy(at<S>(call.key, b, g), call.key.row, k0, call.keys, width);
-      values[to].copy(at<S>(call.value, b, g), call.value.row, k0, call.keys, width);
-      commitCopies();
-    };
-    __syncthreads(); // of the last task's tiles
-    fetch(0, 0);
-    RowFragments<S, kWidth> query, dout;
-    query.load(at<S>(call.query, b, h), call.query.row, q, call.queries, width);
-    dout.load(at<S>(call.dout, b, h), call.dout.row, q, call.queries, width);
-    int row = threadIdx.x % 32 / 4;
-    const RowGrad rows[2] = {{grad, b, h, q + row}, {grad, b, h, q + row + 8}};
-    float largest = call.mask.data ? grad.largest[b] : 0.0f, dquery[kWidth / 8][4] = {};
-    int now = 0;
-    for (int64_t k0 = 0; k0 < call.keys; k0 += kMmaKeys, now ^= 1) {
-      BiasFragments<S> bias;
-      bias.load(call, h, q, k0, grad.alignedBias);
-      fillTerms<S>(terms[now], call, b, k0, largest);
-      if (k0 + kMmaKeys < call.keys) {
-        fetch(now ^ 1, k0 + kMmaKeys);
-        waitForCopies<1>();
-      } else {
-        waitForCopies<0>();
-      }
-      __syncthreads();
-      float p[kMmaKeys / 8][4], dl[kMmaKeys / 8][4];
-      gradOfTile(p, dl, call, query, dout, keys[now], values[now], bias, terms[now], rows);
-      addWeightedRows(dquery, dl, keys[now]);
-      __syncthreads();
-    }
-    storeSums<S, kWidth>(call.dquery, b, h, q, call.queries, call.width, call.scale, dquery);
-  }
-}
-
-/// The queries of a tile and what belongs to them.
-template <class S, int kWidth> struct QueryTile {
-  HeadTile<S, kWidth, 64> query, dout;
-  float lse[64], delta[64];
-
-  __device__ void fetch(const MmaGradCall &grad, int64_t b, int64_t h, int64_t q0) {
-    const AttentionCall &call = grad.call;
-    auto width = static_cast<int>(call.width);
-    query.copy(at<S>(call.query, b, h), call.query.row, q0, call.queries, width);
-    dout.copy(at<S>(call.dout, b, h), call.dout.row, q0, call.queries, width);
-    commitCopies();
-    if (threadIdx.x < 64) {
-      RowGrad row(grad, b, h, q0 + threadIdx.x);
-      lse[threadIdx.x] = row.lse, delta[threadIdx.x] = row.delta;
-    }
-  }
-};
-
-/// The pair bias of 64 queries and 64 keys.
-template <class S> struct BiasTile {
-  S rows[64][kMmaKeys + 8];
-
-  __device__ void fetch(const AttentionCall &call, int64_t h, int64_t q0, int64_t k0) {
-    const S *bias = at<S>(call.bias, 0, h);
-    for (int e = threadIdx.x; e < 64 * kMmaKeys; e += kMmaThreads) {
-      int row = e / kMmaKeys, col = e % kMmaKeys;
-      int64_t q = smaller(q0 + row, call.queries - 1), k = smaller(k0 + col, call.keys - 1);
-      rows[row][col] = bias[q * call.bias.row + k * call.bias.col];
-    }
-  }
-};
-
-/// p and dl of a warp's 16 keys, which are rows here, and the 64 queries of a tile.
-template <class S, int kWidth>
-__device__ inline void
-gradOfKeys(float (&p)[8][4], float (&dl)[8][4], const AttentionCall &call,
-           const RowFragments<S, kWidth> &key, const RowFragments<S, kWidth> &value,
-           const QueryTile<S, kWidth> &tile, const BiasTile<S> &bias, const float (&terms)[2]) {
-  int lane = threadIdx.x % 32, t = threadIdx.x % 4, warp = threadIdx.x / 32;
-  multiplyByRows(p, key, tile.query);
-  multiplyByRows(dl, value, tile.dout);
-  float scale = call.scale * kLog2E;
-  for (int j = 0; j < 8; j += 2) {
-    uint32_t pairs[4] = {}; // of queries 8 j and 8 j + 8, keys g and g + 8
-    if (call.bias.data)
-      loadTransposed(pairs,
-                     &bias.rows[8 * j + lane % 8 + lane / 16 * 8][warp * 16 + lane / 8 % 2 * 8]);
-    for (int next = 0; next < 2; ++next)
-      for (int half = 0; half < 2; ++half) {
-        float2 pair = call.bias.data ? unpacked<S>(pairs[2 * next + half]) : make_float2(0, 0);
-        int query = 8 * (j + next) + 2 * t;
-        for (int i = 0; i < 2; ++i) {
-          float &score = p[j + next][2 * half + i];
-          score = fmaf(score, scale, fmaf(i ? pair.y : pair.x, kLog2E, terms[half]));
-          makeSlope(score, dl[j + next][2 * half + i], tile.lse[query + i], tile.delta[query + i]);
-        }
-      }
-  }
-}
-
-template <class S, int kWidth>
-__global__ void __launch_bounds__(kMmaThreads)
-    keyMmaKernel(const __grid_constant__ MmaGradCall grad) {
-  __shared__ __align__(16) QueryTile<S, kWidth> tiles[2];
-  __shared__ __align__(16) BiasTile<S> bias;
-  const AttentionCall &call = grad.call;
-  int64_t keyTiles = ceilDiv(call.keys, 64), all = call.batches * call.groups * keyTiles;
-  int64_t queryTiles = ceilDiv(call.queries, 64), turns = call.heads / call.groups * queryTiles;
-  auto width = static_cast<int>(call.width);
-  for (int64_t task = blockIdx.x; task < all; task += gridDim.x) {
-    int64_t rest = task / keyTiles, k0 = (task - rest * keyTiles) * 64;
-    int64_t b = rest / call.groups, g = rest - b * call.groups, k = k0 + threadIdx.x / 32 * 16;
-    auto headOf = [&](int64_t turn) { return g + turn / queryTiles * call.groups; };
-    auto queryOf = [&](int64_t turn) { return turn % queryTiles * 64; };
-    __syncthreads(); // of the last task's tiles
-    tiles[0].fetch(grad, b, g, 0);
-    RowFragments<S, kWidth> key, value;
-    key.load(at<S>(call.key, b, g), call.key.row, k, call.keys, width);
-    value.load(at<S>(call.value, b, g), call.value.row, k, call.keys, width);
-    float terms[2], dkey[kWidth / 8][4] = {}, dvalue[kWidth / 8][4] = {};
-    for (int half = 0; half < 2; ++half) {
-      int64_t row = k + threadIdx.x % 32 / 4 + half * 8;
-      terms[half] = row < call.keys ? 0.0f : -INFINITY;
-      if (call.mask.data && row < call.keys)
-        terms[half] = call.inf * kLog2E *
-                      (widen(at<S>(call.mask, b, 0)[row * call.mask.col]) - grad.largest[b]);
-    }
-    int now = 0;
-    for (int64_t turn = 0; turn < turns; ++turn, now ^= 1) {
-      if (call.bias.data)
-        bias.fetch(call, headOf(turn), queryOf(turn), k0);
-      if (turn + 1 < turns) {
-        tiles[now ^ 1].fetch(grad, b, headOf(turn + 1), queryOf(turn + 1));
-        waitForCopies<1>();
-      } else {
-        waitForCopies<0>();
-      }
-      __syncthreads();
-      float p[8][4], dl[8][4];
-      gradOfKeys(p, dl, call, key, value, tiles[now], bias, terms);
-      addWeightedRows(dvalue, p, tiles[now].dout);
-      addWeightedRows(dkey, dl, tiles[now].query);
-      __syncthreads();
-    }
-    storeSums<S, kWidth>(call.dkey, b, g, k, call.keys, call.width, call.scale, dkey);
-    storeSums<S, kWidth>(call.dvalue, b, g, k, call.keys, call.width, 1, dvalue);
-  }
-}
-
-/// dbias = accumulator + sum
-__device__ inline void storeBias(const AttentionCall &call, int64_t h, int64_t q, int64_t k,
-                                 float sum) {
-  const HeadMatrix &base = call.accumulator, &out = call.dbias;
-  if (base.data)
-    sum += at<float>(base, 0, h)[q * base.row + k * base.col];
-  const_cast<float *>(at<float>(out, 0, h))[q * out.row + k * out.col] = sum;
-}
-
-template <class S, int kWidth>
-__global__ void __launch_bounds__(kMmaThreads)
-    biasMmaKernel(const __grid_constant__ MmaGradCall grad) {
-  __shared__ __align__(16) HeadTile<S, kWidth, kMmaKeys> keys[2], values[2];
-  __shared__ __align__(16) float terms[2][kMmaKeys];
-  const AttentionCall &call = grad.call;
-  int64_t qTiles = ceilDiv(call.queries, 64), kTiles = ceilDiv(call.keys, 64);
-  int64_t all = grad.sliceCount * call.heads * qTiles * kTiles;
-  auto width = static_cast<int>(call.width);
-  for (int64_t task = blockIdx.x; task < all; task += gridDim.x) {
-    int64_t k0 = task % kTiles * 64, q = task / kTiles % qTiles * 64 + threadIdx.x / 32 * 16;
-    int64_t rest = task / kTiles / qTiles, slice = rest / call.heads, h = rest % call.heads;
-    int64_t first = slice * grad.batchesOfSlice, g = h % call.groups;
-    int64_t end = smaller(call.batches, first + grad.batchesOfSlice);
-    auto fetch = [&](int to, int64_t b) {
-      keys[to].copy(at<S>(call.key, b, g), call.key.row, k0, call.keys, width);
-      values[to].copy(at<S>(call.value, b, g), call.value.row, k0, call.keys, width);
-      commitCopies();
-    };
-    __syncthreads(); // of the last task's tiles
-    if (first < end)
-      fetch(0, first);
-    BiasFragments<S> bias;
-    bias.load(call, h, q, k0, grad.alignedBias);
-    float sum[kMmaKeys / 8][4] = {};
-    int now = 0, row = threadIdx.x % 32 / 4;
-    for (int64_t b = first; b < end; ++b, now ^= 1) {
-      RowFragments<S, kWidth> query, dout;
-      query.load(at<S>(call.query, b, h), call.query.row, q, call.queries, width);
-      dout.load(at<S>(call.dout, b, h), call.dout.row, q, call.queries, width);
-      const RowGrad rows[2] = {{grad, b, h, q + row}, {grad, b, h, q + row + 8}};
-      fillTerms<S>(terms[now], call, b, k0, call.mask.data ? grad.largest[b] : 0.0f);
-      if (b + 1 < end) {
-        fetch(now ^ 1, b + 1);
-        waitForCopies<1>();
-      } else {
-        waitForCopies<0>();
-      }
-      __syncthreads();
-      float p[kMmaKeys / 8][4], dl[kMmaKeys / 8][4];
-      gradOfTile(p, dl, call, query, dout, keys[now], values[now], bias, terms[now], rows);
-      for (int j = 0; j < kMmaKeys / 8; ++j)
-        for (int i = 0; i < 4; ++i)
-          sum[j][i] += dl[j][i];
-      __syncthreads();
-    }
-    float *part = grad.slices + (slice * call.heads + h) * call.queries * call.keys;
-    for (int j = 0; j < kMmaKeys / 8; ++j)
-      for (int i = 0; i < 4; ++i) {
-        int64_t to = q + row + i / 2 * 8, k = k0 + 8 * j + threadIdx.x % 4 * 2 + i % 2;
-        if (to >= call.queries || k >= call.keys)
-          continue;
-        if (grad.sliceCount == 1)
-          storeBias(call, h, to, k, sum[j][i]);
-        else
-          part[to * call.keys + k] = sum[j][i];
-      }
-  }
-}
-
-/// The same of the slices.
-__global__ inline void __launch_bounds__(256)
-    sliceKernel(const __grid_constant__ MmaGradCall grad) {
-  const AttentionCall &call = grad.call;
-  int64_t all = call.heads * call.queries * call.keys, step = gridDim.x * int64_t{256};
-  for (int64_t i = blockIdx.x * int64_t{256} + threadIdx.x; i < all; i += step) {
-    int64_t row = quotient(i, call.keys), k = i - row * call.keys;
-    int64_t h = quotient(row, call.queries), q = row - h * call.queries;
-    float sum = 0;
-    for (int64_t slice = 0; slice < grad.sliceCount; ++slice)
-      sum += grad.slices[slice * all + i];
-    storeBias(call, h, q, k, sum);
-  }
+  prepareRows<S>(grad, ofRows);
 }
 
 } // namespace evo::cuda
