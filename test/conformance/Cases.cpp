@@ -4,6 +4,7 @@
 #include "test/conformance/CaseBuilder.h"
 
 #include <algorithm>
+#include <array>
 
 namespace evo::conformance {
 
@@ -255,6 +256,33 @@ void commonHeads(CaseBuilder &builder) {
       }
 }
 
+/// Devices have tiles of 128 queries and 64 keys for heads of at most 32: around their ends, with
+/// masks, and with references that later keys exceed by far.
+void tiledAttention(CaseBuilder &builder) {
+  KernelAttributes attributes;
+  attributes.inf = 1e9, attributes.scale = 0.3, attributes.heads = 2;
+  for (int64_t width : {8, 32})
+    for (bool bias : {true, false})
+      for (auto [batches, queries, keys] : std::vector<std::array<int64_t, 3>>{
+               {1, 64, 1}, {2, 129, 96}, {5, 160, 264}, {3, 70, 257}}) {
+        KernelCase tiled = builder.make(Kernel::Attention, attributes,
+                                        attentionSizes(2, batches, queries, keys, width, 2));
+        tiled.aligned = true;
+        tiled.operands[3].present = bias;
+        for (Fill fill : {Fill::Mask, Fill::RealMask}) {
+          tiled.operands[4].fill = fill;
+          tiled.hugeIfMasked = fill == Fill::Mask;
+          tiled.conditioning = fill == Fill::RealMask ? 100 : 1;
+          builder.add(tiled);
+        }
+        tiled.operands[4].present = tiled.operands[6].present = false;
+        tiled.operands[0].fill = Fill::Large;
+        tiled.hugeIfMasked = false;
+        tiled.conditioning = 300;
+        builder.add(tiled);
+      }
+}
+
 /// Sums of half in scratch: 63 queries or keys a tile, 512 columns, 1024 columns of a product.
 void wideHeads(CaseBuilder &builder) {
   KernelAttributes attributes;
@@ -298,6 +326,7 @@ const std::vector<KernelCase> &kernelCases() {
     attentionKernels(builder);
     gradientKernels(builder);
     commonHeads(builder);
+    tiledAttention(builder);
     wideHeads(builder);
     optimizerKernels(builder);
     factorKernels(builder);
