@@ -283,6 +283,24 @@ void tiledAttention(CaseBuilder &builder) {
       }
 }
 
+/// What plans have: aligned norms, also of a channel-first x, around tiles of 64 rows, and of as
+/// many channels as fit 16 or 32 lanes once or twice and of one pair more.
+void usualNorms(CaseBuilder &builder) {
+  KernelAttributes norm;
+  norm.eps = 1e-5;
+  for (Kernel kernel : {Kernel::LayerNorm, Kernel::LayerNormGrad})
+    for (int64_t channels : {64, 66, 128, 130, 256, 384})
+      for (std::vector<int64_t> rows : {std::vector<int64_t>{3, 72}, {5, 61}})
+        for (Layout layout : {Layout::Dense, Layout::LastOuter}) {
+          KernelCase usual = builder.make(kernel, norm, {rows, {{'c', channels}}});
+          usual.aligned = true;
+          usual.operands[0].layout = layout;
+          builder.add(usual);
+          usual.operands[kernel == Kernel::LayerNorm ? 4 : 3].present = false;
+          builder.add(usual);
+        }
+}
+
 /// Sums of half in scratch: 63 queries or keys a tile, 512 columns, 1024 columns of a product.
 void wideHeads(CaseBuilder &builder) {
   KernelAttributes attributes;
@@ -327,6 +345,7 @@ const std::vector<KernelCase> &kernelCases() {
     gradientKernels(builder);
     commonHeads(builder);
     tiledAttention(builder);
+    usualNorms(builder);
     wideHeads(builder);
     optimizerKernels(builder);
     factorKernels(builder);
