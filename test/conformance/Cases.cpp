@@ -4,6 +4,7 @@
 #include "test/conformance/CaseBuilder.h"
 
 #include <algorithm>
+#include <array>
 
 namespace evo::conformance {
 
@@ -264,6 +265,51 @@ void commonHeads(CaseBuilder &builder) {
     }
 }
 
+/// Devices have tiles of 128 queries and 64 keys for heads of at most 32: around their ends, with
+/// masks, and with references that later keys exceed by far.
+void tiledAttention(CaseBuilder &builder) {
+  KernelAttributes attributes;
+  attributes.inf = 1e9, attributes.scale = 0.3, attributes.heads = 2;
+  for (int64_t width : {8, 32})
+    for (bool bias : {true, false})
+      for (auto [batches, queries, keys] : std::vector<std::array<int64_t, 3>>{
+               {1, 64, 1}, {2, 129, 96}, {5, 160, 264}, {3, 70, 257}}) {
+        KernelCase tiled = builder.make(Kernel::Attention, attributes,
+                                        attentionSizes(2, batches, queries, keys, width, 2));
+        tiled.aligned = true;
+        tiled.operands[3].present = bias;
+        for (Fill fill : {Fill::Mask, Fill::RealMask}) {
+          tiled.operands[4].fill = fill;
+          tiled.hugeIfMasked = fill == Fill::Mask;
+          tiled.conditioning = fill == Fill::RealMask ? 100 : 1;
+          builder.add(tiled);
+        }
+        tiled.operands[4].present = tiled.operands[6].present = false;
+        tiled.operands[0].fill = Fill::Large;
+        tiled.hugeIfMasked = false;
+        tiled.conditioning = 300;
+        builder.add(tiled);
+      }
+}
+
+/// What plans have: aligned norms, also of a channel-first x, around tiles of 64 rows, and of as
+/// many channels as fit 16 or 32 lanes once or twice and of one pair more.
+void usualNorms(CaseBuilder &builder) {
+  KernelAttributes norm;
+  norm.eps = 1e-5;
+  for (Kernel kernel : {Kernel::LayerNorm, Kernel::LayerNormGrad})
+    for (int64_t channels : {64, 66, 128, 130, 256, 384})
+      for (std::vector<int64_t> rows : {std::vector<int64_t>{3, 72}, {5, 61}})
+        for (Layout layout : {Layout::Dense, Layout::LastOuter}) {
+          KernelCase usual = builder.make(kernel, norm, {rows, {{'c', channels}}});
+          usual.aligned = true;
+          usual.operands[0].layout = layout;
+          builder.add(usual);
+          usual.operands[kernel == Kernel::LayerNorm ? 4 : 3].present = false;
+          builder.add(usual);
+        }
+}
+
 /// Sums of half in scratch: 63 queries or keys a tile, 512 columns, 1024 columns of a product.
 void wideHeads(CaseBuilder &builder) {
   KernelAttributes attributes;
@@ -307,6 +353,8 @@ const std::vector<KernelCase> &kernelCases() {
     attentionKernels(builder);
     gradientKernels(builder);
     commonHeads(builder);
+    tiledAttention(builder);
+    usualNorms(builder);
     wideHeads(builder);
     optimizerKernels(builder);
     factorKernels(builder);

@@ -8,9 +8,10 @@
 //
 // A block has 64 queries of a batch and head and up to 64 columns of the output, and goes through
 // the keys with running maxima and sums; wider heads compute their logits again for each 64
-// columns.
+// columns. Half types use tensor cores where heads lie as those take them, Hopper's own ones in
+// AttentionHopper.cu.
 //===----------------------------------------------------------------------===//
-#include "runtime/cuda/kernels/AttentionMma.cuh"
+#include "runtime/cuda/kernels/AttentionHopper.h"
 
 namespace evo::cuda {
 
@@ -193,8 +194,11 @@ template <class S> Status launchAttention(const Launch &launch) {
   int64_t tasks =
       call.batches * call.heads * ceilDiv(call.queries, kTile) * ceilDiv(call.width, kTile);
   if constexpr (kIsHalf<S>)
-    if (tasks > 0 && takesTensorCores<S>(call))
-      return launchMma<S>(launch, call);
+    if (tasks > 0 && takesTensorCores<S>(call)) {
+      bool launched = false;
+      EVO_TRY(launchHopper<S>(launch, call, launched));
+      return launched ? Status() : launchMma<S>(launch, call);
+    }
   if (tasks > 0)
     attentionKernel<S><<<gridOf(tasks), kAttentionThreads, 0, launch.context->stream>>>(call);
   return {};

@@ -3,8 +3,8 @@
 //
 // The axes of a call are put in the order of its output in memory and merged; the last one becomes
 // the columns. A block has some rows of columns, so that where an element lies is computed once a
-// row; columns of unit stride are read and written four at a time. Operands that lie along another
-// axis than the columns go through tiles in shared memory.
+// row; columns of unit stride are read and written four or eight at a time. Operands that lie along
+// another axis than the columns go through tiles in shared memory.
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -108,6 +108,76 @@ __global__ void __launch_bounds__(256) lineKernel(Lines<I + O> lines, Op op) {
         store<S>(lines.data[I + o], first, y[o][0], lines.statistic[I + o]);
     }
   }
+}
+
+/// The same for columns in groups of eight that lie together in every operand but those that are
+/// broadcast along them: a thread has a group of two rows, which it reads before it computes.
+template <class S, int I, int O, class Op>
+__global__ void __launch_bounds__(256, 3)
+    wideKernel(const __grid_constant__ Lines<I + O> lines, Op op) {
+  constexpr int kRows = 2, kWide = 8;
+  int perRow = lines.threadsOfRow, rowsOfBlock = 256 / perRow;
+  int64_t groups = lines.cols / kWide, colTiles = ceilDiv(groups, perRow);
+  int64_t tiles = ceilDiv(lines.rowCount, rowsOfBlock * kRows) * colTiles;
+  for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    int64_t rowTile = colTiles == 1 ? tile : quotient(tile, colTiles);
+    int64_t row = rowTile * rowsOfBlock * kRows + threadIdx.x / perRow;
+    int64_t col = ((tile - rowTile * colTiles) * perRow + threadIdx.x % perRow) * kWide;
+    if (col >= lines.cols)
+      continue;
+    int64_t at[kRows][I + O];
+    uint4 raw[kRows][I];
+    float single[kRows][I];
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      lines.rows.locate(smaller(row + r * rowsOfBlock, lines.rowCount - 1), at[r]);
+#pragma unroll
+      for (int i = 0; i < I; ++i) {
+        raw[r][i] = {}, single[r][i] = 0;
+        if (lines.colStride[i] != 0)
+          raw[r][i] = *reinterpret_cast<const uint4 *>(reinterpret_cast<const S *>(lines.data[i]) +
+                                                       at[r][i] + col);
+        else if (lines.data[i])
+          single[r][i] = load<S>(lines.data[i], at[r][i], lines.statistic[i]);
+      }
+    }
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      uint4 result[O];
+#pragma unroll
+      for (int v = 0; v < kWide; ++v) {
+        float x[I], y[O];
+        for (int i = 0; i < I; ++i)
+          x[i] = lines.colStride[i] != 0 ? widen(reinterpret_cast<const S *>(&raw[r][i])[v])
+                                         : single[r][i];
+        op(x, y);
+        for (int o = 0; o < O; ++o)
+          reinterpret_cast<S *>(&result[o])[v] = rounded<S>(y[o]);
+      }
+      if (row + r * rowsOfBlock < lines.rowCount)
+        for (int o = 0; o < O; ++o)
+          if (lines.data[I + o])
+            *reinterpret_cast<uint4 *>(reinterpret_cast<S *>(lines.data[I + o]) + at[r][I + o] +
+                                       col) = result[o];
+    }
+  }
+}
+
+/// Whether wideKernel, which is for half types and for inputs, takes the lines.
+template <class S, int N> bool takesEights(const Lines<N> &lines, int inputs) {
+  if (lines.cols % 8 != 0)
+    return false;
+  for (int o = 0; o < N; ++o) {
+    if (!lines.data[o] || (o < inputs && lines.colStride[o] == 0))
+      continue;
+    if (lines.colStride[o] != 1 || lines.statistic[o] ||
+        reinterpret_cast<uint64_t>(lines.data[o]) % 16 != 0)
+      return false;
+    for (int d = 0; d < lines.rows.rank; ++d)
+      if (lines.rows.stride[o][d] % 8 != 0)
+        return false;
+  }
+  return true;
 }
 
 /// Lines some of whose operands lie along an axis of the rows, `across`, in place of the columns.
@@ -251,14 +321,20 @@ Status elementwise(const Launch &launch, Elements<I, O> elements, const Op &op, 
   }
   if (int across = axisAcross(lines); across >= 0)
     return launchTurned<S, I, O>(launch, lines, across, op);
-  bool fours = aligned && takesFours(lines, I);
-  int64_t groups = fours ? lines.cols / 4 : lines.cols;
+  constexpr bool kWide = kIsHalf<S> && I > 0;
+  bool eights = kWide && takesEights<S>(lines, I), fours = aligned && takesFours(lines, I);
+  int64_t groups = eights ? lines.cols / 8 : fours ? lines.cols / 4 : lines.cols;
   lines.threadsOfRow = 1;
   while (lines.threadsOfRow < 256 && lines.threadsOfRow < groups)
     lines.threadsOfRow *= 2;
-  int64_t tiles =
-      ceilDiv(lines.rowCount, 256 / lines.threadsOfRow) * ceilDiv(groups, lines.threadsOfRow);
+  int64_t tiles = ceilDiv(lines.rowCount, 256 / lines.threadsOfRow * (eights ? 2 : 1)) *
+                  ceilDiv(groups, lines.threadsOfRow);
   unsigned grid = gridOf(std::min<int64_t>(tiles, int64_t{64} * launch.context->processors));
+  if constexpr (kWide)
+    if (eights) {
+      wideKernel<S, I, O><<<grid, 256, 0, launch.context->stream>>>(lines, op);
+      return statusOf(cudaGetLastError(), "an elementwise launch");
+    }
   if (fours)
     lineKernel<S, I, O, 4><<<grid, 256, 0, launch.context->stream>>>(lines, op);
   else

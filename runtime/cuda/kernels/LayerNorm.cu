@@ -5,11 +5,13 @@
 // and variance those of factor x, the variance biased and taken about the mean. mean and rstd are
 // stored where they are asked for. x is normalised as it lies, with eps / factor^2.
 //
-// Rows whose channels lie together are held in the registers of a warp. Others (a transposed x or
-// y) go through tiles of 32 rows in shared memory, read and written along whichever axis is
-// contiguous; rows that are too long for either are gone through three times by a block.
+// Rows whose channels lie together are held in the registers of a warp, several at a time.
+// Half-type rows of a channel-first x become such rows in tiles of 64 (TurnedTile.cuh). Others go
+// through tiles of 32 rows in shared memory, read and written along whichever axis is contiguous;
+// rows that are too long for either are gone through three times by a block.
 //===----------------------------------------------------------------------===//
-#include "runtime/cuda/kernels/Storage.cuh"
+#include "runtime/cuda/kernels/Mma.cuh"
+#include "runtime/cuda/kernels/TurnedTile.cuh"
 
 namespace evo::cuda {
 
@@ -17,11 +19,13 @@ namespace {
 
 struct NormCall {
   AxisSpace<4> rows; ///< x, y, mean, rstd
+  int64_t next[4];   ///< strides of the last axis of the rows
   int64_t rowCount, channels, xStride, yStride, weightStride, biasStride;
   const std::byte *x, *weight, *bias;
   std::byte *y;
   float *mean, *rstd;
   float eps, factor; ///< eps is that of x as it lies
+  float inverse;     ///< 1 / channels
 };
 
 __device__ void storeMoments(const NormCall &call, const int64_t (&at)[4], float mean, float rstd) {
@@ -31,43 +35,113 @@ __device__ void storeMoments(const NormCall &call, const int64_t (&at)[4], float
     call.rstd[at[3]] = rstd / call.factor;
 }
 
-/// A warp has a row of at most kGroups * 128 channels, a multiple of 4.
-template <class S, int kGroups> __global__ void __launch_bounds__(256) warpKernel(NormCall call) {
-  int lane = threadIdx.x % 32;
-  int64_t step = gridDim.x * int64_t{8};
-  for (int64_t row = blockIdx.x * int64_t{8} + threadIdx.x / 32; row < call.rowCount; row += step) {
+/// Means and inverse deviations of rows that kLanes lanes share, of whose channels a lane has kOwn,
+/// `own` of them below the number of channels and the others 0. x is then what it differs from the
+/// means.
+template <int kLanes, int kRows, int kOwn>
+__device__ void centre(float (&x)[kRows][kOwn], int own, const NormCall &call, float (&mean)[kRows],
+                       float (&rstd)[kRows]) {
+  for (int r = 0; r < kRows; ++r) {
+    float sum = 0, squares = 0;
+    for (int i = 0; i < kOwn; ++i)
+      sum += x[r][i];
+    mean[r] = laneSum<kLanes>(sum) * call.inverse;
+    for (int i = 0; i < kOwn; ++i) {
+      x[r][i] = i < own ? x[r][i] - mean[r] : 0.0f;
+      squares = fmaf(x[r][i], x[r][i], squares);
+    }
+    rstd[r] = rsqrtf(fmaf(laneSum<kLanes>(squares), call.inverse, call.eps));
+  }
+}
+
+/// kLanes lanes share kRows rows of at most kGroups * kLanes * 4 channels, a multiple of 4. The
+/// last axis of the rows is a multiple of the rows that a warp has at a time.
+template <class S, int kLanes, int kGroups, int kRows>
+__global__ void __launch_bounds__(256, kGroups > 2 ? 3 : 4)
+    warpKernel(const __grid_constant__ NormCall call) {
+  constexpr int kApart = 32 / kLanes, kTogether = kRows * kApart;
+  int lane = threadIdx.x % kLanes, side = threadIdx.x % 32 / kLanes;
+  int own = static_cast<int>((call.channels + 4 * (kLanes - 1 - lane)) / (4 * kLanes)) * 4;
+  float weight[kGroups][4] = {}, bias[kGroups][4] = {};
+  for (int g = 0; g < kGroups; ++g)
+    if (4 * g < own) {
+      load4<S>(call.weight, (g * kLanes + lane) * 4, false, weight[g]);
+      load4<S>(call.bias, (g * kLanes + lane) * 4, false, bias[g]);
+    }
+  int64_t step = gridDim.x * int64_t{8 * kTogether};
+  for (int64_t row = (blockIdx.x * int64_t{8} + threadIdx.x / 32) * kTogether; row < call.rowCount;
+       row += step) {
     int64_t at[4];
     call.rows.locate(row, at);
-    float x[kGroups][4], sum = 0, squares = 0;
-    for (int g = 0; g < kGroups; ++g) {
-      int c = (g * 32 + lane) * 4;
-      for (int i = 0; i < 4; ++i)
-        x[g][i] = 0;
-      if (c < call.channels)
-        load4<S>(call.x, at[0] + c, false, x[g]);
-      sum += (x[g][0] + x[g][1]) + (x[g][2] + x[g][3]);
-    }
-    float mean = warpSum(sum) / static_cast<float>(call.channels);
-    for (int g = 0; g < kGroups; ++g)
-      for (int i = 0; i < 4; ++i) {
-        float difference = x[g][i] - mean;
-        if ((g * 32 + lane) * 4 < call.channels)
-          squares = fmaf(difference, difference, squares);
+    for (int o = 0; o < 4 && kApart > 1; ++o)
+      at[o] += side * call.next[o];
+    float x[kRows][kGroups * 4] = {}, mean[kRows], rstd[kRows];
+    for (int r = 0; r < kRows; ++r)
+      for (int g = 0; g < kGroups; ++g)
+        if (4 * g < own)
+          load4<S>(call.x, at[0] + r * kApart * call.next[0] + (g * kLanes + lane) * 4, false,
+                   reinterpret_cast<float(&)[4]>(x[r][4 * g]));
+    centre<kLanes>(x, own, call, mean, rstd);
+    for (int r = 0; r < kRows; ++r) {
+      for (int g = 0; g < kGroups; ++g) {
+        float y[4];
+        for (int i = 0; i < 4; ++i)
+          y[i] = fmaf(x[r][4 * g + i] * rstd[r], weight[g][i], bias[g][i]);
+        if (4 * g < own)
+          store4<S>(call.y, at[1] + (g * kLanes + lane) * 4, false, y);
       }
-    float rstd = 1.0f / sqrtf(warpSum(squares) / static_cast<float>(call.channels) + call.eps);
-    for (int g = 0; g < kGroups; ++g) {
-      int c = (g * 32 + lane) * 4;
-      if (c >= call.channels)
-        continue;
-      float weight[4], bias[4];
-      load4<S>(call.weight, c, false, weight);
-      load4<S>(call.bias, c, false, bias);
-      for (int i = 0; i < 4; ++i)
-        x[g][i] = fmaf((x[g][i] - mean) * rstd, weight[i], bias[i]);
-      store4<S>(call.y, at[1] + c, false, x[g]);
+      if (lane == 0)
+        storeMoments(call, at, mean[r], rstd[r]);
+      for (int o = 1; o < 4; ++o)
+        at[o] += kApart * call.next[o];
     }
-    if (lane == 0)
-      storeMoments(call, at, mean, rstd);
+  }
+}
+
+/// x lies channel-first and y by rows.
+template <class S, int kPairs>
+__global__ void __launch_bounds__(kTurnedThreads, 4)
+    turnedKernel(const __grid_constant__ NormCall call,
+                 const __grid_constant__ TurnedRows<4> rows) {
+  constexpr int kRows = kPairs > 2 ? 2 : 4, kOwn = 2 * kPairs;
+  __shared__ TurnedTile<S, kPairs> tile;
+  int lane = threadIdx.x % 32, warp = threadIdx.x / 32, channels = static_cast<int>(call.channels);
+  int own = (channels - lane * 2 + 63) / 64 * 2;
+  float weight[kOwn] = {}, bias[kOwn] = {};
+  for (int i = 0; i < own && i < kOwn; ++i) {
+    int c = 2 * lane + i / 2 * 64 + i % 2;
+    weight[i] = load<S>(call.weight, c * call.weightStride);
+    bias[i] = load<S>(call.bias, c * call.biasStride);
+  }
+  for (int64_t task = blockIdx.x; task < rows.tasks; task += gridDim.x) {
+    int64_t at[4];
+    int count = rows.locate(task, at);
+    __syncthreads(); // of the last tile's rows
+    tile.fill(reinterpret_cast<const S *>(call.x) + at[0], call.xStride, count, channels);
+    __syncthreads();
+#pragma unroll 2
+    for (int first = warp * 8; first < warp * 8 + 8 && first < count; first += kRows) {
+      float x[kRows][kOwn], mean[kRows], rstd[kRows];
+      for (int r = 0; r < kRows; ++r)
+        for (int i = 0; i < kPairs; ++i) {
+          float2 two = unpacked<S>(tile.pair[first + r][lane + 32 * i]);
+          x[r][2 * i] = 2 * i < own ? two.x : 0.0f, x[r][2 * i + 1] = 2 * i < own ? two.y : 0.0f;
+        }
+      centre<32>(x, own, call, mean, rstd);
+      for (int r = 0; r < kRows && first + r < count; ++r) {
+        auto *y = reinterpret_cast<uint32_t *>(reinterpret_cast<S *>(call.y) + at[1] +
+                                               (first + r) * rows.stride[1]);
+        for (int i = 0; i < kPairs; ++i)
+          if (2 * i < own)
+            y[lane + 32 * i] =
+                packed<S>(fmaf(x[r][2 * i] * rstd[r], weight[2 * i], bias[2 * i]),
+                          fmaf(x[r][2 * i + 1] * rstd[r], weight[2 * i + 1], bias[2 * i + 1]));
+        const int64_t moments[4] = {0, 0, at[2] + (first + r) * rows.stride[2],
+                                    at[3] + (first + r) * rows.stride[3]};
+        if (lane == 0)
+          storeMoments(call, moments, mean[r], rstd[r]);
+      }
+    }
   }
 }
 
@@ -167,6 +241,23 @@ template <class S> bool takesFours(const NormCall &call) {
   return true;
 }
 
+/// Where x is channel-first as tiles take it, runs on them.
+template <class S> bool launchTurned(const Launch &launch, const NormCall &call) {
+  const std::byte *const data[4] = {call.x, call.y};
+  const int64_t strides[4] = {call.xStride, call.yStride};
+  if (call.xStride == 1 || !takesTurnedTiles<S>(call.rows, call.channels, 0, data, strides, 2))
+    return false;
+  TurnedRows<4> rows(call.rows);
+  unsigned grid = gridOf(rows.tasks);
+  if (call.channels <= 64)
+    turnedKernel<S, 1><<<grid, kTurnedThreads, 0, launch.context->stream>>>(call, rows);
+  else if (call.channels <= 128)
+    turnedKernel<S, 2><<<grid, kTurnedThreads, 0, launch.context->stream>>>(call, rows);
+  else
+    turnedKernel<S, 4><<<grid, kTurnedThreads, 0, launch.context->stream>>>(call, rows);
+  return true;
+}
+
 } // namespace
 
 template <class S> Status launchLayerNorm(const Launch &launch) {
@@ -190,18 +281,30 @@ template <class S> Status launchLayerNorm(const Launch &launch) {
   double factor = launch.attributes->factor;
   call.eps = static_cast<float>(launch.attributes->eps / (factor * factor));
   call.factor = static_cast<float>(factor);
+  call.inverse = 1.0f / static_cast<float>(call.channels);
   call.rows.sortLike(call.xStride == 1 ? 1 : 0);
   call.rows.merge();
   call.rowCount = call.rows.count();
   cudaStream_t stream = launch.context->stream;
-  int64_t most = int64_t{32} * launch.context->processors;
-  unsigned grid = gridOf(std::min(ceilDiv(call.rowCount, 8), most));
-  if (takesFours<S>(call) && call.channels <= 128)
-    warpKernel<S, 1><<<grid, 256, 0, stream>>>(call);
-  else if (takesFours<S>(call) && call.channels <= 256)
-    warpKernel<S, 2><<<grid, 256, 0, stream>>>(call);
-  else if (takesFours<S>(call))
-    warpKernel<S, 4><<<grid, 256, 0, stream>>>(call);
+  if constexpr (kIsHalf<S>)
+    if (launchTurned<S>(launch, call))
+      return {};
+  int inner = call.rows.rank - 1;
+  for (int i = 0; i < 4; ++i)
+    call.next[i] = inner >= 0 ? call.rows.stride[i][inner] : 0;
+  bool fours = takesFours<S>(call), several = inner >= 0 && call.rows.extent[inner] % 4 == 0;
+  auto blocksOf = [&](int64_t rows) {
+    return gridOf(
+        std::min(ceilDiv(call.rowCount, 8 * rows), int64_t{16} * launch.context->processors));
+  };
+  if (fours && several && call.channels <= 64)
+    warpKernel<S, 16, 1, 2><<<blocksOf(4), 256, 0, stream>>>(call);
+  else if (fours && several && call.channels <= 128)
+    warpKernel<S, 16, 2, 2><<<blocksOf(4), 256, 0, stream>>>(call);
+  else if (fours && several && call.channels <= 256)
+    warpKernel<S, 32, 2, 2><<<blocksOf(2), 256, 0, stream>>>(call);
+  else if (fours)
+    warpKernel<S, 32, 4, 1><<<blocksOf(1), 256, 0, stream>>>(call);
   else if (call.channels <= kMostTileChannels)
     tileKernel<S><<<gridOf(ceilDiv(call.rowCount, kTileRows)), 256,
                     static_cast<size_t>(call.channels) * kTilePitch * 4, stream>>>(call);

@@ -8,94 +8,16 @@
 // is then that of factor x, times factor.
 //
 // A fixed number of blocks goes through the rows and leaves sums of dweight and dbias in slots.
-// Where channels lie together a warp has a row in registers, else a block goes through it.
+// Where channels lie together a warp has rows in registers; half-type rows of a channel-first x
+// become such rows in tiles of 64 (TurnedTile.cuh). Other rows that are not too long go through
+// tiles of 32 rows in shared memory, else a block goes through each.
 //===----------------------------------------------------------------------===//
+#include "runtime/cuda/kernels/LayerNormGradRows.cuh"
 #include "runtime/cuda/kernels/Slots.cuh"
 
 namespace evo::cuda {
 
 namespace {
-
-struct NormGradCall {
-  AxisSpace<4> rows; ///< x, dy, residual, dx
-  int64_t rowCount, channels, stride[4], weightStride;
-  const std::byte *x, *weight, *dy, *residual;
-  std::byte *dx;
-  float *slots;      ///< [blocks][2 * channels]
-  float eps, factor; ///< eps is that of x as it lies
-};
-
-template <class S, int kGroups>
-__global__ void __launch_bounds__(256) warpKernel(NormGradCall call) {
-  __shared__ float sums[8][kGroups * 128];
-  int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  float weight[kGroups][4], weightSum[kGroups][4] = {}, biasSum[kGroups][4] = {};
-  for (int g = 0; g < kGroups; ++g) {
-    for (int i = 0; i < 4; ++i)
-      weight[g][i] = 0;
-    if ((g * 32 + lane) * 4 < call.channels)
-      load4<S>(call.weight, (g * 32 + lane) * 4, false, weight[g]);
-  }
-  float channels = static_cast<float>(call.channels);
-  int64_t step = gridDim.x * int64_t{8};
-  for (int64_t row = blockIdx.x * int64_t{8} + warp; row < call.rowCount; row += step) {
-    int64_t at[4];
-    call.rows.locate(row, at);
-    float x[kGroups][4], dy[kGroups][4], sum = 0, squares = 0;
-    for (int g = 0; g < kGroups; ++g) {
-      int c = (g * 32 + lane) * 4;
-      for (int i = 0; i < 4; ++i)
-        x[g][i] = dy[g][i] = 0;
-      if (c < call.channels) {
-        load4<S>(call.x, at[0] + c, false, x[g]);
-        load4<S>(call.dy, at[1] + c, false, dy[g]);
-      }
-      sum += (x[g][0] + x[g][1]) + (x[g][2] + x[g][3]);
-    }
-    float mean = warpSum(sum) / channels;
-    for (int g = 0; g < kGroups; ++g)
-      for (int i = 0; i < 4; ++i) {
-        x[g][i] = (g * 32 + lane) * 4 < call.channels ? x[g][i] - mean : 0.0f;
-        squares = fmaf(x[g][i], x[g][i], squares);
-      }
-    float rstd = 1.0f / sqrtf(warpSum(squares) / channels + call.eps);
-    float meanE = 0, meanProduct = 0;
-    for (int g = 0; g < kGroups; ++g)
-      for (int i = 0; i < 4; ++i) {
-        x[g][i] *= rstd;
-        weightSum[g][i] = fmaf(dy[g][i], x[g][i], weightSum[g][i]);
-        biasSum[g][i] += dy[g][i];
-        float e = dy[g][i] * weight[g][i];
-        meanE += e, meanProduct = fmaf(e, x[g][i], meanProduct);
-      }
-    meanE = warpSum(meanE) / channels, meanProduct = warpSum(meanProduct) / channels;
-    for (int g = 0; g < kGroups; ++g) {
-      int c = (g * 32 + lane) * 4;
-      if (c >= call.channels)
-        continue;
-      float residual[4] = {};
-      if (call.residual)
-        load4<S>(call.residual, at[2] + c, false, residual);
-      for (int i = 0; i < 4; ++i)
-        residual[i] +=
-            rstd / call.factor * (dy[g][i] * weight[g][i] - meanE - x[g][i] * meanProduct);
-      store4<S>(call.dx, at[3] + c, false, residual);
-    }
-  }
-  for (int part : {0, 1}) {
-    __syncthreads();
-    for (int g = 0; g < kGroups; ++g)
-      for (int i = 0; i < 4; ++i)
-        sums[warp][(g * 32 + lane) * 4 + i] = part ? biasSum[g][i] : weightSum[g][i];
-    __syncthreads();
-    for (int c = threadIdx.x; c < call.channels; c += 256) {
-      float sum = 0;
-      for (int i = 0; i < 8; ++i)
-        sum += sums[i][c];
-      call.slots[(blockIdx.x * int64_t{2} + part) * call.channels + c] = sum;
-    }
-  }
-}
 
 constexpr int kTileRows = 32, kTilePitch = 33;
 /// Channels whose two tiles fit the shared memory that every device gives without being asked.
@@ -246,6 +168,57 @@ template <class S> bool takesFours(const NormGradCall &call) {
   return true;
 }
 
+/// Launches `kernel` with as many blocks as there are tasks, at most a number for each
+/// multiprocessor; returns the blocks.
+template <class Kernel, class... Arguments>
+int64_t launchBlocks(const Launch &launch, int64_t tasks, int64_t perProcessor, int64_t room,
+                     size_t shared, Kernel *kernel, const Arguments &...arguments) {
+  int64_t blocks =
+      std::max<int64_t>(1, std::min({perProcessor * launch.context->processors, room, tasks}));
+  kernel<<<static_cast<unsigned>(blocks), 256, shared, launch.context->stream>>>(arguments...);
+  return blocks;
+}
+
+/// Where x is channel-first as tiles take it, runs on them; the blocks, or 0.
+template <class S>
+int64_t launchTurned(const Launch &launch, const NormGradCall &call, int64_t room) {
+  const std::byte *const data[4] = {call.x, call.dy, call.residual, call.dx};
+  if (call.stride[0] == 1 ||
+      !takesTurnedTiles<S>(call.rows, call.channels, 0, data, call.stride, 4))
+    return 0;
+  TurnedRows<4> rows(call.rows);
+  if (call.channels <= 64)
+    return launchBlocks(launch, rows.tasks, 3, room, 0, turnedKernel<S, 1>, call, rows);
+  if (call.channels <= 128)
+    return launchBlocks(launch, rows.tasks, 3, room, 0, turnedKernel<S, 2>, call, rows);
+  return launchBlocks(launch, rows.tasks, 2, room, 0, turnedKernel<S, 4>, call, rows);
+}
+
+/// Runs the kernel for the call's layout; how many blocks left sums in slots.
+template <class S>
+int64_t launchNormGrad(const Launch &launch, const NormGradCall &call, int64_t room) {
+  if constexpr (kIsHalf<S>)
+    if (int64_t blocks = launchTurned<S>(launch, call, room))
+      return blocks;
+  int inner = call.rows.rank - 1;
+  bool several = inner >= 0 && call.rows.extent[inner] % 4 == 0;
+  int64_t eights = ceilDiv(call.rowCount, 8);
+  if (takesFours<S>(call)) {
+    if (call.channels <= 64 && several)
+      return launchBlocks(launch, ceilDiv(eights, 4), 3, room, 0, warpKernel<S, 16, 1, 2>, call);
+    if (call.channels <= 128 && several)
+      return launchBlocks(launch, ceilDiv(eights, 4), 2, room, 0, warpKernel<S, 16, 2, 2>, call);
+    if (call.channels <= 256 && several)
+      return launchBlocks(launch, ceilDiv(eights, 2), 2, room, 0, warpKernel<S, 32, 2, 2>, call);
+    return launchBlocks(launch, eights, 2, room, 0, warpKernel<S, 32, 4, 1>, call);
+  }
+  if (call.channels <= kMostTileChannels)
+    return launchBlocks(launch, ceilDiv(call.rowCount, kTileRows), 4, room,
+                        static_cast<size_t>(call.channels) * 2 * kTilePitch * 4, tileKernel<S>,
+                        call);
+  return launchBlocks(launch, call.rowCount, 4, room, 0, blockKernel<S>, call);
+}
+
 } // namespace
 
 template <class S> Status launchLayerNormGrad(const Launch &launch) {
@@ -263,40 +236,27 @@ template <class S> Status launchLayerNormGrad(const Launch &launch) {
   call.rowCount = call.rows.count(), call.channels = o[0].shape[leading];
   if (call.channels == 0)
     return {};
-  for (int i = 0; i < 4; ++i)
+  for (int i = 0; i < 4; ++i) {
     call.stride[i] = byRow[i]->strides[leading];
+    call.next[i] = call.rows.rank ? call.rows.stride[i][call.rows.rank - 1] : 0;
+  }
   call.weightStride = o[1].strides[0];
   call.x = o[0].data, call.weight = o[1].data, call.dy = o[2].data, call.residual = o[3].data;
   call.dx = o[6].data, call.slots = elements<float>(launch.context->scratch);
   double factor = launch.attributes->factor;
   call.eps = static_cast<float>(launch.attributes->eps / (factor * factor));
   call.factor = static_cast<float>(factor);
+  call.inverse = 1.0f / static_cast<float>(call.channels);
+  call.inverseFactor = static_cast<float>(1 / factor);
   int64_t room = kScratchBytes / 8 / call.channels;
   if (room < 1)
     return Status::error(ErrorCode::Unsupported,
                          "expected at most " + std::to_string(kScratchBytes / 8) +
                              " channels, got " + std::to_string(call.channels));
-  bool fours = takesFours<S>(call), tiles = !fours && call.channels <= kMostTileChannels;
-  int64_t blocks =
-      std::max<int64_t>(1, std::min({int64_t{fours ? 2 : 4} * launch.context->processors, room,
-                                     fours   ? ceilDiv(call.rowCount, 8)
-                                     : tiles ? ceilDiv(call.rowCount, kTileRows)
-                                             : call.rowCount}));
-  auto grid = static_cast<unsigned>(blocks);
-  cudaStream_t stream = launch.context->stream;
-  if (fours && call.channels <= 128)
-    warpKernel<S, 1><<<grid, 256, 0, stream>>>(call);
-  else if (fours && call.channels <= 256)
-    warpKernel<S, 2><<<grid, 256, 0, stream>>>(call);
-  else if (fours)
-    warpKernel<S, 4><<<grid, 256, 0, stream>>>(call);
-  else if (tiles)
-    tileKernel<S>
-        <<<grid, 256, static_cast<size_t>(call.channels) * 2 * kTilePitch * 4, stream>>>(call);
-  else
-    blockKernel<S><<<grid, 256, 0, stream>>>(call);
-  EVO_TRY(sumSlots(launch, call.slots, blocks, 2 * call.channels, 0, o[4], o[7]));
-  return sumSlots(launch, call.slots, blocks, 2 * call.channels, call.channels, o[5], o[8]);
+  int64_t blocks = launchNormGrad<S>(launch, call, room);
+  SlotCall weights(call.slots, blocks, 2 * call.channels, 0, o[4], o[7]);
+  SlotCall biases(call.slots, blocks, 2 * call.channels, call.channels, o[5], o[8]);
+  return sumSlots(launch, weights, &biases);
 }
 
 EVO_CUDA_INSTANTIATE(LayerNormGrad)

@@ -18,45 +18,50 @@ struct SlotCall {
   const float *accumulator; ///< null: none
   float *out;
   int64_t accumulatorStride, outStride;
+
+  /// Columns [first, first + cols) of the slots, `width` columns each, are added to a vector.
+  SlotCall(const float *slots, int64_t count, int64_t width, int64_t first,
+           const Operand &accumulator, const Operand &out)
+      : slots(slots), count(count), width(width), first(first), cols(out.shape[0]),
+        accumulator(elements<float>(accumulator.data)), out(elements<float>(out.data)),
+        accumulatorStride(accumulator.strides[0]), outStride(out.strides[0]) {}
 };
 
-/// out[c] = accumulator[c] + sum of slots[i][first + c]
-__global__ void __launch_bounds__(256) slotKernel(SlotCall call) {
-  __shared__ float sums[8][33];
-  int lane = threadIdx.x % 32, part = threadIdx.x / 32;
-  for (int64_t tile = blockIdx.x; tile < ceilDiv(call.cols, 32); tile += gridDim.x) {
-    int64_t col = tile * 32 + lane;
-    float sum = 0;
-    for (int64_t i = part; col < call.cols && i < call.count; i += 8)
+constexpr int kSlotThreads = 1024, kSlotCols = 8;
+
+/// out[c] = accumulator[c] + sum of slots[i][first + c], of the call that the block's y names. A
+/// block has eight columns, which lie in the sector that a load reads.
+__global__ void __launch_bounds__(kSlotThreads) slotKernel(SlotCall one, SlotCall other) {
+  __shared__ float sums[kSlotThreads / 32][kSlotCols + 1];
+  const SlotCall &call = blockIdx.y ? other : one;
+  int lane = threadIdx.x % 32, warp = threadIdx.x / 32, part = threadIdx.x / kSlotCols;
+  int64_t col = blockIdx.x * int64_t{kSlotCols} + lane % kSlotCols;
+  float sum = 0;
+  if (col < call.cols)
+#pragma unroll 4
+    for (int64_t i = part; i < call.count; i += kSlotThreads / kSlotCols)
       sum += call.slots[i * call.width + call.first + col];
-    __syncthreads();
-    sums[part][lane] = sum;
-    __syncthreads();
-    if (part == 0 && col < call.cols) {
-      sum = 0;
-      for (int i = 0; i < 8; ++i)
-        sum += sums[i][lane];
-      if (call.accumulator)
-        sum += call.accumulator[col * call.accumulatorStride];
-      call.out[col * call.outStride] = sum;
-    }
-  }
+  sum += __shfl_xor_sync(0xffffffffu, sum, 8);
+  sum += __shfl_xor_sync(0xffffffffu, sum, 16);
+  if (lane < kSlotCols)
+    sums[warp][lane] = sum;
+  __syncthreads();
+  col = blockIdx.x * int64_t{kSlotCols} + warp;
+  if (warp >= kSlotCols || col >= call.cols)
+    return;
+  sum = warpSum(sums[lane][warp]);
+  if (lane > 0)
+    return;
+  if (call.accumulator)
+    sum += call.accumulator[col * call.accumulatorStride];
+  call.out[col * call.outStride] = sum;
 }
 
-/// Adds columns [first, first + cols) of the slots, `width` columns each, to a vector.
-Status sumSlots(const Launch &launch, const float *slots, int64_t count, int64_t width,
-                int64_t first, const Operand &accumulator, const Operand &out) {
-  SlotCall call{slots,
-                count,
-                width,
-                first,
-                out.shape[0],
-                elements<float>(accumulator.data),
-                elements<float>(out.data),
-                accumulator.strides[0],
-                out.strides[0]};
-  if (call.cols > 0)
-    slotKernel<<<gridOf(ceilDiv(call.cols, 32)), 256, 0, launch.context->stream>>>(call);
+/// Adds one or two columns of slots to vectors of one length.
+Status sumSlots(const Launch &launch, const SlotCall &one, const SlotCall *other = nullptr) {
+  dim3 grid(gridOf(ceilDiv(one.cols, kSlotCols)), other ? 2 : 1);
+  if (one.cols > 0)
+    slotKernel<<<grid, kSlotThreads, 0, launch.context->stream>>>(one, other ? *other : one);
   return statusOf(cudaGetLastError(), "the launch of a sum of slots");
 }
 

@@ -1,0 +1,179 @@
+//===- AttentionHopper.cu - attention on Hopper -----------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// The half types' `attention` for heads of 8 to 32 channels and 64 queries or more. Four warps have
+// 64 queries of one head and batch; a block has kQueryGroups times as many queries and kBatches
+// batches, which share the pair bias. A block goes through its tasks' keys 64 at a time; a warp
+// more has tiles copied to a ring in shared memory, from one task to the next without a pause, and
+// looks through the masks of the next task. The products of the next tile's scores and of this
+// tile's values are under way together.
+//===----------------------------------------------------------------------===//
+#include "runtime/cuda/kernels/AttentionHopper.h"
+
+#include "runtime/cuda/kernels/AttentionHopperGroup.cuh"
+
+#include <cmath>
+
+namespace evo::cuda {
+
+namespace {
+
+/// What the groups do.
+template <class S, int kWidth, int kQueryGroups, int kBatches, bool kBias>
+__device__ void
+attendTasks(const HopperCall &hopper,
+            typename HopperBlock<S, kWidth, kQueryGroups, kBatches, kBias>::Memory &memory) {
+  using Shape = HopperBlock<S, kWidth, kQueryGroups, kBatches, kBias>;
+  using Task = typename Shape::Task;
+  QueryGroup<S, kWidth, kQueryGroups, kBatches, kBias> group(hopper.call);
+  int keys = static_cast<int>(hopper.call.keys), first = 0, number = 0;
+  int left = (hopper.tasks - 1 - static_cast<int>(blockIdx.x)) / static_cast<int>(gridDim.x);
+  typename Shape::Place place, next;
+  memory.full[0].wait(0);
+  group.loadQueries(memory.tasks[0]);
+  group.begin(memory.tasks[0]);
+  group.startScores(memory.stages[0]);
+  PhaseBarrier *used = nullptr;
+  while (true) {
+    group.wait(); // for this tile's scores and the last tile's values
+    if (used && threadIdx.x % 32 == 0)
+      used->arrive();
+    const Task &task = memory.tasks[number % kTaskSlots];
+    const Task &after = memory.tasks[(number + 1) % kTaskSlots];
+    bool last = first + kTileKeys >= keys, more = !last || left > 0;
+    if (last && more)
+      group.loadQueries(after);
+    group.makeWeights(memory.stages[place.stage], task, first);
+    next.advance();
+    if (more) {
+      memory.full[next.stage].wait(next.round);
+      group.startScores(memory.stages[next.stage]);
+    }
+    group.startValues(memory.stages[place.stage], first > 0);
+    used = &memory.empty[place.stage];
+    place = next;
+    first += kTileKeys;
+    if (!last)
+      continue;
+    group.wait();
+    group.store(task);
+    if (!more)
+      break;
+    first = 0, ++number, --left;
+    group.begin(after);
+  }
+}
+
+template <class S, int kWidth, int kQueryGroups, int kBatches, bool kBias>
+__global__ void __launch_bounds__(kGroupThreads *(kQueryGroups *kBatches + 1),
+                                  4 / (kQueryGroups * kBatches))
+    hopperKernel(const __grid_constant__ HopperCall hopper) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  using Shape = HopperBlock<S, kWidth, kQueryGroups, kBatches, kBias>;
+  extern __shared__ __align__(1024) unsigned char space[];
+  auto &memory = *reinterpret_cast<typename Shape::Memory *>(space);
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < Shape::kStages; ++i)
+      memory.full[i].init(1), memory.empty[i].init(4 * Shape::kGroups);
+    publishBarriers();
+  }
+  __syncthreads();
+  if (threadIdx.x >= kGroupThreads * Shape::kGroups) {
+    releaseRegisters<Shape::kFewRegisters>();
+    if (threadIdx.x < kGroupThreads * Shape::kGroups + 32)
+      TileFetcher<S, kWidth, kQueryGroups, kBatches, kBias>(hopper, memory).run();
+  } else {
+    takeRegisters<Shape::kRegisters>();
+    attendTasks<S, kWidth, kQueryGroups, kBatches, kBias>(hopper, memory);
+  }
+#endif
+}
+
+/// Describes keys or values.
+template <class S>
+bool describeHeads(CUtensorMap &map, const AttentionCall &call, const HeadMatrix &m, int width) {
+  TensorOfBoxes<S, 4> tensor{m.data,
+                             {call.width, call.groups, call.keys, call.batches},
+                             {m.head, m.row, m.batch},
+                             {width, 1, kTileKeys, 1}};
+  return tensor.describe(map, width == 32 ? CU_TENSOR_MAP_SWIZZLE_64B : CU_TENSOR_MAP_SWIZZLE_32B);
+}
+
+/// Whether a block begins with the registers that its groups wait for: it is the compiler that
+/// says.
+template <class Shape, class Kernel> bool hasRegisters(Kernel *kernel) {
+  cudaFuncAttributes attributes{};
+  return cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess &&
+         attributes.numRegs * (Shape::kGroups + 1) >=
+             Shape::kFewRegisters + Shape::kGroups * Shape::kRegisters;
+}
+
+/// Launches the kernel where copies take the operands.
+template <class S, int kWidth, int kQueryGroups, int kBatches, bool kBias>
+Status launchTiles(const Launch &launch, const AttentionCall &call, bool &launched) {
+  using Shape = HopperBlock<S, kWidth, kQueryGroups, kBatches, kBias>;
+  auto kernel = hopperKernel<S, kWidth, kQueryGroups, kBatches, kBias>;
+  static const bool runs = hasRegisters<Shape>(kernel);
+  HopperCall hopper{call, {}, {}, {}, 0, 0};
+  TensorOfBoxes<S, 3> bias{call.bias.data,
+                           {call.keys, call.queries, call.heads},
+                           {call.bias.row, call.bias.head},
+                           {kTileKeys, Shape::kQueries, 1}};
+  if (!runs || !describeHeads<S>(hopper.key, call, call.key, kWidth) ||
+      !describeHeads<S>(hopper.value, call, call.value, kWidth) ||
+      (kBias && !bias.describe(hopper.bias, CU_TENSOR_MAP_SWIZZLE_128B)))
+    return {};
+  EVO_TRY(statusOf(
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shape::kBytes),
+      "the shared memory of attention"));
+  int64_t groups = ceilDiv(call.batches, kBatches);
+  int64_t together = ceilDiv(groups, ceilDiv(groups, 8));
+  int64_t tasks =
+      ceilDiv(groups, together) * together * call.heads * ceilDiv(call.queries, Shape::kQueries);
+  int64_t blocks = int64_t{launch.context->processors} * Shape::kBlocks;
+  hopper.together = static_cast<int>(together), hopper.tasks = static_cast<int>(tasks);
+  kernel<<<gridOf(std::min(tasks, blocks)), Shape::kThreads, Shape::kBytes,
+           launch.context->stream>>>(hopper);
+  launched = true;
+  return statusOf(cudaGetLastError(), "the launch of attention");
+}
+
+template <class S, int kWidth>
+Status launchWidth(const Launch &launch, const AttentionCall &call, bool &launched) {
+  if (call.bias.data)
+    return launchTiles<S, kWidth, 2, 2, true>(launch, call, launched);
+  return launchTiles<S, kWidth, 2, 1, false>(launch, call, launched);
+}
+
+/// Whether this device and the call are such as the kernels are for.
+bool fits(const Launch &launch, const AttentionCall &call) {
+  constexpr int64_t kMost = int64_t{1} << 29;
+  if (call.width > 32 || call.queries < 64 || call.scale <= 0 ||
+      !std::isfinite(call.inf / call.scale) || call.keys > kMost || call.queries > kMost ||
+      call.batches > kMost || call.batches * call.heads * call.queries / 64 > kMost)
+    return false;
+  const HeadMatrix &bias = call.bias;
+  if (bias.data && (bias.col != 1 || bias.row % 8 != 0 || bias.head % 8 != 0 ||
+                    reinterpret_cast<uint64_t>(bias.data) % 16 != 0))
+    return false;
+  int major = 0, minor = 0, device = launch.context->device;
+  return cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+         cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess &&
+         major == 9 && minor == 0;
+}
+
+} // namespace
+
+template <class S>
+Status launchHopper(const Launch &launch, const AttentionCall &call, bool &launched) {
+  launched = false;
+  if (!fits(launch, call))
+    return {};
+  return call.width <= 16 ? launchWidth<S, 16>(launch, call, launched)
+                          : launchWidth<S, 32>(launch, call, launched);
+}
+
+template Status launchHopper<__nv_bfloat16>(const Launch &, const AttentionCall &, bool &);
+template Status launchHopper<__half>(const Launch &, const AttentionCall &, bool &);
+
+} // namespace evo::cuda

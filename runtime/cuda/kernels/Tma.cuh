@@ -1,0 +1,113 @@
+//===- Tma.cuh - Hopper's copies of boxes -----------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// One thread asks for a box of a strided tensor; it arrives in shared memory by itself, zeros where
+// it lies beyond the tensor, and a barrier there counts its bytes.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/cuda/kernels/Storage.cuh"
+
+#include <cuda.h>
+
+namespace evo::cuda {
+
+/// A barrier in shared memory: a phase ends when as many have arrived as it was made for and the
+/// bytes they expect are there. Phases are numbered from 0.
+struct PhaseBarrier {
+  uint64_t state;
+
+  __device__ uint32_t address() const {
+    return static_cast<uint32_t>(__cvta_generic_to_shared(&state));
+  }
+  __device__ void init(int arrivals) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(address()), "r"(arrivals)
+                 : "memory");
+  }
+  __device__ void arrive() {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(address()) : "memory");
+  }
+  __device__ void arriveExpecting(int bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address()),
+                 "r"(bytes)
+                 : "memory");
+  }
+  __device__ void wait(int phase) const {
+    uint32_t done = 0;
+    while (!done)
+      asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
+                   "selp.u32 %0, 1, 0, p; }"
+                   : "=r"(done)
+                   : "r"(address()), "r"(phase & 1)
+                   : "memory");
+  }
+};
+
+/// After barriers were made, before other threads and copies use them.
+__device__ inline void publishBarriers() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
+__device__ inline void copyBox(void *to, const CUtensorMap &map, PhaseBarrier &barrier, int x,
+                               int y, int z) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+      "[%0], [%1, {%2, %3, %4}], [%5];" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(to))),
+      "l"(&map), "r"(x), "r"(y), "r"(z), "r"(barrier.address())
+      : "memory");
+}
+__device__ inline void copyBox(void *to, const CUtensorMap &map, PhaseBarrier &barrier, int x,
+                               int y, int z, int w) {
+  asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+               "[%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(
+                   static_cast<uint32_t>(__cvta_generic_to_shared(to))),
+               "l"(&map), "r"(x), "r"(y), "r"(z), "r"(w), "r"(barrier.address())
+               : "memory");
+}
+
+/// The driver's function that describes tensors to copies; null where there is none.
+inline decltype(&cuTensorMapEncodeTiled) tensorMapEncoder() {
+  void *function = nullptr;
+  cudaDriverEntryPointQueryResult found{};
+#if CUDART_VERSION >= 12050
+  cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
+                                                       cudaEnableDefault, &found);
+#else
+  cudaError_t error =
+      cudaGetDriverEntryPoint("cuTensorMapEncodeTiled", &function, cudaEnableDefault, &found);
+#endif
+  if (error != cudaSuccess || found != cudaDriverEntryPointSuccess)
+    return nullptr;
+  return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(function);
+}
+
+/// A tensor of half type S whose innermost axis lies together; strides, in elements, are those of
+/// the others.
+template <class S, int kRank> struct TensorOfBoxes {
+  const void *data;
+  int64_t extent[kRank], stride[kRank - 1];
+  int box[kRank];
+
+  /// Describes it to copies that permute chunks of 16 bytes within rows as `swizzle` says; false
+  /// where copies do not take it.
+  bool describe(CUtensorMap &map, CUtensorMapSwizzle swizzle) const {
+    static const auto encode = tensorMapEncoder();
+    cuuint64_t extents[kRank], strides[kRank];
+    cuuint32_t boxes[kRank], steps[kRank];
+    for (int d = 0; d < kRank; ++d) {
+      extents[d] = static_cast<cuuint64_t>(extent[d]), boxes[d] = static_cast<cuuint32_t>(box[d]);
+      steps[d] = 1;
+      // An axis of one element is never stepped along.
+      if (d > 0)
+        strides[d - 1] = extent[d] == 1 ? 16 : static_cast<cuuint64_t>(stride[d - 1]) * sizeof(S);
+    }
+    CUtensorMapDataType type = std::is_same_v<S, __nv_bfloat16> ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
+                                                                : CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
+    return encode &&
+           encode(&map, type, kRank, const_cast<void *>(data), extents, strides, boxes, steps,
+                  CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+                  CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+  }
+};
+
+} // namespace evo::cuda
