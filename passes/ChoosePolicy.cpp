@@ -258,18 +258,37 @@ static PolicyNeed needOf(Policy policy, const plan::Plan &plan) {
   return {policy, plan.summary.predictedPeakBytes, plan.summary.predictedMs};
 }
 
+/// What a plan's peak consists of: the module and the tensors that are alive there.
+static std::string reasonOf(const plan::Plan &plan) {
+  std::optional<plan::PlanPeak> peak = plan::planPeak(plan);
+  if (!peak)
+    return "";
+  const plan::Call &call = plan.programs[peak->program].runs[peak->run].calls[peak->call];
+  const plan::Procedure &procedure = plan.procedures[call.procedure];
+  std::string text = ", of which " + procedure.module + " (" + procedure.choice + ") holds ";
+  for (size_t i = 0; i < peak->moment.live.size(); ++i) {
+    const plan::Buffer &buffer = procedure.buffers[peak->moment.live[i]];
+    text += (i ? ", " : "") + buffer.name + " " + std::to_string(plan::alignTo(buffer.bytes));
+  }
+  text += ", streams and masks " + std::to_string(plan::slotBytes(plan));
+  if (int64_t kept = call.frameOffset - plan::slotBytes(plan); kept > 0)
+    text += ", kept tensors " + std::to_string(kept);
+  return text + ", weights and their state " + std::to_string(plan.summary.staticBytes) +
+         ", libraries " + std::to_string(plan.summary.libraryBytes);
+}
+
 Status Chooser::infeasible(Policy policy, ArrayRef<PolicyNeed> needs, int64_t least,
                            const std::string &reason) const {
   std::string list;
   for (const PolicyNeed &need : needs)
     list += (list.empty() ? "" : ", ") + policyName(need.policy).str() + " " +
             std::to_string(need.peakBytes);
-  return Status::error(ErrorCode::Infeasible, "no plan of policy " + policyName(policy).str() +
-                                                  " fits in " + std::to_string(target.budgetBytes) +
-                                                  " bytes: needed by policy: " + list +
-                                                  " bytes; the smallest feasible budget is " +
-                                                  std::to_string(least) + " bytes" + reason +
-                                                  "; give more --memory, a smaller type (--dtype), smaller sizes or more devices");
+  return Status::error(
+      ErrorCode::Infeasible,
+      "no plan of policy " + policyName(policy).str() + " fits in " +
+          std::to_string(target.budgetBytes) + " bytes: needed by policy: " + list +
+          " bytes; the smallest feasible budget is " + std::to_string(least) + " bytes" + reason +
+          "; give more --memory, a smaller type (--dtype), smaller sizes or more devices");
 }
 
 Result<Policy> Chooser::named(Policy policy) {
@@ -285,7 +304,7 @@ Result<Policy> Chooser::named(Policy policy) {
   EVO_ASSIGN(plan::Plan plan, measure(policy));
   PolicyNeed need = needOf(policy, plan);
   if (need.peakBytes > target.budgetBytes)
-    return infeasible(policy, {need}, need.peakBytes, "");
+    return infeasible(policy, {need}, need.peakBytes, " for this policy" + reasonOf(plan));
   return policy;
 }
 
@@ -319,26 +338,12 @@ Result<ScheduleSearch> Chooser::makeSearch(std::vector<PolicyNeed> &needs, doubl
   return search;
 }
 
-/// Why the smallest budget is what it is: the module and the tensors that are alive at the peak.
+/// Why the smallest budget is what it is.
 Result<std::string> Chooser::reasonFor(const ScheduleSearch &search, int64_t budgetBytes) {
   EVO_ASSIGN(schedule::Solution solution, search.solve(budgetBytes));
   EVO_TRY(search.apply(stack, solution));
   EVO_ASSIGN(plan::Plan plan, planOf(module, target));
-  std::optional<plan::PlanPeak> peak = plan::planPeak(plan);
-  if (!peak)
-    return std::string();
-  const plan::Call &call = plan.programs[peak->program].runs[peak->run].calls[peak->call];
-  const plan::Procedure &procedure = plan.procedures[call.procedure];
-  std::string text = ", of which " + procedure.module + " (" + procedure.choice + ") holds ";
-  for (size_t i = 0; i < peak->moment.live.size(); ++i) {
-    const plan::Buffer &buffer = procedure.buffers[peak->moment.live[i]];
-    text += (i ? ", " : "") + buffer.name + " " + std::to_string(plan::alignTo(buffer.bytes));
-  }
-  text += ", streams and masks " + std::to_string(plan::slotBytes(plan));
-  if (int64_t kept = call.frameOffset - plan::slotBytes(plan); kept > 0)
-    text += ", kept tensors " + std::to_string(kept);
-  return text + ", weights and their state " + std::to_string(plan.summary.staticBytes) +
-         ", libraries " + std::to_string(plan.summary.libraryBytes);
+  return reasonOf(plan);
 }
 
 Result<Policy> Chooser::search(SearchReport &report) {
@@ -378,6 +383,16 @@ Result<Policy> Chooser::search(SearchReport &report) {
     }
   }
   report.searchMs = millisecondsSince(start);
+  if (!best && !search) {
+    Policy smallest = std::min_element(report.named.begin(), report.named.end(),
+                                       [](const PolicyNeed &a, const PolicyNeed &b) {
+                                         return a.peakBytes < b.peakBytes;
+                                       })
+                          ->policy;
+    EVO_ASSIGN(plan::Plan plan, measure(smallest));
+    reason = " by a named policy, " + policyName(smallest).str() + reasonOf(plan) +
+             "; there was no search: " + report.noSearch;
+  }
   if (!best)
     return infeasible(Policy::Auto, report.named, least, reason);
   EVO_TRY(apply(best->policy));

@@ -68,6 +68,22 @@ Json peakJson(const PeakReport &peak) {
           {"live_bytes", live}};
 }
 
+/// The module that takes the most time.
+std::string timeText(const ReportData &data) {
+  std::map<std::string, double> shares;
+  double all = 0;
+  for (const ModuleReport &module : data.modules) {
+    double ns = static_cast<double>(module.costNs) * static_cast<double>(module.blockCount);
+    shares[module.name] += ns;
+    all += ns;
+  }
+  auto most = std::max_element(shares.begin(), shares.end(),
+                               [](const auto &a, const auto &b) { return a.second < b.second; });
+  if (most == shares.end())
+    return "none";
+  return "time: " + most->first + " takes " + formatShare(most->second, all);
+}
+
 /// What keeps the plan from being faster: its memory, or, where nothing is gained by more of that,
 /// the module that takes the most time.
 std::string bottleneckText(const SearchReport &search, const ReportData &data, double ms,
@@ -78,16 +94,7 @@ std::string bottleneckText(const SearchReport &search, const ReportData &data, d
                 ? "; " + formatMs(static_cast<double>(search.tighterNs) / 1e6 - ms) +
                       " more within " + formatBytes(search.tighterBudgetBytes)
                 : "");
-  std::map<std::string, double> shares;
-  double all = 0;
-  for (const ModuleReport &module : data.modules) {
-    double ns = static_cast<double>(module.costNs) * static_cast<double>(module.blockCount);
-    shares[module.name] += ns;
-    all += ns;
-  }
-  auto most = std::max_element(shares.begin(), shares.end(),
-                               [](const auto &a, const auto &b) { return a.second < b.second; });
-  return "time: " + most->first + " takes " + formatShare(most->second, all);
+  return timeText(data);
 }
 
 /// The named policies beside the plan.
@@ -160,7 +167,12 @@ std::string reportText(const Compilation &compilation) {
     text += peakTable(*data.peak, plan) + "\n";
   text += "predicted time  " + formatMs(plan.summary.predictedMs) + ", " +
           formatMs(static_cast<double>(data.blockCostNs) / 1e6) + " a block\n";
-  return compilation.search ? text + searchText(*compilation.search, data, plan) : text;
+  if (compilation.search)
+    return text + searchText(*compilation.search, data, plan);
+  text += "bottleneck      " + timeText(data);
+  if (data.peak)
+    text += "; memory: the peak is in " + data.peak->procedure->module;
+  return text + "\n";
 }
 
 std::string reportJson(const Compilation &compilation, double compileMs) {

@@ -87,7 +87,8 @@ static void keepFaster(schedule::Solution &best, schedule::Solution other) {
 /// with finer steps is searched too where it is near, and near the smallest budget, where rounding
 /// weighs most, frames are not rounded at all: with more memory no plan is slower.
 Result<schedule::Solution> ScheduleSearch::solve(int64_t budgetBytes) const {
-  schedule::Bytes headroom = budgetBytes - fixed.bytes;
+  // What the solver counts; more makes nothing faster but plans that it cannot weigh.
+  schedule::Bytes headroom = std::min(budgetBytes - fixed.bytes, schedule::kMaxBytes);
   if (headroom >= fastest.peakBytes)
     return fastest;
   if (headroom < leastBytes)
@@ -125,7 +126,7 @@ ScheduleSearch::frontier(const std::vector<schedule::FrontierPoint> &others) con
   // finer, so each range of budgets with one step is searched by itself.
   schedule::Engine engine =
       problem.blocks == 1 ? schedule::Engine::Sparse : schedule::Engine::Dense;
-  problem.budgetBytes = fastest.peakBytes;
+  problem.budgetBytes = std::min(fastest.peakBytes, schedule::kMaxBytes);
   for (;;) {
     schedule::Bytes granule = engine == schedule::Engine::Sparse ? 0 : granuleFor(problem);
     EVO_ASSIGN(schedule::Solution solution, schedule::solve(problem, {engine, granule}));

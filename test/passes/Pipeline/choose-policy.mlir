@@ -45,7 +45,7 @@ evo.stack @template_pair tensors ["z", "pair_mask"] model {name = "t", stack = "
 }
 
 // LEAST: error: no plan of policy auto fits in 23039 bytes: needed by policy: direct 40960, chunk 30720 bytes; the smallest feasible budget is 23040 bytes, of which tri_att_start (fused, r_i by 1) holds linear.3 2048, linear.0 512, layer_norm.2 512, streams and masks 4608, weights and their state 15360, libraries 0; give more --memory, a smaller type (--dtype), smaller sizes or more devices
-// NAMED: error: no plan of policy direct fits in 40959 bytes: needed by policy: direct 40960 bytes; the smallest feasible budget is 40960 bytes
+// NAMED: error: no plan of policy direct fits in 40959 bytes: needed by policy: direct 40960 bytes; the smallest feasible budget is 40960 bytes for this policy, of which {{.*}}; give more --memory, a smaller type (--dtype), smaller sizes or more devices
 // POLICY: error: expected policy auto, direct, small, large, chunk or extra, got fast
 // KERNELS: error: expected kernels all or plain, got some
 // PROFILE: error: h1000: No such file or directory
