@@ -104,6 +104,12 @@ void weightKernels(CaseBuilder &builder) {
   for (int64_t rows : {257, 17000})
     tryBorder(builder, builder.make(Kernel::BiasGrad, {}, {{rows}, {{'n', 3}}}), 3);
   tryBorder(builder, builder.make(Kernel::BiasGrad, {}, {{3}, {{'n', 98311}}}), 2);
+  // Columns in eights and fours, which are read together.
+  for (int64_t n : {8, 12, 136}) {
+    KernelCase together = builder.make(Kernel::BiasGrad, {}, {{3, 333}, {{'n', n}}});
+    together.aligned = true;
+    builder.add(together);
+  }
   builder.add(builder.make(Kernel::WeightGrad, {}, {{0}, {{'n', 5}, {'k', 3}}}));
 }
 

@@ -20,21 +20,27 @@ struct SlotCall {
   int64_t accumulatorStride, outStride;
 };
 
+inline constexpr int kSlotCols = 8, kSlotParts = 32; ///< of a block: columns and parts of the slots
+
 /// out[c] = accumulator[c] + sum of slots[i][first + c]
-__global__ void __launch_bounds__(256) slotKernel(SlotCall call) {
-  __shared__ float sums[8][33];
-  int lane = threadIdx.x % 32, part = threadIdx.x / 32;
-  for (int64_t tile = blockIdx.x; tile < ceilDiv(call.cols, 32); tile += gridDim.x) {
-    int64_t col = tile * 32 + lane;
+__global__ void __launch_bounds__(kSlotCols *kSlotParts) slotKernel(SlotCall call) {
+  __shared__ float sums[kSlotParts][kSlotCols + 1];
+  int lane = threadIdx.x % kSlotCols, part = threadIdx.x / kSlotCols;
+  for (int64_t tile = blockIdx.x; tile < ceilDiv(call.cols, kSlotCols); tile += gridDim.x) {
+    int64_t col = tile * kSlotCols + lane;
     float sum = 0;
-    for (int64_t i = part; col < call.cols && i < call.count; i += 8)
-      sum += call.slots[i * call.width + call.first + col];
-    __syncthreads();
+    if (col < call.cols) {
+      const float *slot = call.slots + call.first + col;
+#pragma unroll 8
+      for (int64_t i = part; i < call.count; i += kSlotParts)
+        sum += slot[i * call.width];
+    }
+    __syncthreads(); // of the last use of the sums
     sums[part][lane] = sum;
     __syncthreads();
     if (part == 0 && col < call.cols) {
       sum = 0;
-      for (int i = 0; i < 8; ++i)
+      for (int i = 0; i < kSlotParts; ++i)
         sum += sums[i][lane];
       if (call.accumulator)
         sum += call.accumulator[col * call.accumulatorStride];
@@ -56,7 +62,8 @@ Status sumSlots(const Launch &launch, const float *slots, int64_t count, int64_t
                 accumulator.strides[0],
                 out.strides[0]};
   if (call.cols > 0)
-    slotKernel<<<gridOf(ceilDiv(call.cols, 32)), 256, 0, launch.context->stream>>>(call);
+    slotKernel<<<gridOf(ceilDiv(call.cols, kSlotCols)), kSlotCols * kSlotParts, 0,
+                 launch.context->stream>>>(call);
   return statusOf(cudaGetLastError(), "the launch of a sum of slots");
 }
 
