@@ -84,10 +84,11 @@ void emptyCases(CaseBuilder &builder) {
 /// What plans have: multiples of 8 channels, aligned, y also channel-first; around tiles of 128
 /// rows and of 64 and 128 columns.
 void usualLinears(CaseBuilder &builder) {
-  const std::vector<std::pair<int64_t, int64_t>> channels = {{64, 128}, {256, 8}, {40, 200}};
+  const std::vector<std::pair<int64_t, int64_t>> channels = {
+      {64, 128}, {256, 8}, {40, 200}, {512, 136}};
   for (auto [k, n] : channels)
     for (Layout layout : {Layout::Dense, Layout::LastOuter}) {
-      Sizes sizes{{3, 100}, {{'k', k}, {'n', n}}};
+      Sizes sizes{{k > 256 ? 2 : 3, k > 256 ? 65 : 100}, {{'k', k}, {'n', n}}};
       for (unsigned subset = 0; subset < 8; ++subset) {
         KernelAttributes attributes;
         attributes.activation = subset & 1 ? plan::Activation::Relu : plan::Activation::None;
@@ -101,6 +102,8 @@ void usualLinears(CaseBuilder &builder) {
         usual.inPlace = usual.operands[6].present && layout == Layout::Dense;
         if (usual.inPlace)
           builder.add(usual);
+        usual.operands[1].layout = Layout::LastOuter; // as in backward
+        builder.add(usual);
       }
       KernelCase gated = builder.make(Kernel::GatedLinear, {}, sizes);
       gated.aligned = true;
