@@ -85,10 +85,11 @@ void emptyCases(CaseBuilder &builder) {
 /// What plans have: multiples of 8 channels, aligned, y also channel-first; around tiles of 128
 /// rows and of 64 and 128 columns.
 void usualLinears(CaseBuilder &builder) {
-  const std::vector<std::pair<int64_t, int64_t>> channels = {{64, 128}, {256, 8}, {40, 200}};
+  const std::vector<std::pair<int64_t, int64_t>> channels = {
+      {64, 128}, {256, 8}, {40, 200}, {512, 136}};
   for (auto [k, n] : channels)
     for (Layout layout : {Layout::Dense, Layout::LastOuter}) {
-      Sizes sizes{{3, 100}, {{'k', k}, {'n', n}}};
+      Sizes sizes{{k > 256 ? 2 : 3, k > 256 ? 65 : 100}, {{'k', k}, {'n', n}}};
       for (unsigned subset = 0; subset < 8; ++subset) {
         KernelAttributes attributes;
         attributes.activation = subset & 1 ? plan::Activation::Relu : plan::Activation::None;
@@ -102,6 +103,8 @@ void usualLinears(CaseBuilder &builder) {
         usual.inPlace = usual.operands[6].present && layout == Layout::Dense;
         if (usual.inPlace)
           builder.add(usual);
+        usual.operands[1].layout = Layout::LastOuter; // as in backward
+        builder.add(usual);
       }
       KernelCase gated = builder.make(Kernel::GatedLinear, {}, sizes);
       gated.aligned = true;
@@ -170,14 +173,23 @@ void matrixKernels(CaseBuilder &builder) {
                  {{}, {{'s', 5}, {'i', 3}, {'j', 7}, {'c', 3}, {'d', 5}, {'x', 15}}},
                  {{}, {{'s', 65}, {'i', 17}, {'j', 19}, {'c', 4}, {'d', 3}, {'x', 12}}},
                  {{}, {{'s', 3}, {'i', 2}, {'j', 2}, {'c', 259}, {'d', 2}, {'x', 518}}},
-                 {{}, {{'s', 3}, {'i', 2}, {'j', 2}, {'c', 2}, {'d', 515}, {'x', 1030}}}});
+                 {{}, {{'s', 3}, {'i', 2}, {'j', 2}, {'c', 2}, {'d', 515}, {'x', 1030}}},
+                 // Around tiles of 64 x 128 and, of many s, of 128 x 128; 32 s.
+                 {{}, {{'s', 33}, {'i', 5}, {'j', 9}, {'c', 32}, {'d', 32}, {'x', 1024}}},
+                 {{}, {{'s', 130}, {'i', 17}, {'j', 3}, {'c', 8}, {'d', 24}, {'x', 192}}},
+                 {{}, {{'s', 261}, {'i', 9}, {'j', 4}, {'c', 16}, {'d', 40}, {'x', 640}}}});
   builder.sweep(
       Kernel::OuterProductMean, {},
       {{{}, {{'s', 1}, {'i', 1}, {'j', 1}, {'c', 1}, {'d', 1}, {'x', 1}, {'n', 1}}},
        {{}, {{'s', 5}, {'i', 3}, {'j', 7}, {'c', 3}, {'d', 5}, {'x', 15}, {'n', 11}}},
        {{}, {{'s', 65}, {'i', 9}, {'j', 18}, {'c', 8}, {'d', 8}, {'x', 64}, {'n', 130}}},
        {{}, {{'s', 3}, {'i', 2}, {'j', 3}, {'c', 259}, {'d', 2}, {'x', 518}, {'n', 5}}},
-       {{}, {{'s', 3}, {'i', 2}, {'j', 3}, {'c', 3}, {'d', 515}, {'x', 1545}, {'n', 131}}}});
+       {{}, {{'s', 3}, {'i', 2}, {'j', 3}, {'c', 3}, {'d', 515}, {'x', 1545}, {'n', 131}}},
+       // Around tiles of 16 x 16 pairs, 128 n, chunks of 8 c and 8 d, blocks of 64 s: as many s as
+       // a tile keeps, and more.
+       {{}, {{'s', 128}, {'i', 3}, {'j', 17}, {'c', 32}, {'d', 32}, {'x', 1024}, {'n', 128}}},
+       {{}, {{'s', 81}, {'i', 17}, {'j', 5}, {'c', 13}, {'d', 8}, {'x', 104}, {'n', 132}}},
+       {{}, {{'s', 257}, {'i', 4}, {'j', 18}, {'c', 16}, {'d', 24}, {'x', 384}, {'n', 17}}}});
   KernelAttributes norm;
   norm.eps = 1e-3;
   builder.sweep(Kernel::OuterProductNorm, norm,

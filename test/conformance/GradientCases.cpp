@@ -104,6 +104,12 @@ void weightKernels(CaseBuilder &builder) {
   for (int64_t rows : {257, 17000})
     tryBorder(builder, builder.make(Kernel::BiasGrad, {}, {{rows}, {{'n', 3}}}), 3);
   tryBorder(builder, builder.make(Kernel::BiasGrad, {}, {{3}, {{'n', 98311}}}), 2);
+  // Columns in eights and fours, which are read together.
+  for (int64_t n : {8, 12, 136}) {
+    KernelCase together = builder.make(Kernel::BiasGrad, {}, {{3, 333}, {{'n', n}}});
+    together.aligned = true;
+    builder.add(together);
+  }
   builder.add(builder.make(Kernel::WeightGrad, {}, {{0}, {{'n', 5}, {'k', 3}}}));
 }
 
@@ -124,7 +130,10 @@ void outerKernels(CaseBuilder &builder) {
                  {{}, {{'s', 5}, {'i', 3}, {'j', 7}, {'c', 3}, {'d', 5}, {'x', 15}}},
                  {{}, {{'s', 130}, {'i', 17}, {'j', 19}, {'c', 4}, {'d', 3}, {'x', 12}}},
                  {{}, {{'s', 3}, {'i', 2}, {'j', 2}, {'c', 259}, {'d', 2}, {'x', 518}}},
-                 {{}, {{'s', 3}, {'i', 2}, {'j', 2}, {'c', 2}, {'d', 515}, {'x', 1030}}}});
+                 {{}, {{'s', 3}, {'i', 2}, {'j', 2}, {'c', 2}, {'d', 515}, {'x', 1030}}},
+                 // Around tiles of 128 x 128 and 32 summed elements, which are shared by blocks.
+                 {{}, {{'s', 130}, {'i', 5}, {'j', 9}, {'c', 32}, {'d', 32}, {'x', 1024}}},
+                 {{}, {{'s', 33}, {'i', 70}, {'j', 17}, {'c', 8}, {'d', 24}, {'x', 192}}}});
 }
 
 void attentionKernels(CaseBuilder &builder) {

@@ -7,10 +7,11 @@
 // Bias, activation and a residual are stored by the product itself. With a gate, a row scale or
 // dropout it goes to scratch, a box of rows at a time; so it does where plans store half and there
 // is a residual, since the library would round the product before it adds one. Where operands lie
-// as tensor cores need it, half types have a kernel that does everything at once (LinearMma.cuh).
+// as tensor cores need it, half types have kernels that do everything at once: one for columns in
+// eights, which also takes turned weights (LinearTile.cuh), and one for others (LinearMma.cuh).
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/Product.h"
-#include "runtime/cuda/kernels/LinearMma.cuh"
+#include "runtime/cuda/kernels/LinearTile.cuh"
 #include "runtime/cuda/kernels/RowPieces.cuh"
 
 namespace evo::cuda {
@@ -93,13 +94,22 @@ template <class S> Status linearInPieces(const Launch &launch) {
 template <class S> Status linearOnTensorCores(const Launch &launch, bool &done) {
   const Operand *o = launch.operands;
   LinearMmaCall call{};
-  call.weight[0] = o[1].data, call.weightStride[0] = o[1].strides[0];
+  // Both kernels take weights whose rows are contiguous; the one of tiles, also turned ones.
+  bool isTurned = o[1].strides[1] != 1;
+  call.weight[0] = o[1].data, call.weightStride[0] = isTurned ? 0 : o[1].strides[0];
   call.bias[0] = o[2].data, call.biasStride[0] = o[2].strides[0];
   call.factor = static_cast<float>(launch.attributes->factor);
   call.relu = launch.attributes->activation == plan::Activation::Relu;
   const Operand *const byRow[] = {&o[0], &o[3], &o[4], &o[5], &o[6], &o[7]};
-  done = o[1].strides[1] == 1 && describeLinear<S>(call, byRow);
-  return done ? launchLinearMma<S, false>(launch, call) : Status::success();
+  if (!describeLinear<S>(call, byRow))
+    return {};
+  LinearTileCall tiles{{}, {}, call, {}, false};
+  if (describeTile<S>(tiles, o[1]))
+    EVO_TRY(launchLinearTile<S>(launch, tiles, done));
+  if (done || isTurned)
+    return {};
+  done = true;
+  return launchLinearMma<S, false>(launch, call);
 }
 
 /// Whether the library adds the bias before it rounds, which for shapes off its tiles it does not.

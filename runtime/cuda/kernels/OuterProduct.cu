@@ -3,17 +3,48 @@
 //
 // o[i,j,(c,d)] = factor sum_s a[s,i,c] b[s,j,d]; x is c times d.
 //
-// One product of (i, c) x (j, d) a box of i and j, rounded once, whose result is brought to
-// (i, j, c, d) by a copy.
+// Half types whose c and d lie together in eights are multiplied and stored in one kernel
+// (OuterMma.cuh). Everything else is one product of (i, c) x (j, d) a box of i and j, rounded once,
+// whose result is brought to (i, j, c, d) by a copy.
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/kernels/OuterBox.cuh"
+#include "runtime/cuda/kernels/OuterMma.cuh"
 
 namespace evo::cuda {
+
+namespace {
+
+/// On tensor cores, where the operands lie as they need it; else `done` stays false.
+template <class S> Status outerOnTensorCores(const Launch &launch, bool &done) {
+  const Operand &a = launch.operands[0], &b = launch.operands[1], &o = launch.operands[2];
+  int64_t c = a.shape[2], d = b.shape[2];
+  OuterMmaCall call{};
+  call.a = {a.data, channelsOf(a), rowsOf(a)}, call.b = {b.data, channelsOf(b), rowsOf(b)};
+  call.y = o.data;
+  call.rows[0] = MmaAxis::of(a.shape[1], o.strides[0], c, d * o.strides[2]);
+  call.cols[0] = MmaAxis::of(b.shape[1], o.strides[1], d, o.strides[2]);
+  call.factor = static_cast<float>(launch.attributes->factor);
+  call.parts = 1, call.depths = static_cast<int>(smaller(a.shape[0], INT32_MAX));
+  if (!describeOuter(call, true, true))
+    return {};
+  // Where there is little to sum, more blocks with less to store; else more sums of what is read.
+  if (a.shape[0] <= 256)
+    return launchOuterMma<S, 2>(launch, call, done);
+  return launchOuterMma<S, 4>(launch, call, done);
+}
+
+} // namespace
 
 template <class S> Status launchOuterProduct(const Launch &launch) {
   const Operand &a = launch.operands[0], &b = launch.operands[1], &o = launch.operands[2];
   if (isEmpty(o))
     return {};
+  if constexpr (kIsHalf<S>) {
+    bool done = false;
+    EVO_TRY(outerOnTensorCores<S>(launch, done));
+    if (done)
+      return {};
+  }
   AxisSpace<1> pairs = pairsOf(o);
   int64_t c = a.shape[2], d = b.shape[2];
   int64_t most = (kScratchBytes - 2 * kPackBytes) / (c * d * static_cast<int64_t>(sizeof(S)));

@@ -5,10 +5,12 @@
 // db[s,j,d] = accumulator[s,j,d] + factor sum_{i,c} dout[i,j,(c,d)] a[s,i,c]; db may be the
 // accumulator.
 //
-// dout is brought to (i, c) x (j, d) in scratch, some i at a time, for which both are one product.
-// Where the rows of one i do not fit, it is read where it lies.
+// Half types whose c and d lie together in eights are multiplied where they lie (OuterMma.cuh).
+// Otherwise dout is brought to (i, c) x (j, d) in scratch, some i at a time, for which both are one
+// product. Where the rows of one i do not fit, it is read where it lies.
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/kernels/OuterBox.cuh"
+#include "runtime/cuda/kernels/OuterMma.cuh"
 
 namespace evo::cuda {
 
@@ -80,11 +82,44 @@ Status gradOfSlopes(const Launch &launch, const Slopes &slopes, const Operand &b
   return {};
 }
 
+/// On tensor cores, where the operands lie as they need it; else `done` stays false.
+template <class S> Status gradOnTensorCores(const Launch &launch, bool &done) {
+  const Operand &a = launch.operands[0], &b = launch.operands[1], &dout = launch.operands[2];
+  const Operand &accumulator = launch.operands[3], &da = launch.operands[4];
+  const Operand &db = launch.operands[5];
+  int64_t c = a.shape[2], d = b.shape[2];
+  MmaAxis slopeRows = MmaAxis::of(a.shape[1], dout.strides[0], c, d * dout.strides[2]);
+  MmaAxis slopeCols = MmaAxis::of(b.shape[1], dout.strides[1], d, dout.strides[2]);
+  OuterMmaCall ofA{}, ofB{};
+  ofA.a = {b.data, rowsOf(b), channelsOf(b)}, ofA.b = {dout.data, slopeRows, slopeCols};
+  ofA.y = da.data, ofA.rows[0] = rowsOf(da), ofA.cols[0] = channelsOf(da);
+  ofB.a = {a.data, rowsOf(a), channelsOf(a)}, ofB.b = {dout.data, slopeCols, slopeRows};
+  ofB.isStatistic = isStatistic<S>(db.type);
+  ofB.y = db.data, ofB.rows[0] = rowsOf(db), ofB.cols[0] = channelsOf(db);
+  if (accumulator) {
+    ofB.addend = accumulator.data;
+    ofB.rows[1] = rowsOf(accumulator), ofB.cols[1] = channelsOf(accumulator);
+  }
+  ofA.factor = ofB.factor = static_cast<float>(launch.attributes->factor);
+  if (!describeOuter(ofA, false, false) || !describeOuter(ofB, false, true))
+    return {};
+  sharePart(launch, ofA);
+  sharePart(launch, ofB);
+  EVO_TRY((launchOuterGradMma<S, false>(launch, ofA, done)));
+  return done ? launchOuterGradMma<S, true>(launch, ofB, done) : Status::success();
+}
+
 } // namespace
 
 template <class S> Status launchOuterProductGrad(const Launch &launch) {
   const Operand &a = launch.operands[0], &b = launch.operands[1], &dout = launch.operands[2];
   const Operand &accumulator = launch.operands[3], &db = launch.operands[5];
+  if constexpr (kIsHalf<S>) {
+    bool done = false;
+    EVO_TRY(gradOnTensorCores<S>(launch, done));
+    if (done)
+      return {};
+  }
   int64_t c = a.shape[2], d = b.shape[2], width = b.shape[1] * d, all = a.shape[1];
   int64_t most =
       kScratchBytes / 2 / static_cast<int64_t>(sizeof(S)) / std::max<int64_t>(1, c * width);
