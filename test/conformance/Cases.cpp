@@ -109,6 +109,31 @@ void usualLinears(CaseBuilder &builder) {
     }
 }
 
+/// y by channel in runs that tensor cores store eight rows at a time, and others; a row scale that
+/// lies across the rows; around tiles of 64 rows and 128 columns, depths of 64 and 128.
+void gatedByChannel(CaseBuilder &builder) {
+  const std::vector<std::pair<int64_t, int64_t>> channels = {{128, 136}, {104, 24}, {40, 256}};
+  const std::vector<std::vector<int64_t>> shapes = {{3, 104}, {5, 8}, {2, 3, 64}, {9, 20}};
+  for (auto [k, n] : channels)
+    for (const std::vector<int64_t> &shape : shapes)
+      for (Layout scale : {Layout::Dense, Layout::SwapInner}) {
+        KernelCase gated = builder.make(Kernel::GatedLinear, {}, {shape, {{'k', k}, {'n', n}}});
+        gated.aligned = true;
+        gated.operands[5].layout = scale;
+        gated.operands[6].layout = Layout::LastOuter;
+        builder.add(gated);
+        gated.operands[5].present = false;
+        builder.add(gated);
+      }
+  // Several tiles a block where 88 blocks share 64 rows of 3 times 128 columns each.
+  for (int64_t rows : {171, 176}) {
+    KernelCase gated = builder.make(Kernel::GatedLinear, {}, {{40, rows}, {{'k', 8}, {'n', 264}}});
+    gated.aligned = true;
+    gated.operands[6].layout = Layout::LastOuter;
+    builder.add(gated);
+  }
+}
+
 void linearKernels(CaseBuilder &builder) {
   std::vector<Sizes> sizes = {
       {{}, {{'k', 3}, {'n', 2}}},         {{1}, {{'k', 1}, {'n', 1}}},
@@ -131,6 +156,7 @@ void linearKernels(CaseBuilder &builder) {
           builder.add(border);
         }
   usualLinears(builder);
+  gatedByChannel(builder);
   builder.sweep(Kernel::Gate, {},
                 {{{}, {{'b', 1}, {'u', 1}, {'q', 1}, {'x', 1}}},
                  {{}, {{'b', 3}, {'u', 5}, {'q', 5}, {'x', 32}}},

@@ -22,6 +22,27 @@ void tryBorder(CaseBuilder &builder, const KernelCase &base, int mixtures) {
   }
 }
 
+/// dy by channel as triangle products leave it, around tiles of 64 rows and channels; a row scale
+/// that lies across the rows.
+void gatesByChannel(CaseBuilder &builder) {
+  const std::vector<std::vector<int64_t>> shapes = {{3, 104}, {5, 8}, {2, 3, 64}, {9, 20}};
+  for (const std::vector<int64_t> &shape : shapes)
+    for (int64_t n : {8, 72, 128})
+      for (Layout scale : {Layout::Dense, Layout::SwapInner}) {
+        KernelCase usual = builder.make(Kernel::GatedLinearGrad, {}, {shape, {{'n', n}}});
+        usual.aligned = true;
+        usual.operands[0].layout = Layout::LastOuter;
+        usual.operands[3].layout = scale;
+        for (bool inPlace : {false, true}) {
+          usual.inPlace = inPlace;
+          usual.operands[3].present = true;
+          builder.add(usual);
+          usual.operands[3].present = false;
+          builder.add(usual);
+        }
+      }
+}
+
 void elementKernels(CaseBuilder &builder) {
   builder.sweep(Kernel::Add, {},
                 {{{}, {}},
@@ -46,6 +67,7 @@ void elementKernels(CaseBuilder &builder) {
   builder.sweep(Kernel::LinearGrad, {}, sizes);
   builder.sweep(Kernel::LinearGrad, relu, sizes);
   builder.sweep(Kernel::GatedLinearGrad, {}, sizes);
+  gatesByChannel(builder);
   // Lines of 1024.
   for (int64_t rows : {3, 1025})
     for (Kernel kernel : {Kernel::LinearGrad, Kernel::GatedLinearGrad})
@@ -105,6 +127,23 @@ void weightKernels(CaseBuilder &builder) {
     tryBorder(builder, builder.make(Kernel::BiasGrad, {}, {{rows}, {{'n', 3}}}), 3);
   tryBorder(builder, builder.make(Kernel::BiasGrad, {}, {{3}, {{'n', 98311}}}), 2);
   builder.add(builder.make(Kernel::WeightGrad, {}, {{0}, {{'n', 5}, {'k', 3}}}));
+  // Rows of two axes that do not join, aligned: around pieces of 32 rows and tiles of 128 columns.
+  for (const std::vector<int64_t> &shape :
+       std::vector<std::vector<int64_t>>{{3, 700}, {210, 5}, {40, 32}})
+    for (auto [n, k] : {std::pair<int64_t, int64_t>{136, 32}, {40, 264}})
+      for (size_t broadcast : {0, 1}) {
+        KernelAttributes attributes;
+        attributes.factor = 0.5;
+        KernelCase turned =
+            builder.make(Kernel::WeightGrad, attributes, {shape, {{'n', n}, {'k', k}}});
+        turned.aligned = true;
+        turned.operands[broadcast].layout = Layout::Broadcast;
+        builder.add(turned);
+        turned.inPlace = true;
+        builder.add(turned);
+        turned.inPlace = turned.operands[2].present = false;
+        builder.add(turned);
+      }
 }
 
 /// The sizes of `batch_matmul`; a sum over no slices leaves the accumulator.
