@@ -46,6 +46,16 @@ void rowKernels(CaseBuilder &builder) {
   big.operands[0].fill = Fill::Large;
   big.conditioning = 100;
   builder.add(big);
+  // Turned, aligned: around tiles of 64 x 64.
+  for (const std::vector<int64_t> &shape :
+       std::vector<std::vector<int64_t>>{{24, 72}, {5, 64, 136}, {16, 3, 8}, {40, 12}})
+    for (Layout layout : {Layout::SwapInner, Layout::FirstInner, Layout::LastOuter})
+      for (size_t turned : {0, 1}) {
+        KernelCase copy = builder.make(Kernel::Copy, {}, {shape, {}});
+        copy.aligned = true;
+        copy.operands[turned].layout = layout;
+        builder.add(copy);
+      }
   builder.sweep(Kernel::Copy, {},
                 {{{}, {}},
                  {{1}, {}},

@@ -3,8 +3,9 @@
 //
 // The axes of a call are put in the order of its output in memory and merged; the last one becomes
 // the columns. A block has some rows of columns, so that where an element lies is computed once a
-// row; columns of unit stride are read and written four at a time. Operands that lie along another
-// axis than the columns go through tiles in shared memory.
+// row; columns of unit stride are read and written sixteen bytes of the storage type at a time, or
+// half of that. Operands that lie along another axis than the columns go through tiles in shared
+// memory.
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -59,6 +60,41 @@ template <int N> struct Lines {
   int threadsOfRow; ///< a power of two
 };
 
+/// V neighbours, 4 or 8, aligned to 16 bytes or to their own where those are fewer.
+template <class S, int V>
+__device__ inline void loadGroup(const std::byte *data, int64_t at, bool statistic, float (&x)[V]) {
+  if constexpr (V == 4) {
+    load4<S>(data, at, statistic, x);
+  } else if (statistic) {
+    for (int v = 0; v < V; v += 4) {
+      float4 four = *reinterpret_cast<const float4 *>(data + (at + v) * 4);
+      x[v] = four.x, x[v + 1] = four.y, x[v + 2] = four.z, x[v + 3] = four.w;
+    }
+  } else {
+    uint4 bits = *reinterpret_cast<const uint4 *>(data + at * 2);
+    const S *group = reinterpret_cast<const S *>(&bits);
+    for (int v = 0; v < V; ++v)
+      x[v] = widen(group[v]);
+  }
+}
+template <class S, int V>
+__device__ inline void storeGroup(std::byte *data, int64_t at, bool statistic,
+                                  const float (&x)[V]) {
+  if constexpr (V == 4) {
+    store4<S>(data, at, statistic, x);
+  } else if (statistic) {
+    for (int v = 0; v < V; v += 4)
+      *reinterpret_cast<float4 *>(data + (at + v) * 4) =
+          make_float4(x[v], x[v + 1], x[v + 2], x[v + 3]);
+  } else {
+    uint4 bits;
+    S *group = reinterpret_cast<S *>(&bits);
+    for (int v = 0; v < V; ++v)
+      group[v] = rounded<S>(x[v]);
+    *reinterpret_cast<uint4 *>(data + at * 2) = bits;
+  }
+}
+
 /// op(x, y): the outputs y of the inputs x; those of absent inputs are 0.
 template <class S, int I, int O, int V, class Op>
 __global__ void __launch_bounds__(256) lineKernel(Lines<I + O> lines, Op op) {
@@ -80,9 +116,9 @@ __global__ void __launch_bounds__(256) lineKernel(Lines<I + O> lines, Op op) {
       if (!lines.data[i])
         continue;
       int64_t first = at[i] + col * lines.colStride[i];
-      if constexpr (V == 4) {
+      if constexpr (V > 1) {
         if (lines.colStride[i] == 1) {
-          load4<S>(lines.data[i], first, lines.statistic[i], x[i]);
+          loadGroup<S>(lines.data[i], first, lines.statistic[i], x[i]);
           continue;
         }
       }
@@ -102,8 +138,8 @@ __global__ void __launch_bounds__(256) lineKernel(Lines<I + O> lines, Op op) {
       if (!lines.data[I + o])
         continue;
       int64_t first = at[I + o] + col * lines.colStride[I + o];
-      if constexpr (V == 4)
-        store4<S>(lines.data[I + o], first, lines.statistic[I + o], y[o]);
+      if constexpr (V > 1)
+        storeGroup<S>(lines.data[I + o], first, lines.statistic[I + o], y[o]);
       else
         store<S>(lines.data[I + o], first, y[o][0], lines.statistic[I + o]);
     }
@@ -204,19 +240,34 @@ Status launchTurned(const Launch &launch, const Lines<I + O> &lines, int across,
   return statusOf(cudaGetLastError(), "an elementwise launch with tiles");
 }
 
-template <int N> bool takesFours(const Lines<N> &lines, int inputs) {
-  if (lines.cols % 4 != 0)
+/// Whether columns can be read and written `group` at a time.
+template <class S, int N> bool takesGroups(const Lines<N> &lines, int inputs, int group) {
+  if (lines.cols % group != 0)
     return false;
   for (int o = 0; o < N; ++o) {
     if (!lines.data[o] || (o < inputs && lines.colStride[o] == 0))
       continue;
-    if (lines.colStride[o] != 1)
+    uint64_t bytes = lines.statistic[o] ? 16 : static_cast<uint64_t>(group) * sizeof(S);
+    if (lines.colStride[o] != 1 || reinterpret_cast<uint64_t>(lines.data[o]) % bytes != 0)
       return false;
     for (int d = 0; d < lines.rows.rank; ++d)
-      if (lines.rows.stride[o][d] % 4 != 0)
+      if (lines.rows.stride[o][d] % group != 0)
         return false;
   }
   return true;
+}
+
+template <class S, int I, int O, int V, class Op>
+Status launchLines(const Launch &launch, Lines<I + O> &lines, const Op &op) {
+  int64_t groups = lines.cols / V;
+  lines.threadsOfRow = 1;
+  while (lines.threadsOfRow < 256 && lines.threadsOfRow < groups)
+    lines.threadsOfRow *= 2;
+  int64_t tiles =
+      ceilDiv(lines.rowCount, 256 / lines.threadsOfRow) * ceilDiv(groups, lines.threadsOfRow);
+  unsigned grid = gridOf(std::min<int64_t>(tiles, int64_t{64} * launch.context->processors));
+  lineKernel<S, I, O, V><<<grid, 256, 0, launch.context->stream>>>(lines, op);
+  return statusOf(cudaGetLastError(), "an elementwise launch");
 }
 
 /// Runs op on every element; output `like` says in which order.
@@ -234,7 +285,6 @@ Status elementwise(const Launch &launch, Elements<I, O> elements, const Op &op, 
   Lines<N> lines{};
   lines.rows = elements.axes;
   lines.cols = 1;
-  bool aligned = true;
   if (int inner = elements.axes.rank - 1; inner >= 0) {
     lines.cols = elements.axes.extent[inner];
     for (int o = 0; o < N; ++o)
@@ -245,25 +295,14 @@ Status elementwise(const Launch &launch, Elements<I, O> elements, const Op &op, 
   for (int o = 0; o < N; ++o) {
     lines.data[o] = elements.data[o];
     lines.statistic[o] = isStatistic<S>(elements.type[o]);
-    auto bytes = static_cast<uint64_t>(lines.statistic[o] ? 16 : 4 * sizeof(S));
-    if (lines.colStride[o] != 0 || o >= I)
-      aligned &= reinterpret_cast<uint64_t>(lines.data[o]) % bytes == 0;
   }
   if (int across = axisAcross(lines); across >= 0)
     return launchTurned<S, I, O>(launch, lines, across, op);
-  bool fours = aligned && takesFours(lines, I);
-  int64_t groups = fours ? lines.cols / 4 : lines.cols;
-  lines.threadsOfRow = 1;
-  while (lines.threadsOfRow < 256 && lines.threadsOfRow < groups)
-    lines.threadsOfRow *= 2;
-  int64_t tiles =
-      ceilDiv(lines.rowCount, 256 / lines.threadsOfRow) * ceilDiv(groups, lines.threadsOfRow);
-  unsigned grid = gridOf(std::min<int64_t>(tiles, int64_t{64} * launch.context->processors));
-  if (fours)
-    lineKernel<S, I, O, 4><<<grid, 256, 0, launch.context->stream>>>(lines, op);
-  else
-    lineKernel<S, I, O, 1><<<grid, 256, 0, launch.context->stream>>>(lines, op);
-  return statusOf(cudaGetLastError(), "an elementwise launch");
+  if constexpr (kIsHalf<S>)
+    if (takesGroups<S>(lines, I, 8))
+      return launchLines<S, I, O, 8>(launch, lines, op);
+  return takesGroups<S>(lines, I, 4) ? launchLines<S, I, O, 4>(launch, lines, op)
+                                     : launchLines<S, I, O, 1>(launch, lines, op);
 }
 
 } // namespace evo::cuda
