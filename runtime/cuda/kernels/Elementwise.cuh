@@ -3,8 +3,8 @@
 //
 // The axes of a call are put in the order of its output in memory and merged; the last one becomes
 // the columns. A block has some rows of columns, so that where an element lies is computed once a
-// row; columns of unit stride are read and written sixteen bytes of the storage type at a time, or
-// half of that. Operands that lie along another axis than the columns go through tiles in shared
+// row; columns of unit stride are read and written four at a time, those of half types eight at a
+// time. Operands that lie along another axis than the columns go through tiles in shared
 // memory.
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -60,32 +60,47 @@ template <int N> struct Lines {
   int threadsOfRow; ///< a power of two
 };
 
-/// V neighbours, 4 or 8, aligned to 16 bytes or to their own where those are fewer.
-template <class S, int V>
-__device__ inline void loadGroup(const std::byte *data, int64_t at, bool statistic, float (&x)[V]) {
-  if constexpr (V == 4) {
-    load4<S>(data, at, statistic, x);
-  } else if (statistic) {
-    for (int v = 0; v < V; v += 4) {
-      float4 four = *reinterpret_cast<const float4 *>(data + (at + v) * 4);
-      x[v] = four.x, x[v + 1] = four.y, x[v + 2] = four.z, x[v + 3] = four.w;
+/// V neighbours as they lie in memory, aligned together, or one that stands for all; eight are of
+/// S. What waits for them is left to `widenTo`, so that the loads of several operands are under way
+/// together.
+template <class S, int V> struct Group {
+  uint4 bits;
+
+  __device__ void load(const std::byte *data, int64_t at, bool statistic, bool isOne) {
+    bool wide = !kIsHalf<S> || statistic;
+    const std::byte *from = data + at * (wide ? 4 : 2);
+    if (isOne) {
+      bits.x = wide ? *reinterpret_cast<const uint32_t *>(from)
+                    : *reinterpret_cast<const uint16_t *>(from);
+    } else if (V == 8 || wide) {
+      bits = *reinterpret_cast<const uint4 *>(from);
+    } else {
+      uint2 two = *reinterpret_cast<const uint2 *>(from);
+      bits.x = two.x, bits.y = two.y;
     }
-  } else {
-    uint4 bits = *reinterpret_cast<const uint4 *>(data + at * 2);
-    const S *group = reinterpret_cast<const S *>(&bits);
-    for (int v = 0; v < V; ++v)
-      x[v] = widen(group[v]);
   }
-}
+  __device__ void widenTo(float (&x)[V], bool statistic, bool isOne) const {
+    bool wide = !kIsHalf<S> || statistic;
+    const auto *floats = reinterpret_cast<const float *>(&bits);
+    const auto *elements = reinterpret_cast<const S *>(&bits);
+    if (isOne) {
+      float one = wide ? floats[0] : widen(elements[0]);
+      for (int v = 0; v < V; ++v)
+        x[v] = one;
+      return;
+    }
+    for (int v = 0; v < V; ++v)
+      x[v] = V != 8 && wide ? floats[v % 4] : widen(elements[v]);
+  }
+};
+
 template <class S, int V>
 __device__ inline void storeGroup(std::byte *data, int64_t at, bool statistic,
                                   const float (&x)[V]) {
-  if constexpr (V == 4) {
+  if constexpr (V == 1) {
+    store<S>(data, at, x[0], statistic);
+  } else if constexpr (V == 4) {
     store4<S>(data, at, statistic, x);
-  } else if (statistic) {
-    for (int v = 0; v < V; v += 4)
-      *reinterpret_cast<float4 *>(data + (at + v) * 4) =
-          make_float4(x[v], x[v + 1], x[v + 2], x[v + 3]);
   } else {
     uint4 bits;
     S *group = reinterpret_cast<S *>(&bits);
@@ -97,7 +112,7 @@ __device__ inline void storeGroup(std::byte *data, int64_t at, bool statistic,
 
 /// op(x, y): the outputs y of the inputs x; those of absent inputs are 0.
 template <class S, int I, int O, int V, class Op>
-__global__ void __launch_bounds__(256) lineKernel(Lines<I + O> lines, Op op) {
+__global__ void __launch_bounds__(256, 3) lineKernel(Lines<I + O> lines, Op op) {
   int perRow = lines.threadsOfRow, rowsOfBlock = 256 / perRow;
   int64_t groups = lines.cols / V, colTiles = ceilDiv(groups, perRow);
   int64_t tiles = ceilDiv(lines.rowCount, rowsOfBlock) * colTiles;
@@ -109,22 +124,17 @@ __global__ void __launch_bounds__(256) lineKernel(Lines<I + O> lines, Op op) {
       continue;
     int64_t at[I + O];
     lines.rows.locate(row, at);
+    Group<S, V> group[I > 0 ? I : 1];
     float x[I > 0 ? I : 1][V], y[O][V];
+    for (int i = 0; i < I; ++i)
+      if (lines.data[i])
+        group[i].load(lines.data[i], at[i] + col * lines.colStride[i], lines.statistic[i],
+                      V == 1 || lines.colStride[i] == 0);
     for (int i = 0; i < I; ++i) {
       for (int v = 0; v < V; ++v)
         x[i][v] = 0;
-      if (!lines.data[i])
-        continue;
-      int64_t first = at[i] + col * lines.colStride[i];
-      if constexpr (V > 1) {
-        if (lines.colStride[i] == 1) {
-          loadGroup<S>(lines.data[i], first, lines.statistic[i], x[i]);
-          continue;
-        }
-      }
-      float one = load<S>(lines.data[i], first, lines.statistic[i]);
-      for (int v = 0; v < V; ++v)
-        x[i][v] = one;
+      if (lines.data[i])
+        group[i].widenTo(x[i], lines.statistic[i], V == 1 || lines.colStride[i] == 0);
     }
     for (int v = 0; v < V; ++v) {
       float in[I > 0 ? I : 1], out[O];
@@ -134,15 +144,10 @@ __global__ void __launch_bounds__(256) lineKernel(Lines<I + O> lines, Op op) {
       for (int o = 0; o < O; ++o)
         y[o][v] = out[o];
     }
-    for (int o = 0; o < O; ++o) {
-      if (!lines.data[I + o])
-        continue;
-      int64_t first = at[I + o] + col * lines.colStride[I + o];
-      if constexpr (V > 1)
-        storeGroup<S>(lines.data[I + o], first, lines.statistic[I + o], y[o]);
-      else
-        store<S>(lines.data[I + o], first, y[o][0], lines.statistic[I + o]);
-    }
+    for (int o = 0; o < O; ++o)
+      if (lines.data[I + o])
+        storeGroup<S>(lines.data[I + o], at[I + o] + col * lines.colStride[I + o],
+                      lines.statistic[I + o], y[o]);
   }
 }
 
@@ -240,7 +245,7 @@ Status launchTurned(const Launch &launch, const Lines<I + O> &lines, int across,
   return statusOf(cudaGetLastError(), "an elementwise launch with tiles");
 }
 
-/// Whether columns can be read and written `group` at a time.
+/// Whether columns can be read and written `group` at a time, eight where none is a statistic.
 template <class S, int N> bool takesGroups(const Lines<N> &lines, int inputs, int group) {
   if (lines.cols % group != 0)
     return false;
@@ -248,7 +253,8 @@ template <class S, int N> bool takesGroups(const Lines<N> &lines, int inputs, in
     if (!lines.data[o] || (o < inputs && lines.colStride[o] == 0))
       continue;
     uint64_t bytes = lines.statistic[o] ? 16 : static_cast<uint64_t>(group) * sizeof(S);
-    if (lines.colStride[o] != 1 || reinterpret_cast<uint64_t>(lines.data[o]) % bytes != 0)
+    if (lines.colStride[o] != 1 || (group == 8 && lines.statistic[o]) ||
+        reinterpret_cast<uint64_t>(lines.data[o]) % bytes != 0)
       return false;
     for (int d = 0; d < lines.rows.rank; ++d)
       if (lines.rows.stride[o][d] % group != 0)

@@ -22,8 +22,9 @@ struct GatedLinearGradOp {
   /// x: dy, u, g, row_scale; y: du, dg.
   __device__ void operator()(const float *x, float *y) const {
     float slope = hasScale ? x[0] * x[3] : x[0];
-    y[0] = slope * sigmoid(x[2]);
-    y[1] = slope * x[1] * sigmoidSlope(x[2]);
+    Opening opening = openingOf(x[2]);
+    y[0] = slope * opening.value;
+    y[1] = slope * x[1] * opening.slope;
   }
 };
 
@@ -53,12 +54,6 @@ __device__ void fetchSlopes(S (&to)[kGradTile][kGradTile + 8], const GatedGradCa
   commitCopies();
 }
 
-/// du and dg. With e = exp(-|g|), sigmoid(|g|) = 1 / (1 + e) and its slope is e / (1 + e)^2.
-__device__ inline float2 gateSlopes(float slope, float u, float g) {
-  float e = exp2Fast(-1.4426950408889634f * fabsf(g)), open = __fdividef(1.0f, 1.0f + e);
-  return make_float2(slope * (g < 0 ? e * open : open), slope * u * (e * open * open));
-}
-
 /// Eight channels of a row, two a word.
 template <class S>
 __device__ void slopesOf(const uint32_t (&dy)[4], float scale, const uint4 &u, const uint4 &g,
@@ -68,9 +63,10 @@ __device__ void slopesOf(const uint32_t (&dy)[4], float scale, const uint4 &u, c
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     float2 value = unpacked<S>(us[i]), gate = unpacked<S>(gs[i]), slope = unpacked<S>(dy[i]);
-    float2 first = gateSlopes(scale * slope.x, value.x, gate.x);
-    float2 second = gateSlopes(scale * slope.y, value.y, gate.y);
-    dus[i] = packed<S>(first.x, second.x), dgs[i] = packed<S>(first.y, second.y);
+    Opening first = openingOf(gate.x), second = openingOf(gate.y);
+    slope.x *= scale, slope.y *= scale;
+    dus[i] = packed<S>(slope.x * first.value, slope.y * second.value);
+    dgs[i] = packed<S>(slope.x * value.x * first.slope, slope.y * value.y * second.slope);
   }
   du = make_uint4(dus[0], dus[1], dus[2], dus[3]), dg = make_uint4(dgs[0], dgs[1], dgs[2], dgs[3]);
 }
