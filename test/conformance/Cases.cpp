@@ -144,6 +144,29 @@ void gatedByChannel(CaseBuilder &builder) {
   }
 }
 
+/// Few channels into aligned columns, which may be more than a block's; the weight also turned and
+/// x a slice, as backwards from the heads of a pair bias.
+void narrowLinears(CaseBuilder &builder) {
+  for (auto [k, n] : {std::pair<int64_t, int64_t>{1, 8}, {4, 136}, {8, 1024}, {8, 2056}})
+    for (unsigned subset = 0; subset < 8; ++subset) {
+      KernelAttributes attributes;
+      attributes.activation = subset & 1 ? plan::Activation::Relu : plan::Activation::None;
+      attributes.factor = 0.5;
+      KernelCase narrow = builder.make(Kernel::Linear, attributes, {{3, 20}, {{'k', k}, {'n', n}}});
+      narrow.aligned = true;
+      narrow.operands[0].layout = subset & 2 ? Layout::Slice : Layout::Dense;
+      narrow.operands[1].layout = subset & 2 ? Layout::SwapInner : Layout::Dense;
+      narrow.operands[2].present = subset & 2;
+      for (size_t i : {3, 4, 5})
+        narrow.operands[i].present = false;
+      narrow.operands[6].present = subset & 4;
+      builder.add(narrow);
+      narrow.inPlace = narrow.operands[6].present;
+      if (narrow.inPlace)
+        builder.add(narrow);
+    }
+}
+
 void linearKernels(CaseBuilder &builder) {
   std::vector<Sizes> sizes = {
       {{}, {{'k', 3}, {'n', 2}}},         {{1}, {{'k', 1}, {'n', 1}}},
@@ -167,6 +190,7 @@ void linearKernels(CaseBuilder &builder) {
         }
   usualLinears(builder);
   gatedByChannel(builder);
+  narrowLinears(builder);
   builder.sweep(Kernel::Gate, {},
                 {{{}, {{'b', 1}, {'u', 1}, {'q', 1}, {'x', 1}}},
                  {{}, {{'b', 3}, {'u', 5}, {'q', 5}, {'x', 32}}},

@@ -112,6 +112,35 @@ void rowKernels(CaseBuilder &builder) {
                  {{2}, {{'k', 20011}}}});
 }
 
+/// Many rows of aligned operands, in place and not, with and without an accumulator.
+void tryRows(CaseBuilder &builder, const std::vector<int64_t> &shape, int64_t n, int64_t k,
+             size_t turned, Layout layout) {
+  KernelAttributes attributes;
+  attributes.factor = 0.5;
+  KernelCase many = builder.make(Kernel::WeightGrad, attributes, {shape, {{'n', n}, {'k', k}}});
+  many.aligned = true;
+  many.operands[turned].layout = layout;
+  builder.add(many);
+  many.inPlace = true;
+  builder.add(many);
+  many.inPlace = many.operands[2].present = false;
+  builder.add(many);
+}
+
+/// Rows of two axes that do not join, around pieces of 32 rows and tiles of 128 columns; du of few
+/// columns.
+void usualWeights(CaseBuilder &builder) {
+  for (const std::vector<int64_t> &shape :
+       std::vector<std::vector<int64_t>>{{3, 700}, {210, 5}, {40, 32}})
+    for (size_t turned : {0, 1}) {
+      tryRows(builder, shape, 136, 32, turned, Layout::Broadcast);
+      tryRows(builder, shape, 40, 264, turned, Layout::Broadcast);
+      tryRows(builder, shape, 3, 136, turned, Layout::Broadcast);
+    }
+  for (auto [n, k] : {std::pair<int64_t, int64_t>{1, 8}, {4, 128}, {3, 512}, {2, 520}})
+    tryRows(builder, {3, 700}, n, k, 0, Layout::Slice);
+}
+
 void weightKernels(CaseBuilder &builder) {
   std::vector<Sizes> sizes = {{{}, {{'n', 3}, {'k', 2}}},        {{1}, {{'n', 1}, {'k', 1}}},
                               {{3, 5}, {{'n', 7}, {'k', 11}}},   {{2, 3, 2}, {{'n', 16}, {'k', 8}}},
@@ -127,23 +156,7 @@ void weightKernels(CaseBuilder &builder) {
     tryBorder(builder, builder.make(Kernel::BiasGrad, {}, {{rows}, {{'n', 3}}}), 3);
   tryBorder(builder, builder.make(Kernel::BiasGrad, {}, {{3}, {{'n', 98311}}}), 2);
   builder.add(builder.make(Kernel::WeightGrad, {}, {{0}, {{'n', 5}, {'k', 3}}}));
-  // Rows of two axes that do not join, aligned: around pieces of 32 rows and tiles of 128 columns.
-  for (const std::vector<int64_t> &shape :
-       std::vector<std::vector<int64_t>>{{3, 700}, {210, 5}, {40, 32}})
-    for (auto [n, k] : {std::pair<int64_t, int64_t>{136, 32}, {40, 264}})
-      for (size_t broadcast : {0, 1}) {
-        KernelAttributes attributes;
-        attributes.factor = 0.5;
-        KernelCase turned =
-            builder.make(Kernel::WeightGrad, attributes, {shape, {{'n', n}, {'k', k}}});
-        turned.aligned = true;
-        turned.operands[broadcast].layout = Layout::Broadcast;
-        builder.add(turned);
-        turned.inPlace = true;
-        builder.add(turned);
-        turned.inPlace = turned.operands[2].present = false;
-        builder.add(turned);
-      }
+  usualWeights(builder);
 }
 
 /// The sizes of `batch_matmul`; a sum over no slices leaves the accumulator.

@@ -60,9 +60,9 @@ template <int N> struct Lines {
   int threadsOfRow; ///< a power of two
 };
 
-/// V neighbours as they lie in memory, aligned together, or one that stands for all; eight are of
-/// S. What waits for them is left to `widenTo`, so that the loads of several operands are under way
-/// together.
+/// V neighbours as they lie in memory, aligned together, or one that stands for all. What waits for
+/// them is left to `widenTo`, so that the loads of several operands are under way together; but
+/// eight statistics, which would take many registers, are read there.
 template <class S, int V> struct Group {
   uint4 bits;
 
@@ -72,14 +72,15 @@ template <class S, int V> struct Group {
     if (isOne) {
       bits.x = wide ? *reinterpret_cast<const uint32_t *>(from)
                     : *reinterpret_cast<const uint16_t *>(from);
-    } else if (V == 8 || wide) {
-      bits = *reinterpret_cast<const uint4 *>(from);
-    } else {
+    } else if (V == 4 && !wide) {
       uint2 two = *reinterpret_cast<const uint2 *>(from);
       bits.x = two.x, bits.y = two.y;
+    } else if (V == 4 || !wide) {
+      bits = *reinterpret_cast<const uint4 *>(from);
     }
   }
-  __device__ void widenTo(float (&x)[V], bool statistic, bool isOne) const {
+  __device__ void widenTo(float (&x)[V], const std::byte *data, int64_t at, bool statistic,
+                          bool isOne) const {
     bool wide = !kIsHalf<S> || statistic;
     const auto *floats = reinterpret_cast<const float *>(&bits);
     const auto *elements = reinterpret_cast<const S *>(&bits);
@@ -88,6 +89,15 @@ template <class S, int V> struct Group {
       for (int v = 0; v < V; ++v)
         x[v] = one;
       return;
+    }
+    if constexpr (V == 8) {
+      if (wide) {
+        for (int i = 0; i < 2; ++i) {
+          float4 four = reinterpret_cast<const float4 *>(data + at * 4)[i];
+          x[4 * i] = four.x, x[4 * i + 1] = four.y, x[4 * i + 2] = four.z, x[4 * i + 3] = four.w;
+        }
+        return;
+      }
     }
     for (int v = 0; v < V; ++v)
       x[v] = V != 8 && wide ? floats[v % 4] : widen(elements[v]);
@@ -101,6 +111,10 @@ __device__ inline void storeGroup(std::byte *data, int64_t at, bool statistic,
     store<S>(data, at, x[0], statistic);
   } else if constexpr (V == 4) {
     store4<S>(data, at, statistic, x);
+  } else if (statistic) {
+    for (int v = 0; v < V; v += 4)
+      *reinterpret_cast<float4 *>(data + (at + v) * 4) =
+          make_float4(x[v], x[v + 1], x[v + 2], x[v + 3]);
   } else {
     uint4 bits;
     S *group = reinterpret_cast<S *>(&bits);
@@ -112,7 +126,7 @@ __device__ inline void storeGroup(std::byte *data, int64_t at, bool statistic,
 
 /// op(x, y): the outputs y of the inputs x; those of absent inputs are 0.
 template <class S, int I, int O, int V, class Op>
-__global__ void __launch_bounds__(256, 3) lineKernel(Lines<I + O> lines, Op op) {
+__global__ void __launch_bounds__(256, I > 5 ? 2 : 3) lineKernel(Lines<I + O> lines, Op op) {
   int perRow = lines.threadsOfRow, rowsOfBlock = 256 / perRow;
   int64_t groups = lines.cols / V, colTiles = ceilDiv(groups, perRow);
   int64_t tiles = ceilDiv(lines.rowCount, rowsOfBlock) * colTiles;
@@ -127,14 +141,14 @@ __global__ void __launch_bounds__(256, 3) lineKernel(Lines<I + O> lines, Op op) 
     Group<S, V> group[I > 0 ? I : 1];
     float x[I > 0 ? I : 1][V], y[O][V];
     for (int i = 0; i < I; ++i)
-      if (lines.data[i])
-        group[i].load(lines.data[i], at[i] + col * lines.colStride[i], lines.statistic[i],
-                      V == 1 || lines.colStride[i] == 0);
+      if (at[i] += col * lines.colStride[i]; lines.data[i])
+        group[i].load(lines.data[i], at[i], lines.statistic[i], V == 1 || lines.colStride[i] == 0);
     for (int i = 0; i < I; ++i) {
       for (int v = 0; v < V; ++v)
         x[i][v] = 0;
       if (lines.data[i])
-        group[i].widenTo(x[i], lines.statistic[i], V == 1 || lines.colStride[i] == 0);
+        group[i].widenTo(x[i], lines.data[i], at[i], lines.statistic[i],
+                         V == 1 || lines.colStride[i] == 0);
     }
     for (int v = 0; v < V; ++v) {
       float in[I > 0 ? I : 1], out[O];
@@ -245,7 +259,7 @@ Status launchTurned(const Launch &launch, const Lines<I + O> &lines, int across,
   return statusOf(cudaGetLastError(), "an elementwise launch with tiles");
 }
 
-/// Whether columns can be read and written `group` at a time, eight where none is a statistic.
+/// Whether columns can be read and written `group` at a time.
 template <class S, int N> bool takesGroups(const Lines<N> &lines, int inputs, int group) {
   if (lines.cols % group != 0)
     return false;
@@ -253,8 +267,7 @@ template <class S, int N> bool takesGroups(const Lines<N> &lines, int inputs, in
     if (!lines.data[o] || (o < inputs && lines.colStride[o] == 0))
       continue;
     uint64_t bytes = lines.statistic[o] ? 16 : static_cast<uint64_t>(group) * sizeof(S);
-    if (lines.colStride[o] != 1 || (group == 8 && lines.statistic[o]) ||
-        reinterpret_cast<uint64_t>(lines.data[o]) % bytes != 0)
+    if (lines.colStride[o] != 1 || reinterpret_cast<uint64_t>(lines.data[o]) % bytes != 0)
       return false;
     for (int d = 0; d < lines.rows.rank; ++d)
       if (lines.rows.stride[o][d] % group != 0)

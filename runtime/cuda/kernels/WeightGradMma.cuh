@@ -10,7 +10,7 @@
 
 #include "runtime/cuda/kernels/DynamicShared.cuh"
 #include "runtime/cuda/kernels/Mma.cuh"
-#include "runtime/cuda/kernels/Slots.cuh"
+#include "runtime/cuda/kernels/WeightGradNarrow.cuh"
 
 namespace evo::cuda {
 
@@ -176,12 +176,7 @@ Status launchWeightMma(const Launch &launch, const WeightMmaCall &call, bool &do
   weightMmaKernel<S><<<gridOf(call.stretches * call.colTiles[0] * call.colTiles[1]), kWeightThreads,
                        kBytes, launch.context->stream>>>(call);
   EVO_TRY(statusOf(cudaGetLastError(), "the launch of a weight's gradient on tensor cores"));
-  Operand sums[2];
-  for (int i : {0, 1}) {
-    sums[i].data = launch.operands[2 + i].data, sums[i].rank = 1;
-    sums[i].shape[0] = call.cols[0] * call.cols[1], sums[i].strides[0] = 1;
-  }
-  return sumSlots(launch, call.slots, call.stretches, sums[1].shape[0], 0, sums[0], sums[1]);
+  return sumMatrixSlots(launch, call.slots, call.stretches);
 }
 
 } // namespace evo::cuda
