@@ -5,7 +5,7 @@
 // gathers into shared memory, in fp32.
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/Product.h"
-#include "runtime/cuda/kernels/Elementwise.cuh"
+#include "runtime/cuda/kernels/TurnedCopy.cuh"
 
 namespace evo::cuda {
 
@@ -96,10 +96,6 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-struct PackOp {
-  __device__ void operator()(const float *x, float *y) const { y[0] = x[0]; }
-};
-
 template <class S>
 Status launchPack(Context &context, plan::DType type, const AxisSpace<1> &axes, std::byte *from,
                   std::byte *to) {
@@ -111,8 +107,7 @@ Status launchPack(Context &context, plan::DType type, const AxisSpace<1> &axes, 
     elements.axes.stride[0][d] = axes.stride[0][d], elements.axes.stride[1][d] = step;
     step *= axes.extent[d];
   }
-  return elementwise<S>(Launch{nullptr, nullptr, &context, plan::Precision::Fp32, {}}, elements,
-                        PackOp{});
+  return copyElements<S>(Launch{nullptr, nullptr, &context, plan::Precision::Fp32, {}}, elements);
 }
 
 template <class S> Status launchStrided(Context &context, const Product &product) {

@@ -47,6 +47,16 @@ void rowKernels(CaseBuilder &builder) {
   big.operands[0].fill = Fill::Large;
   big.conditioning = 100;
   builder.add(big);
+  // Turned, aligned: around tiles of 64 x 64.
+  for (const std::vector<int64_t> &shape :
+       std::vector<std::vector<int64_t>>{{24, 72}, {5, 64, 136}, {16, 3, 8}, {40, 12}})
+    for (Layout layout : {Layout::SwapInner, Layout::FirstInner, Layout::LastOuter})
+      for (size_t turned : {0, 1}) {
+        KernelCase copy = builder.make(Kernel::Copy, {}, {shape, {}});
+        copy.aligned = true;
+        copy.operands[turned].layout = layout;
+        builder.add(copy);
+      }
   builder.sweep(Kernel::Copy, {},
                 {{{}, {}},
                  {{1}, {}},
@@ -113,6 +123,54 @@ void usualLinears(CaseBuilder &builder) {
     }
 }
 
+/// y by channel in runs that tensor cores store eight rows at a time, and others; a row scale that
+/// lies across the rows; around tiles of 64 rows and 128 columns, depths of 64 and 128.
+void gatedByChannel(CaseBuilder &builder) {
+  const std::vector<std::pair<int64_t, int64_t>> channels = {{128, 136}, {104, 24}, {40, 256}};
+  const std::vector<std::vector<int64_t>> shapes = {{3, 104}, {5, 8}, {2, 3, 64}, {9, 20}};
+  for (auto [k, n] : channels)
+    for (const std::vector<int64_t> &shape : shapes)
+      for (Layout scale : {Layout::Dense, Layout::SwapInner}) {
+        KernelCase gated = builder.make(Kernel::GatedLinear, {}, {shape, {{'k', k}, {'n', n}}});
+        gated.aligned = true;
+        gated.operands[5].layout = scale;
+        gated.operands[6].layout = Layout::LastOuter;
+        builder.add(gated);
+        gated.operands[5].present = false;
+        builder.add(gated);
+      }
+  // Several tiles a block where 88 blocks share 64 rows of 3 times 128 columns each.
+  for (int64_t rows : {171, 176}) {
+    KernelCase gated = builder.make(Kernel::GatedLinear, {}, {{40, rows}, {{'k', 8}, {'n', 264}}});
+    gated.aligned = true;
+    gated.operands[6].layout = Layout::LastOuter;
+    builder.add(gated);
+  }
+}
+
+/// Few channels into aligned columns, which may be more than a block's; the weight also turned and
+/// x a slice, as backwards from the heads of a pair bias.
+void narrowLinears(CaseBuilder &builder) {
+  for (auto [k, n] : {std::pair<int64_t, int64_t>{1, 8}, {4, 136}, {8, 1024}, {8, 2056}})
+    for (unsigned subset = 0; subset < 8; ++subset) {
+      KernelAttributes attributes;
+      attributes.activation = subset & 1 ? plan::Activation::Relu : plan::Activation::None;
+      attributes.factor = 0.5;
+      KernelCase narrow = builder.make(Kernel::Linear, attributes, {{3, 20}, {{'k', k}, {'n', n}}});
+      narrow.aligned = true;
+      narrow.operands[0].layout = subset & 2 ? Layout::Slice : Layout::Dense;
+      narrow.operands[1].layout = subset & 2 ? Layout::SwapInner : Layout::Dense;
+      narrow.operands[2].present = subset & 2;
+      for (size_t i : {3, 4, 5})
+        narrow.operands[i].present = false;
+      narrow.operands[6].present = subset & 4;
+      builder.add(narrow);
+      narrow.inPlace = narrow.operands[6].present;
+      if (narrow.inPlace)
+        builder.add(narrow);
+    }
+}
+
 void linearKernels(CaseBuilder &builder) {
   std::vector<Sizes> sizes = {
       {{}, {{'k', 3}, {'n', 2}}},         {{1}, {{'k', 1}, {'n', 1}}},
@@ -135,6 +193,8 @@ void linearKernels(CaseBuilder &builder) {
           builder.add(border);
         }
   usualLinears(builder);
+  gatedByChannel(builder);
+  narrowLinears(builder);
   builder.sweep(Kernel::Gate, {},
                 {{{}, {{'b', 1}, {'u', 1}, {'q', 1}, {'x', 1}}},
                  {{}, {{'b', 3}, {'u', 5}, {'q', 5}, {'x', 32}}},

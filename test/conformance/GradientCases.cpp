@@ -22,6 +22,27 @@ void tryBorder(CaseBuilder &builder, const KernelCase &base, int mixtures) {
   }
 }
 
+/// dy by channel as triangle products leave it, around tiles of 64 rows and channels; a row scale
+/// that lies across the rows.
+void gatesByChannel(CaseBuilder &builder) {
+  const std::vector<std::vector<int64_t>> shapes = {{3, 104}, {5, 8}, {2, 3, 64}, {9, 20}};
+  for (const std::vector<int64_t> &shape : shapes)
+    for (int64_t n : {8, 72, 128})
+      for (Layout scale : {Layout::Dense, Layout::SwapInner}) {
+        KernelCase usual = builder.make(Kernel::GatedLinearGrad, {}, {shape, {{'n', n}}});
+        usual.aligned = true;
+        usual.operands[0].layout = Layout::LastOuter;
+        usual.operands[3].layout = scale;
+        for (bool inPlace : {false, true}) {
+          usual.inPlace = inPlace;
+          usual.operands[3].present = true;
+          builder.add(usual);
+          usual.operands[3].present = false;
+          builder.add(usual);
+        }
+      }
+}
+
 void elementKernels(CaseBuilder &builder) {
   builder.sweep(Kernel::Add, {},
                 {{{}, {}},
@@ -46,6 +67,7 @@ void elementKernels(CaseBuilder &builder) {
   builder.sweep(Kernel::LinearGrad, {}, sizes);
   builder.sweep(Kernel::LinearGrad, relu, sizes);
   builder.sweep(Kernel::GatedLinearGrad, {}, sizes);
+  gatesByChannel(builder);
   // Lines of 1024.
   for (int64_t rows : {3, 1025})
     for (Kernel kernel : {Kernel::LinearGrad, Kernel::GatedLinearGrad})
@@ -90,6 +112,35 @@ void rowKernels(CaseBuilder &builder) {
                  {{2}, {{'k', 20011}}}});
 }
 
+/// Many rows of aligned operands, in place and not, with and without an accumulator.
+void tryRows(CaseBuilder &builder, const std::vector<int64_t> &shape, int64_t n, int64_t k,
+             size_t turned, Layout layout) {
+  KernelAttributes attributes;
+  attributes.factor = 0.5;
+  KernelCase many = builder.make(Kernel::WeightGrad, attributes, {shape, {{'n', n}, {'k', k}}});
+  many.aligned = true;
+  many.operands[turned].layout = layout;
+  builder.add(many);
+  many.inPlace = true;
+  builder.add(many);
+  many.inPlace = many.operands[2].present = false;
+  builder.add(many);
+}
+
+/// Rows of two axes that do not join, around pieces of 32 rows and tiles of 128 columns; du of few
+/// columns.
+void usualWeights(CaseBuilder &builder) {
+  for (const std::vector<int64_t> &shape :
+       std::vector<std::vector<int64_t>>{{3, 700}, {210, 5}, {40, 32}})
+    for (size_t turned : {0, 1}) {
+      tryRows(builder, shape, 136, 32, turned, Layout::Broadcast);
+      tryRows(builder, shape, 40, 264, turned, Layout::Broadcast);
+      tryRows(builder, shape, 3, 136, turned, Layout::Broadcast);
+    }
+  for (auto [n, k] : {std::pair<int64_t, int64_t>{1, 8}, {4, 128}, {3, 512}, {2, 520}})
+    tryRows(builder, {3, 700}, n, k, 0, Layout::Slice);
+}
+
 void weightKernels(CaseBuilder &builder) {
   std::vector<Sizes> sizes = {{{}, {{'n', 3}, {'k', 2}}},        {{1}, {{'n', 1}, {'k', 1}}},
                               {{3, 5}, {{'n', 7}, {'k', 11}}},   {{2, 3, 2}, {{'n', 16}, {'k', 8}}},
@@ -111,6 +162,7 @@ void weightKernels(CaseBuilder &builder) {
     builder.add(together);
   }
   builder.add(builder.make(Kernel::WeightGrad, {}, {{0}, {{'n', 5}, {'k', 3}}}));
+  usualWeights(builder);
 }
 
 /// The sizes of `batch_matmul`; a sum over no slices leaves the accumulator.

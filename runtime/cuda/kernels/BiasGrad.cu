@@ -159,8 +159,8 @@ template <class S> Status launchBiasGrad(const Launch &launch) {
     columnKernel<S, 4><<<gridOf(colTiles * call.chunks), 256, 0, stream>>>(call);
   else
     columnKernel<S, 1><<<gridOf(colTiles * call.chunks), 256, 0, stream>>>(call);
-  return sumSlots(
-      launch, SlotCall(SlotCall(call.slots, call.chunks, call.cols, 0, launch.operands[1], dbias)));
+  return sumSlots(launch,
+                  SlotCall(call.slots, call.chunks, call.cols, 0, launch.operands[1], dbias));
 }
 
 EVO_CUDA_INSTANTIATE(BiasGrad)

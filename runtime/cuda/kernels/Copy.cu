@@ -3,24 +3,16 @@
 //
 // y[*] = x[*].
 //===----------------------------------------------------------------------===//
-#include "runtime/cuda/kernels/Elementwise.cuh"
+#include "runtime/cuda/kernels/TurnedCopy.cuh"
 
 namespace evo::cuda {
-
-namespace {
-
-struct CopyOp {
-  __device__ void operator()(const float *x, float *y) const { y[0] = x[0]; }
-};
-
-} // namespace
 
 template <class S> Status launchCopy(const Launch &launch) {
   const Operand &x = launch.operands[0], &y = launch.operands[1];
   Elements<1, 1> elements(y);
   elements.set(0, x);
   elements.set(1, y);
-  return elementwise<S>(launch, elements, CopyOp{});
+  return copyElements<S>(launch, elements);
 }
 
 EVO_CUDA_INSTANTIATE(Copy)

@@ -3,8 +3,9 @@
 //
 // The axes of a call are put in the order of its output in memory and merged; the last one becomes
 // the columns. A block has some rows of columns, so that where an element lies is computed once a
-// row; columns of unit stride are read and written four or eight at a time. Operands that lie along
-// another axis than the columns go through tiles in shared memory.
+// row; columns of unit stride are read and written four at a time, those of half types eight at a
+// time. Operands that lie along another axis than the columns go through tiles in shared
+// memory.
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -59,9 +60,73 @@ template <int N> struct Lines {
   int threadsOfRow; ///< a power of two
 };
 
+/// V neighbours as they lie in memory, aligned together, or one that stands for all. What waits for
+/// them is left to `widenTo`, so that the loads of several operands are under way together; but
+/// eight statistics, which would take many registers, are read there.
+template <class S, int V> struct Group {
+  uint4 bits;
+
+  __device__ void load(const std::byte *data, int64_t at, bool statistic, bool isOne) {
+    bool wide = !kIsHalf<S> || statistic;
+    const std::byte *from = data + at * (wide ? 4 : 2);
+    if (isOne) {
+      bits.x = wide ? *reinterpret_cast<const uint32_t *>(from)
+                    : *reinterpret_cast<const uint16_t *>(from);
+    } else if (V == 4 && !wide) {
+      uint2 two = *reinterpret_cast<const uint2 *>(from);
+      bits.x = two.x, bits.y = two.y;
+    } else if (V == 4 || !wide) {
+      bits = *reinterpret_cast<const uint4 *>(from);
+    }
+  }
+  __device__ void widenTo(float (&x)[V], const std::byte *data, int64_t at, bool statistic,
+                          bool isOne) const {
+    bool wide = !kIsHalf<S> || statistic;
+    const auto *floats = reinterpret_cast<const float *>(&bits);
+    const auto *elements = reinterpret_cast<const S *>(&bits);
+    if (isOne) {
+      float one = wide ? floats[0] : widen(elements[0]);
+      for (int v = 0; v < V; ++v)
+        x[v] = one;
+      return;
+    }
+    if constexpr (V == 8) {
+      if (wide) {
+        for (int i = 0; i < 2; ++i) {
+          float4 four = reinterpret_cast<const float4 *>(data + at * 4)[i];
+          x[4 * i] = four.x, x[4 * i + 1] = four.y, x[4 * i + 2] = four.z, x[4 * i + 3] = four.w;
+        }
+        return;
+      }
+    }
+    for (int v = 0; v < V; ++v)
+      x[v] = V != 8 && wide ? floats[v % 4] : widen(elements[v]);
+  }
+};
+
+template <class S, int V>
+__device__ inline void storeGroup(std::byte *data, int64_t at, bool statistic,
+                                  const float (&x)[V]) {
+  if constexpr (V == 1) {
+    store<S>(data, at, x[0], statistic);
+  } else if constexpr (V == 4) {
+    store4<S>(data, at, statistic, x);
+  } else if (statistic) {
+    for (int v = 0; v < V; v += 4)
+      *reinterpret_cast<float4 *>(data + (at + v) * 4) =
+          make_float4(x[v], x[v + 1], x[v + 2], x[v + 3]);
+  } else {
+    uint4 bits;
+    S *group = reinterpret_cast<S *>(&bits);
+    for (int v = 0; v < V; ++v)
+      group[v] = rounded<S>(x[v]);
+    *reinterpret_cast<uint4 *>(data + at * 2) = bits;
+  }
+}
+
 /// op(x, y): the outputs y of the inputs x; those of absent inputs are 0.
 template <class S, int I, int O, int V, class Op>
-__global__ void __launch_bounds__(256) lineKernel(Lines<I + O> lines, Op op) {
+__global__ void __launch_bounds__(256, I > 5 ? 2 : 3) lineKernel(Lines<I + O> lines, Op op) {
   int perRow = lines.threadsOfRow, rowsOfBlock = 256 / perRow;
   int64_t groups = lines.cols / V, colTiles = ceilDiv(groups, perRow);
   int64_t tiles = ceilDiv(lines.rowCount, rowsOfBlock) * colTiles;
@@ -73,22 +138,17 @@ __global__ void __launch_bounds__(256) lineKernel(Lines<I + O> lines, Op op) {
       continue;
     int64_t at[I + O];
     lines.rows.locate(row, at);
+    Group<S, V> group[I > 0 ? I : 1];
     float x[I > 0 ? I : 1][V], y[O][V];
+    for (int i = 0; i < I; ++i)
+      if (at[i] += col * lines.colStride[i]; lines.data[i])
+        group[i].load(lines.data[i], at[i], lines.statistic[i], V == 1 || lines.colStride[i] == 0);
     for (int i = 0; i < I; ++i) {
       for (int v = 0; v < V; ++v)
         x[i][v] = 0;
-      if (!lines.data[i])
-        continue;
-      int64_t first = at[i] + col * lines.colStride[i];
-      if constexpr (V == 4) {
-        if (lines.colStride[i] == 1) {
-          load4<S>(lines.data[i], first, lines.statistic[i], x[i]);
-          continue;
-        }
-      }
-      float one = load<S>(lines.data[i], first, lines.statistic[i]);
-      for (int v = 0; v < V; ++v)
-        x[i][v] = one;
+      if (lines.data[i])
+        group[i].widenTo(x[i], lines.data[i], at[i], lines.statistic[i],
+                         V == 1 || lines.colStride[i] == 0);
     }
     for (int v = 0; v < V; ++v) {
       float in[I > 0 ? I : 1], out[O];
@@ -98,86 +158,11 @@ __global__ void __launch_bounds__(256) lineKernel(Lines<I + O> lines, Op op) {
       for (int o = 0; o < O; ++o)
         y[o][v] = out[o];
     }
-    for (int o = 0; o < O; ++o) {
-      if (!lines.data[I + o])
-        continue;
-      int64_t first = at[I + o] + col * lines.colStride[I + o];
-      if constexpr (V == 4)
-        store4<S>(lines.data[I + o], first, lines.statistic[I + o], y[o]);
-      else
-        store<S>(lines.data[I + o], first, y[o][0], lines.statistic[I + o]);
-    }
+    for (int o = 0; o < O; ++o)
+      if (lines.data[I + o])
+        storeGroup<S>(lines.data[I + o], at[I + o] + col * lines.colStride[I + o],
+                      lines.statistic[I + o], y[o]);
   }
-}
-
-/// The same for columns in groups of eight that lie together in every operand but those that are
-/// broadcast along them: a thread has a group of two rows, which it reads before it computes.
-template <class S, int I, int O, class Op>
-__global__ void __launch_bounds__(256, 3)
-    wideKernel(const __grid_constant__ Lines<I + O> lines, Op op) {
-  constexpr int kRows = 2, kWide = 8;
-  int perRow = lines.threadsOfRow, rowsOfBlock = 256 / perRow;
-  int64_t groups = lines.cols / kWide, colTiles = ceilDiv(groups, perRow);
-  int64_t tiles = ceilDiv(lines.rowCount, rowsOfBlock * kRows) * colTiles;
-  for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    int64_t rowTile = colTiles == 1 ? tile : quotient(tile, colTiles);
-    int64_t row = rowTile * rowsOfBlock * kRows + threadIdx.x / perRow;
-    int64_t col = ((tile - rowTile * colTiles) * perRow + threadIdx.x % perRow) * kWide;
-    if (col >= lines.cols)
-      continue;
-    int64_t at[kRows][I + O];
-    uint4 raw[kRows][I];
-    float single[kRows][I];
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      lines.rows.locate(smaller(row + r * rowsOfBlock, lines.rowCount - 1), at[r]);
-#pragma unroll
-      for (int i = 0; i < I; ++i) {
-        raw[r][i] = {}, single[r][i] = 0;
-        if (lines.colStride[i] != 0)
-          raw[r][i] = *reinterpret_cast<const uint4 *>(reinterpret_cast<const S *>(lines.data[i]) +
-                                                       at[r][i] + col);
-        else if (lines.data[i])
-          single[r][i] = load<S>(lines.data[i], at[r][i], lines.statistic[i]);
-      }
-    }
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      uint4 result[O];
-#pragma unroll
-      for (int v = 0; v < kWide; ++v) {
-        float x[I], y[O];
-        for (int i = 0; i < I; ++i)
-          x[i] = lines.colStride[i] != 0 ? widen(reinterpret_cast<const S *>(&raw[r][i])[v])
-                                         : single[r][i];
-        op(x, y);
-        for (int o = 0; o < O; ++o)
-          reinterpret_cast<S *>(&result[o])[v] = rounded<S>(y[o]);
-      }
-      if (row + r * rowsOfBlock < lines.rowCount)
-        for (int o = 0; o < O; ++o)
-          if (lines.data[I + o])
-            *reinterpret_cast<uint4 *>(reinterpret_cast<S *>(lines.data[I + o]) + at[r][I + o] +
-                                       col) = result[o];
-    }
-  }
-}
-
-/// Whether wideKernel, which is for half types and for inputs, takes the lines.
-template <class S, int N> bool takesEights(const Lines<N> &lines, int inputs) {
-  if (lines.cols % 8 != 0)
-    return false;
-  for (int o = 0; o < N; ++o) {
-    if (!lines.data[o] || (o < inputs && lines.colStride[o] == 0))
-      continue;
-    if (lines.colStride[o] != 1 || lines.statistic[o] ||
-        reinterpret_cast<uint64_t>(lines.data[o]) % 16 != 0)
-      return false;
-    for (int d = 0; d < lines.rows.rank; ++d)
-      if (lines.rows.stride[o][d] % 8 != 0)
-        return false;
-  }
-  return true;
 }
 
 /// Lines some of whose operands lie along an axis of the rows, `across`, in place of the columns.
@@ -274,19 +259,34 @@ Status launchTurned(const Launch &launch, const Lines<I + O> &lines, int across,
   return statusOf(cudaGetLastError(), "an elementwise launch with tiles");
 }
 
-template <int N> bool takesFours(const Lines<N> &lines, int inputs) {
-  if (lines.cols % 4 != 0)
+/// Whether columns can be read and written `group` at a time.
+template <class S, int N> bool takesGroups(const Lines<N> &lines, int inputs, int group) {
+  if (lines.cols % group != 0)
     return false;
   for (int o = 0; o < N; ++o) {
     if (!lines.data[o] || (o < inputs && lines.colStride[o] == 0))
       continue;
-    if (lines.colStride[o] != 1)
+    uint64_t bytes = lines.statistic[o] ? 16 : static_cast<uint64_t>(group) * sizeof(S);
+    if (lines.colStride[o] != 1 || reinterpret_cast<uint64_t>(lines.data[o]) % bytes != 0)
       return false;
     for (int d = 0; d < lines.rows.rank; ++d)
-      if (lines.rows.stride[o][d] % 4 != 0)
+      if (lines.rows.stride[o][d] % group != 0)
         return false;
   }
   return true;
+}
+
+template <class S, int I, int O, int V, class Op>
+Status launchLines(const Launch &launch, Lines<I + O> &lines, const Op &op) {
+  int64_t groups = lines.cols / V;
+  lines.threadsOfRow = 1;
+  while (lines.threadsOfRow < 256 && lines.threadsOfRow < groups)
+    lines.threadsOfRow *= 2;
+  int64_t tiles =
+      ceilDiv(lines.rowCount, 256 / lines.threadsOfRow) * ceilDiv(groups, lines.threadsOfRow);
+  unsigned grid = gridOf(std::min<int64_t>(tiles, int64_t{64} * launch.context->processors));
+  lineKernel<S, I, O, V><<<grid, 256, 0, launch.context->stream>>>(lines, op);
+  return statusOf(cudaGetLastError(), "an elementwise launch");
 }
 
 /// Runs op on every element; output `like` says in which order.
@@ -304,7 +304,6 @@ Status elementwise(const Launch &launch, Elements<I, O> elements, const Op &op, 
   Lines<N> lines{};
   lines.rows = elements.axes;
   lines.cols = 1;
-  bool aligned = true;
   if (int inner = elements.axes.rank - 1; inner >= 0) {
     lines.cols = elements.axes.extent[inner];
     for (int o = 0; o < N; ++o)
@@ -315,31 +314,14 @@ Status elementwise(const Launch &launch, Elements<I, O> elements, const Op &op, 
   for (int o = 0; o < N; ++o) {
     lines.data[o] = elements.data[o];
     lines.statistic[o] = isStatistic<S>(elements.type[o]);
-    auto bytes = static_cast<uint64_t>(lines.statistic[o] ? 16 : 4 * sizeof(S));
-    if (lines.colStride[o] != 0 || o >= I)
-      aligned &= reinterpret_cast<uint64_t>(lines.data[o]) % bytes == 0;
   }
   if (int across = axisAcross(lines); across >= 0)
     return launchTurned<S, I, O>(launch, lines, across, op);
-  constexpr bool kWide = kIsHalf<S> && I > 0;
-  bool eights = kWide && takesEights<S>(lines, I), fours = aligned && takesFours(lines, I);
-  int64_t groups = eights ? lines.cols / 8 : fours ? lines.cols / 4 : lines.cols;
-  lines.threadsOfRow = 1;
-  while (lines.threadsOfRow < 256 && lines.threadsOfRow < groups)
-    lines.threadsOfRow *= 2;
-  int64_t tiles = ceilDiv(lines.rowCount, 256 / lines.threadsOfRow * (eights ? 2 : 1)) *
-                  ceilDiv(groups, lines.threadsOfRow);
-  unsigned grid = gridOf(std::min<int64_t>(tiles, int64_t{64} * launch.context->processors));
-  if constexpr (kWide)
-    if (eights) {
-      wideKernel<S, I, O><<<grid, 256, 0, launch.context->stream>>>(lines, op);
-      return statusOf(cudaGetLastError(), "an elementwise launch");
-    }
-  if (fours)
-    lineKernel<S, I, O, 4><<<grid, 256, 0, launch.context->stream>>>(lines, op);
-  else
-    lineKernel<S, I, O, 1><<<grid, 256, 0, launch.context->stream>>>(lines, op);
-  return statusOf(cudaGetLastError(), "an elementwise launch");
+  if constexpr (kIsHalf<S>)
+    if (takesGroups<S>(lines, I, 8))
+      return launchLines<S, I, O, 8>(launch, lines, op);
+  return takesGroups<S>(lines, I, 4) ? launchLines<S, I, O, 4>(launch, lines, op)
+                                     : launchLines<S, I, O, 1>(launch, lines, op);
 }
 
 } // namespace evo::cuda

@@ -15,9 +15,9 @@ namespace {
 struct GateGradOp {
   /// x: o, gate, gate_bias, dy; y: dout, dgate.
   __device__ void operator()(const float *x, float *y) const {
-    float opening = x[1] + x[2];
-    y[0] = sigmoid(opening) * x[3];
-    y[1] = x[0] * sigmoidSlope(opening) * x[3];
+    Opening opening = openingOf(x[1] + x[2]);
+    y[0] = opening.value * x[3];
+    y[1] = x[0] * opening.slope * x[3];
   }
 };
 
@@ -42,12 +42,12 @@ template <class S> __global__ void __launch_bounds__(256) broadcastKernel(Broadc
       bias = load<S>(call.bias, x * call.biasCol);
     }
     for (int64_t q = part; inside && q < call.queries; q += 8) {
-      float opening =
-          bias + load<S>(call.gate, b * call.gateBatch + q * call.gateRow + x * call.gateCol);
+      Opening opening = openingOf(
+          bias + load<S>(call.gate, b * call.gateBatch + q * call.gateRow + x * call.gateCol));
       float dy = load<S>(call.dy, b * call.dyBatch + q * call.dyRow + x * call.dyCol);
-      sum += sigmoid(opening) * dy;
+      sum += opening.value * dy;
       store<S>(call.dgate, b * call.dgateBatch + q * call.dgateRow + x * call.dgateCol,
-               o * sigmoidSlope(opening) * dy);
+               o * opening.slope * dy);
     }
     __syncthreads();
     sums[part][lane] = sum;

@@ -7,11 +7,13 @@
 // Bias, activation and a residual are stored by the product itself. With a gate, a row scale or
 // dropout it goes to scratch, a box of rows at a time; so it does where plans store half and there
 // is a residual, since the library would round the product before it adds one. Where operands lie
-// as tensor cores need it, half types have kernels that do everything at once: one for columns in
-// eights, which also takes turned weights (LinearTile.cuh), and one for others (LinearMma.cuh).
+// as tensor cores need it, half types have kernels that do everything at once: one for few channels
+// (NarrowLinear.cuh), one for columns in eights, which also takes turned weights (LinearTile.cuh),
+// and one for others (LinearMma.cuh).
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/Product.h"
 #include "runtime/cuda/kernels/LinearTile.cuh"
+#include "runtime/cuda/kernels/NarrowLinear.cuh"
 #include "runtime/cuda/kernels/RowPieces.cuh"
 
 namespace evo::cuda {
@@ -115,7 +117,8 @@ template <class S> Status linearOnTensorCores(const Launch &launch, bool &done) 
 /// Whether the library adds the bias before it rounds, which for shapes off its tiles it does not.
 bool takesBiasOf(const Operand &bias, const Operand &weight) {
   return reinterpret_cast<uint64_t>(bias.data) % 16 == 0 &&
-         (bias.type == plan::DType::F32 || (weight.shape[0] % 8 == 0 && weight.shape[1] % 8 == 0));
+         (bias.type == plan::DType::F32 ||
+          (weight.shape[0] % 8 == 0 && weight.shape[1] % 8 == 0 && weight.shape[1] > 8));
 }
 
 } // namespace
@@ -127,8 +130,11 @@ template <class S> Status launchLinear(const Launch &launch) {
   bool takesBias = !o[2] || takesBiasOf(o[2], weight);
   if (o[3] || o[4] || o[5] || (residual && (relu || kIsHalf<S>)) || !takesBias) {
     bool done = false;
-    if constexpr (kIsHalf<S>)
+    if constexpr (kIsHalf<S>) {
+      if (NarrowLinearCall call{}; describeNarrow<S>(call, launch))
+        return launchNarrow<S>(launch, call);
       EVO_TRY(linearOnTensorCores<S>(launch, done));
+    }
     return done ? Status::success() : linearInPieces<S>(launch);
   }
   int leading = x.rank - 1;

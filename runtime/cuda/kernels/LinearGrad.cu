@@ -20,9 +20,12 @@ struct LinearGradOp {
       slope *= x[2];
     if (hasDropout)
       slope *= x[4];
-    y[1] = slope * x[1] * sigmoidSlope(x[3]);
-    if (hasGate)
-      slope *= sigmoid(x[3]);
+    y[1] = 0;
+    if (hasGate) {
+      Opening opening = openingOf(x[3]);
+      y[1] = slope * x[1] * opening.slope;
+      slope *= opening.value;
+    }
     y[0] = relu && !(x[1] > 0) ? 0.0f : slope;
   }
 };

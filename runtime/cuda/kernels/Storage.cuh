@@ -88,10 +88,14 @@ __device__ inline void store4(std::byte *data, int64_t at, bool statistic, const
 }
 
 __device__ inline float sigmoid(float x) { return __fdividef(1.0f, 1.0f + expf(-x)); }
-/// sigmoid'(x), without the cancellation of s (1 - s) near 1.
-__device__ inline float sigmoidSlope(float x) {
-  float e = expf(-fabsf(x));
-  return __fdividef(e, (1.0f + e) * (1.0f + e));
+
+/// sigmoid(x), and sigmoid'(x) without the cancellation of s (1 - s) near 1.
+struct Opening {
+  float value, slope;
+};
+__device__ inline Opening openingOf(float x) {
+  float e = expf(-fabsf(x)), open = __fdividef(1.0f, 1.0f + e);
+  return {x < 0 ? e * open : open, e * open * open};
 }
 
 /// Sums over a warp; every lane gets the same bits.

@@ -2,13 +2,25 @@
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
 // dweight[n,k] = accumulator[n,k] + factor sum_* du[*,n] x[*,k]; dweight may be the accumulator.
+//
+// A product of the library where it takes the rows as they lie; half types have a kernel for rows
+// that it does not (WeightGradMma.cuh), and one for a du of few columns (WeightGradNarrow.cuh).
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/Product.h"
-#include "runtime/cuda/kernels/Storage.cuh"
+#include "runtime/cuda/kernels/WeightGradMma.cuh"
 
 namespace evo::cuda {
 
 template <class S> Status launchWeightGrad(const Launch &launch) {
+  if constexpr (kIsHalf<S>) {
+    if (NarrowGradCall call{}; describeNarrowGrad<S>(call, launch))
+      return launchNarrowGrad<S>(launch, call);
+    bool done = false;
+    if (WeightMmaCall call{}; describeWeight<S>(call, launch))
+      EVO_TRY(launchWeightMma<S>(launch, call, done));
+    if (done)
+      return {};
+  }
   const Operand &du = launch.operands[0], &x = launch.operands[1];
   const Operand &accumulator = launch.operands[2], &dweight = launch.operands[3];
   int leading = du.rank - 1;

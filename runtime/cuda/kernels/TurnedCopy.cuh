@@ -1,0 +1,108 @@
+//===- TurnedCopy.cuh - copies whose sides lie along other axes -*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// Copies of half types from where one axis is contiguous to where another is, sixteen bytes at a
+// time on both sides. A block turns 64 x 64 elements in shared memory; lines are shuffled on their
+// way there such that what the transposing load hands to a lane are eight neighbours of the output.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/cuda/kernels/Elementwise.cuh"
+#include "runtime/cuda/kernels/Mma.cuh"
+
+namespace evo::cuda {
+
+/// Strides of the copied (0) and of the copy (1).
+struct TurnCall {
+  AxisSpace<2> outer; ///< the axes but the two below
+  int64_t extent[2];  ///< of the axis that is contiguous in the copied, and in the copy
+  int64_t tiles[2];   ///< along them
+  int64_t stride[2];  ///< of each, along the other's axis
+  const std::byte *from;
+  std::byte *to;
+};
+
+inline constexpr int kTurnThreads = 256, kTurnTile = 64;
+
+template <class S>
+__global__ void __launch_bounds__(kTurnThreads) turnKernel(const __grid_constant__ TurnCall call) {
+  __shared__ __align__(16) S tile[kTurnTile][kTurnTile + 8];
+  int64_t rest = quotient(blockIdx.x, call.tiles[1]);
+  int64_t outer = quotient(rest, call.tiles[0]);
+  int64_t row0 = (rest - outer * call.tiles[0]) * kTurnTile;
+  int64_t col0 = (blockIdx.x - rest * call.tiles[1]) * kTurnTile;
+  int64_t at[2];
+  call.outer.locate(outer, at);
+  const S *from = reinterpret_cast<const S *>(call.from) + at[0];
+  int64_t row = row0 + threadIdx.x % 8 * 8;
+  for (int i = threadIdx.x / 8; i < kTurnTile; i += kTurnThreads / 8) {
+    bool inside = row < call.extent[0] && col0 + i < call.extent[1];
+    int shuffled = i / 32 * 32 + i % 8 / 2 * 8 + i % 32 / 8 * 2 + i % 2;
+    copyAsync(&tile[shuffled][threadIdx.x % 8 * 8],
+              from + (inside ? (col0 + i) * call.stride[0] + row : 0), inside);
+  }
+  commitCopies();
+  waitForCopies<0>();
+  __syncthreads();
+  int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  row = row0 + warp * 8 + lane / 4;
+  S *to = reinterpret_cast<S *>(call.to) + at[1] + row * call.stride[1];
+  for (int half = 0; half < 2; ++half) {
+    uint32_t x[4];
+    loadTransposed(x, &tile[32 * half + lane][8 * warp]);
+    int64_t col = col0 + 32 * half + lane % 4 * 8;
+    if (row < call.extent[0] && col < call.extent[1])
+      *reinterpret_cast<uint4 *>(to + col) = make_uint4(x[0], x[1], x[2], x[3]);
+  }
+}
+
+/// Input and output of a copy within one type. False: it is none that the kernel makes.
+template <class S> bool describeTurn(TurnCall &call, const Elements<1, 1> &copy) {
+  if (!kIsHalf<S> || copy.type[0] != copy.type[1] || isStatistic<S>(copy.type[0]))
+    return false;
+  call.outer = copy.axes, call.from = copy.data[0], call.to = copy.data[1];
+  call.outer.sortLike(1);
+  call.outer.merge();
+  int last = call.outer.rank - 1, across = -1;
+  for (int d = 0; d < last; ++d)
+    if (call.outer.stride[0][d] == 1)
+      across = d;
+  if (across < 0 || call.outer.stride[1][last] != 1)
+    return false;
+  const int axis[] = {across, last};
+  bool fits = reinterpret_cast<uint64_t>(call.from) % 16 == 0 &&
+              reinterpret_cast<uint64_t>(call.to) % 16 == 0;
+  for (int side : {0, 1}) {
+    call.extent[side] = call.outer.extent[axis[side]];
+    call.tiles[side] = ceilDiv(call.extent[side], kTurnTile);
+    call.stride[side] = call.outer.stride[side][axis[1 - side]];
+    fits &= call.extent[side] % 8 == 0;
+    for (int d = 0; d <= last; ++d)
+      fits &= d == axis[side] || call.outer.stride[side][d] % 8 == 0;
+  }
+  call.outer.removeAxis(last);
+  call.outer.removeAxis(across);
+  return fits && call.outer.count() * call.tiles[0] * call.tiles[1] <= 0x7fffffff;
+}
+
+template <class S> Status launchTurn(const Context &context, const TurnCall &call) {
+  int64_t tiles = call.outer.count() * call.tiles[0] * call.tiles[1];
+  if (tiles > 0)
+    turnKernel<S><<<gridOf(tiles), kTurnThreads, 0, context.stream>>>(call);
+  return statusOf(cudaGetLastError(), "the launch of a copy along other axes");
+}
+
+/// y[*] = x[*].
+struct CopyOp {
+  __device__ void operator()(const float *x, float *y) const { y[0] = x[0]; }
+};
+
+template <class S> Status copyElements(const Launch &launch, const Elements<1, 1> &copy) {
+  if constexpr (kIsHalf<S>) {
+    if (TurnCall call{}; describeTurn<S>(call, copy))
+      return launchTurn<S>(*launch.context, call);
+  }
+  return elementwise<S>(launch, copy, CopyOp{});
+}
+
+} // namespace evo::cuda
