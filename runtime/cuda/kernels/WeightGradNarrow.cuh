@@ -19,7 +19,7 @@ inline Status sumMatrixSlots(const Launch &launch, const float *slots, int64_t c
     sums[i].data = launch.operands[2 + i].data, sums[i].rank = 1;
     sums[i].shape[0] = dweight.shape[0] * dweight.shape[1], sums[i].strides[0] = 1;
   }
-  return sumSlots(launch, slots, count, sums[1].shape[0], 0, sums[0], sums[1]);
+  return sumSlots(launch, SlotCall(slots, count, sums[1].shape[0], 0, sums[0], sums[1]));
 }
 
 struct NarrowGradCall {
