@@ -121,6 +121,8 @@ private:
       if (!call.shapes[i])
         continue;
       EVO_ASSIGN(int64_t bytes, describe(*call.shapes[i], operand, prepared.operands.back()));
+      if (isChannelFirst(call.kernel, operand))
+        layChannelsFirst(prepared.operands.back());
       (operand.isOutput() ? prepared.work.bytesWritten : prepared.work.bytesRead) +=
           static_cast<double>(bytes);
       int64_t &taken = prepared.bytes[static_cast<size_t>(prepared.regions[i])];
@@ -138,6 +140,20 @@ private:
     bool inPlace = tied >= 0 && call.shapes[static_cast<size_t>(tied)] &&
                    isInPlace(info, info.operands[static_cast<size_t>(tied)]);
     return inPlace ? tied : -1;
+  }
+
+  /// Gated linear layers make the operands of triangle products, a matrix a channel, in every plan.
+  static bool isChannelFirst(plan::Kernel kernel, const OperandInfo &operand) {
+    return (kernel == plan::Kernel::GatedLinear && operand.name == "y") ||
+           (kernel == plan::Kernel::GatedLinearGrad && operand.name == "dy");
+  }
+  static void layChannelsFirst(TensorRef &tensor) {
+    int channels = tensor.rank - 1;
+    for (int d = 0; d < channels; ++d)
+      tensor.strides[d] /= tensor.shape[channels];
+    tensor.strides[channels] = 1;
+    for (int d = 0; d < channels; ++d)
+      tensor.strides[channels] *= tensor.shape[d];
   }
 
   /// A dense tensor; returns its bytes.

@@ -31,6 +31,7 @@ struct CalibrationCall {
 struct CalibrationLimits {
   double mostFlops = 1e9;
   double mostBytes = 64e6; ///< of elements of 4 bytes
+  size_t mostCalls = 6;    ///< of a series
 };
 
 /// Calls of all kernels at the channels of the AlphaFold models and lengths up to 512, rows 4 times

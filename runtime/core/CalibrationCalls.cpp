@@ -231,7 +231,6 @@ bool isWithin(const CalibrationCall &call, const CalibrationLimits &limits) {
 } // namespace
 
 std::vector<CalibrationCall> calibrationCalls(const CalibrationLimits &limits) {
-  constexpr int kMostCalls = 6; // of a series
   constexpr size_t kTestEvery = 6;
   SeriesList list;
   addProducts(list);
@@ -247,7 +246,7 @@ std::vector<CalibrationCall> calibrationCalls(const CalibrationLimits &limits) {
     // Elementwise kernels begin where a call is more than its launch.
     int64_t rows =
         letter == '*' ? (series.extents.count('e') || series.extents.empty() ? 1024 : 16) : 1;
-    for (; ofSeries.size() < kMostCalls; rows *= 4) {
+    for (; ofSeries.size() < limits.mostCalls; rows *= 4) {
       CalibrationCall call = callOf(series, rows);
       if (!ofSeries.empty() && (letter == 0 || !isWithin(call, limits)))
         break;

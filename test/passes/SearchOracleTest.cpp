@@ -60,14 +60,13 @@ TEST_F(SearchOracle, SeedSizes) {
         "infer-512-384", "t1044-infer-128-2048"}) {
     schedule::Problem problem = problemOf(name, 4);
     schedule::Bytes least = *schedule::leastBudget(problem);
-    schedule::Problem ample = problem;
-    ample.budgetBytes = schedule::kMaxBytes;
-    Result<schedule::Solution> fastest =
-        schedule::solve(ample, {.granule = schedule::kMaxBytes >> 20});
-    ASSERT_TRUE(fastest.ok());
-    for (int share : {2, 6}) { // eighths of what lies between the least and the most
-      problem.budgetBytes = least + (fastest->peakBytes - least) / 8 * share;
-      compare(std::string(name) + ", " + std::to_string(share) + "/8", problem,
+    schedule::Bytes most = 0; // what all blocks could keep, and the largest frame
+    for (const schedule::Record &record : problem.records)
+      most = std::max(most, record.transientBytes);
+    most *= static_cast<schedule::Bytes>(problem.ops.size()) * problem.blocks;
+    for (int share : {1, 6}) { // of what lies between the least and the most
+      problem.budgetBytes = least + (most - least) / 64 * share;
+      compare(std::string(name) + ", " + std::to_string(share) + "/64", problem,
               schedule::defaultGranule(problem.budgetBytes));
     }
   }

@@ -385,7 +385,7 @@ def report_text(folder):
     live = lines[begin + 1:lines.index("", begin)]
     expect("ends of the bytes", 1, len({line.index(" bytes") for line in live}))
     expect("the live tensors", [*report["peak"]["live_bytes"], "together"], [line.split()[0] for line in live])
-    expect_in("the last line", ["predicted time", " a block"], lines[-1])
+    expect_in("the last lines", ["predicted time", " a block", "bottleneck", "time: ", "memory: the peak is in "], "\n".join(lines[-2:]))
 
 
 @case("auto says what the search weighed")

@@ -26,7 +26,7 @@ Status usage(const std::string &message) { return Status::error(ErrorCode::Usage
 /// On a processor some 10 ms a thread; on a GPU as much as fills it many times.
 CalibrationLimits limitsOf(const Backend &backend) {
   if (backend.name() != "cpu")
-    return {.mostFlops = 1e12, .mostBytes = 1e9};
+    return {.mostFlops = 1e12, .mostBytes = 1e9, .mostCalls = 9};
   CalibrationLimits limits;
   const auto threads = static_cast<double>(backend.identity().threads);
   return {.mostFlops = limits.mostFlops * threads, .mostBytes = limits.mostBytes * threads};
