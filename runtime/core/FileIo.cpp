@@ -8,8 +8,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <system_error>
 #include <unistd.h>
 
 namespace evo {
@@ -195,6 +197,15 @@ Status OutputFile::commit() {
   }
   ::close(std::exchange(descriptor, -1));
   return {};
+}
+
+bool isSameFile(const std::string &a, const std::string &b) {
+  std::error_code ofA, ofB;
+  std::filesystem::path first =
+      std::filesystem::weakly_canonical(std::filesystem::absolute(a), ofA);
+  std::filesystem::path second =
+      std::filesystem::weakly_canonical(std::filesystem::absolute(b), ofB);
+  return a == b || (!ofA && !ofB && first == second);
 }
 
 } // namespace evo

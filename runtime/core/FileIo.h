@@ -65,4 +65,7 @@ private:
   std::string buffer; ///< the last bytes of `written`, not yet given to the system
 };
 
+/// Whether two paths are of one file, with symbolic links resolved, be it there or not.
+bool isSameFile(const std::string &a, const std::string &b);
+
 } // namespace evo

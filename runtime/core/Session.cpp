@@ -170,7 +170,8 @@ Status Session::openFiles() {
   auto open = [&](const std::string &path, std::optional<OutputFile> &file) -> Status {
     if (path.empty())
       return {};
-    if (std::find(paths.begin(), paths.end(), path) != paths.end())
+    if (std::any_of(paths.begin(), paths.end(),
+                    [&](const std::string &other) { return isSameFile(other, path); }))
       return Status::error(ErrorCode::Usage,
                            "expected different files to write, got '" + path + "' twice");
     paths.push_back(path);

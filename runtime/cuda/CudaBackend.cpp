@@ -18,7 +18,7 @@ using cuda::Context;
 /// What context, kernels, cuBLASLt, scratch and recordings take together at most.
 constexpr int64_t kLibraryBytes = int64_t{768} << 20;
 /// Grows where the speed of kernels changes.
-constexpr int64_t kKernelRevision = 1;
+constexpr int64_t kKernelRevision = 2;
 
 class CudaMemory : public DeviceMemory {
 public:

@@ -369,6 +369,7 @@ class Usage(Case):
         self.fails(2, "expected a plan, got no file (see --help)")
         self.fails(2, "expected one plan, got 'plan.json' and 'b.json'", "plan.json", "b.json")
         self.fails(2, "expected different files to write, got 'x.npz' twice", "plan.json", "--outputs=x.npz", "--json=x.npz")
+        self.fails(2, "expected different files to write, got './x.npz' twice", "plan.json", "--outputs=x.npz", "--json=./x.npz")
         self.fails(2, "expected --weights with --weights-prefix, got none", "plan.json", "--weights-prefix=p")
 
     def test_training_flags_need_a_training_plan(self):

@@ -171,7 +171,7 @@ Result<std::vector<Output>> readOutputs(const CommandLine &line) {
     if (path == "-" && flag != "-o")
       return usage(std::string(flag) + ": expected a file, got '-'");
     for (const Output &other : outputs)
-      if (other.path == path)
+      if (!path.empty() && isSameFile(other.path, path))
         return usage("expected different files to write, got '" + path + "' twice");
     if (!path.empty() && path != "-")
       outputs.push_back({flag, path});

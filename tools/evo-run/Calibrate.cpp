@@ -94,7 +94,7 @@ Result<CalibrateRequest> readCalibration(const CommandLine &line, std::span<cons
   request.json = line.textOr("--json", "");
   if (request.output.empty())
     return usage("expected -o DEVICE.json with --calibrate, got none");
-  if (request.output == request.json)
+  if (!request.json.empty() && isSameFile(request.output, request.json))
     return usage("expected different files to write, got '" + request.output + "' twice");
   for (const std::string &name : line.all("--dtype")) {
     std::optional<plan::Precision> precision = plan::parsePrecision(name);
