@@ -145,6 +145,16 @@ protected:
       EXPECT_TRUE(taken.ok()) << taken.status().message();
     });
   }
+  /// The search's plan within `budget`, as far as it fits; `report` says what the smallest is.
+  Result<plan::Plan> planOfSearch(const spec::ModelSpec &spec, int64_t budget,
+                                  SearchReport &report) {
+    return planOf(spec, [&](ModuleOp module) {
+      Result<cost::DeviceProfile> profile = loadProfile("cpu");
+      ASSERT_TRUE(profile.ok());
+      auto taken = choosePolicy(module, Policy::Auto, {*profile, budget, false}, &report);
+      EXPECT_TRUE(taken.ok()) << taken.status().message();
+    });
+  }
   MLIRContext context{MLIRContext::Threading::DISABLED};
 };
 
@@ -167,7 +177,25 @@ TEST_P(DropoutMasks, AreTheSameUnderEveryPolicyAndChoice) {
       for (bool plain : {false, true})
         check(planOfPolicy(specOf(GetParam()), policy, plain),
               policyName(policy).str() + (plain ? ", plain" : ""));
+    SearchReport report;
+    check(planOfSearch(specOf(GetParam()), int64_t{1} << 50, report), "auto");
+    int64_t least = report.leastBudgetBytes;
+    for (int64_t more : {int64_t{0}, least / 64, least / 8})
+      check(planOfSearch(specOf(GetParam()), least + more, report),
+            "auto within " + std::to_string(least + more));
   }
+}
+
+// In the smallest budget there is, blocks run forward more than twice.
+TEST_P(DropoutMasks, AreMadeAgainWhereBlocksRunAgain) {
+  SearchReport report;
+  ASSERT_TRUE(planOfSearch(specOf(GetParam()), int64_t{1} << 50, report).ok());
+  Result<plan::Plan> plan = planOfSearch(specOf(GetParam()), report.leastBudgetBytes, report);
+  ASSERT_TRUE(plan.ok()) << plan.status().message();
+  int most = 0;
+  for (const auto &[name, count] : runWatched(*plan, 1, 1).made)
+    most = std::max(most, count);
+  EXPECT_GT(most, 2);
 }
 
 TEST_P(DropoutMasks, AreOfTheModulesThatHaveThem) {
