@@ -62,7 +62,7 @@ protected:
     verdict.best = numberBehind(text, "Objective value:");
     verdict.bound = numberBehind(text, "Lower bound:");
     if (text.find("Result - Optimal solution found\n") != std::string::npos)
-      verdict.bound = verdict.best;
+      verdict.bound = *verdict.best * (1 - std::stod(ratio)); // what it prunes is within the ratio
     EXPECT_TRUE(verdict.infeasible || verdict.best) << text;
     return verdict;
   }

@@ -84,6 +84,7 @@ REFUSED = {
     "a sweep for a level": (["tiny.json", "--sweep", "--emit=kern"], 2, ["--sweep: expected --json and --report at most", "got --emit"]),
     "a sweep without a specification": (["--sweep"], 2, ["--sweep: "]),
     "a capacity without a packing": (["tiny.json", "--capacity=1000"], 2, ["--capacity: expected --pack=FILE.csv beside it, got none"]),
+    "the specification for an output": (["tiny.json", "-o", "./tiny.json"], 2, ["-o: expected a file that is not read, got './tiny.json'"]),
     "one file for two outputs": (["tiny.json", "-o", "a", "--json=a"], 2, ["expected different files to write, got 'a' twice"]),
     "a report to standard output": (["tiny.json", "--json=-"], 2, ["--json: expected a file, got '-'"]),
     "small in inference": (["tiny.json", "--policy=small"], 2, ["evoformer for inference on 1 device: expected auto, direct or chunk, got 'small'"]),

@@ -176,6 +176,13 @@ Result<std::vector<Output>> readOutputs(const CommandLine &line) {
     if (!path.empty() && path != "-")
       outputs.push_back({flag, path});
   }
+  std::vector<std::string> inputs(line.positional().begin(), line.positional().end());
+  inputs.push_back(line.textOr("--pack", ""));
+  for (const Output &output : outputs)
+    for (const std::string &input : inputs)
+      if (!input.empty() && isSameFile(output.path, input))
+        return usage(std::string(output.flag) + ": expected a file that is not read, got '" +
+                     output.path + "'");
   return outputs;
 }
 
