@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 #include "passes/ReportData.h"
 #include "passes/TextTable.h"
+#include "runtime/plan/SummaryJson.h"
 
 #include <nlohmann/json.hpp>
 
@@ -177,7 +178,6 @@ std::string reportText(const Compilation &compilation) {
 
 std::string reportJson(const Compilation &compilation, double compileMs) {
   const plan::Plan &plan = compilation.plan;
-  const plan::Summary &summary = plan.summary;
   ReportData data = describe(compilation);
   Json report;
   report["format"] = "evo.compile-report/1";
@@ -188,18 +188,7 @@ std::string reportJson(const Compilation &compilation, double compileMs) {
   report["dtype"] = plan::precisionName(plan.precision);
   report["mode"] = plan::modeName(plan.mode);
   report["devices"] = plan.devices;
-  report["summary"] = {{"policy", summary.policy},
-                       {"budget_bytes", summary.budgetBytes},
-                       {"arena_bytes", summary.arenaBytes},
-                       {"static_bytes", summary.staticBytes},
-                       {"library_bytes", summary.libraryBytes},
-                       {"predicted_peak_bytes", summary.predictedPeakBytes},
-                       {"kept_bytes", summary.keptBytes},
-                       {"predicted_ms", summary.predictedMs}};
-  if (summary.idle.total != 0)
-    report["summary"]["idle"] = {{"bytes", summary.idle.total},
-                                 {"kept_bytes", summary.idle.kept},
-                                 {"frame_bytes", summary.idle.frame}};
+  report["summary"] = plan::summaryJson(plan.summary);
   report["requested_policy"] = compilation.requestedPolicy;
   report["profile"] = plan.profile;
   report["profile_kind"] = compilation.profileKind;

@@ -4,6 +4,7 @@
 #include "runtime/plan/JsonText.h"
 #include "runtime/plan/PlanJson.h"
 #include "runtime/plan/Strides.h"
+#include "runtime/plan/SummaryJson.h"
 
 #include <cmath>
 #include <exception>
@@ -65,22 +66,6 @@ Json toJson(const ModelInfo &model) {
           {"blocks", model.blocks},
           {"sizes", Json(model.sizes)},
           {"channels", Json(model.channels)}};
-}
-
-Json toJson(const Summary &summary) {
-  Json object = {{"policy", summary.policy},
-                 {"budget_bytes", summary.budgetBytes},
-                 {"arena_bytes", summary.arenaBytes},
-                 {"static_bytes", summary.staticBytes},
-                 {"library_bytes", summary.libraryBytes},
-                 {"predicted_peak_bytes", summary.predictedPeakBytes},
-                 {"kept_bytes", summary.keptBytes}};
-  if (summary.idle.total != 0)
-    object["idle"] = {{"bytes", summary.idle.total},
-                      {"kept_bytes", summary.idle.kept},
-                      {"frame_bytes", summary.idle.frame}};
-  object["predicted_ms"] = summary.predictedMs;
-  return object;
 }
 
 Json toJson(const Tensor &tensor) {
@@ -335,7 +320,7 @@ Status printRoot(Lines &lines, const Plan &plan) {
   if (plan.optimizer)
     lines.member("optimizer", {{"kind", optimizerName(plan.optimizer->kind)},
                                {"loss_scale", plan.optimizer->lossScale}});
-  lines.member("summary", toJson(plan.summary));
+  lines.member("summary", summaryJson(plan.summary));
   lines.openList("tensors");
   for (const Tensor &tensor : plan.tensors)
     lines.element(toJson(tensor));
@@ -362,6 +347,22 @@ Status printRoot(Lines &lines, const Plan &plan) {
 }
 
 } // namespace
+
+nlohmann::ordered_json summaryJson(const Summary &summary) {
+  Json object = {{"policy", summary.policy},
+                 {"budget_bytes", summary.budgetBytes},
+                 {"arena_bytes", summary.arenaBytes},
+                 {"static_bytes", summary.staticBytes},
+                 {"library_bytes", summary.libraryBytes},
+                 {"predicted_peak_bytes", summary.predictedPeakBytes},
+                 {"kept_bytes", summary.keptBytes}};
+  if (summary.idle.total != 0)
+    object["idle"] = {{"bytes", summary.idle.total},
+                      {"kept_bytes", summary.idle.kept},
+                      {"frame_bytes", summary.idle.frame}};
+  object["predicted_ms"] = summary.predictedMs;
+  return object;
+}
 
 Result<std::string> printPlan(const Plan &plan) {
   try {

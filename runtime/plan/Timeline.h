@@ -1,7 +1,8 @@
 //===- Timeline.h - where a plan's memory goes, in time ---------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// For reports and pictures: read off the plan's own alloc and free steps. Decides nothing.
+// For reports, pictures and what the summary says of idle memory: read off the plan's own steps.
+// Decides nothing.
 //===----------------------------------------------------------------------===//
 #pragma once
 

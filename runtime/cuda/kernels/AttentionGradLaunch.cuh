@@ -9,6 +9,7 @@
 
 #include "runtime/cuda/kernels/AttentionGradBias.cuh"
 #include "runtime/cuda/kernels/AttentionGradHead.cuh"
+#include "runtime/cuda/kernels/DynamicShared.cuh"
 
 #include <cmath>
 
@@ -25,9 +26,7 @@ template <class S> int64_t packedBiasBytes(const MmaGradCall &grad, int64_t head
 
 /// Gives a kernel the shared memory that it needs.
 template <class Space, class Kernel> Status allowSpace(Kernel *kernel) {
-  return statusOf(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                       static_cast<int>(sizeof(Space))),
-                  "the shared memory of a gradient on tensor cores");
+  return allowShared(kernel, sizeof(Space), "the shared memory of a gradient on tensor cores");
 }
 
 template <class S, int kWidth, HeadGradKind kKind>

@@ -11,6 +11,7 @@
 #include "runtime/cuda/kernels/AttentionHopper.h"
 
 #include "runtime/cuda/kernels/AttentionHopperGroup.cuh"
+#include "runtime/cuda/kernels/DynamicShared.cuh"
 
 #include <cmath>
 
@@ -123,9 +124,7 @@ Status launchTiles(const Launch &launch, const AttentionCall &call, bool &launch
       !describeHeads<S>(hopper.value, call, call.value, kWidth) ||
       (kBias && !bias.describe(hopper.bias, CU_TENSOR_MAP_SWIZZLE_128B)))
     return {};
-  EVO_TRY(statusOf(
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shape::kBytes),
-      "the shared memory of attention"));
+  EVO_TRY(allowShared(kernel, Shape::kBytes, "the shared memory of attention"));
   int64_t groups = ceilDiv(call.batches, kBatches);
   int64_t together = ceilDiv(groups, ceilDiv(groups, 8));
   int64_t tasks =

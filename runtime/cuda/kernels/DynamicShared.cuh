@@ -3,6 +3,8 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "runtime/cuda/Error.h"
+
 #include <cuda_runtime_api.h>
 
 namespace evo::cuda {
@@ -14,6 +16,13 @@ template <class Kernel> bool admitsShared(Kernel *kernel, int bytes) {
     return true;
   cudaGetLastError(); // forgets the refusal
   return false;
+}
+
+/// Asks for it where the device is known to have it.
+template <class Kernel> Status allowShared(Kernel *kernel, size_t bytes, const char *what) {
+  return statusOf(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                       static_cast<int>(bytes)),
+                  what);
 }
 
 } // namespace evo::cuda
