@@ -89,7 +89,11 @@ public:
   /// follow `setDropout`, but for their blocks.
   virtual bool canRecord() const { return false; }
   virtual Status beginRecording() { return noRecordings(); }
-  virtual Result<std::unique_ptr<Recording>> endRecording() { return noRecordings(); }
+  /// `old`, where there is one, becomes the new recording where the device can change it, so that
+  /// no memory is taken; what was enqueued of it runs as it was.
+  virtual Result<std::unique_ptr<Recording>> endRecording(std::unique_ptr<Recording> old) {
+    return noRecordings();
+  }
   /// Seed and step of the masks that a replay makes.
   virtual Status setDropout(uint32_t seed, uint32_t step) { return {}; }
 

@@ -4,6 +4,7 @@
 #include "runtime/core/Executor.h"
 
 #include "runtime/core/Clock.h"
+#include "runtime/core/LaunchQueue.h"
 
 #include <algorithm>
 #include <map>
@@ -198,6 +199,7 @@ struct Executor::Impl {
     std::vector<std::byte *> buffers; ///< of the procedure: where each lies
     std::vector<Slice> slices;
     const RunHooks *hooks = nullptr;
+    int64_t blocks = 0; ///< of the program
   };
 
   /// A call in a block.
@@ -206,26 +208,19 @@ struct Executor::Impl {
     const plan::Call *call = nullptr;
     int64_t block = 0, done = 0; ///< blocks that are done behind the turn; 0: it ends none
   };
-  /// Turns of a program that were recorded together.
-  struct Segment {
-    size_t first = 0, end = 0;
-    std::unique_ptr<Recording> recording;
-  };
-  /// What a program has recorded; empty: it is launched step by step.
+  /// What a program has recorded.
   struct Recorded {
     bool tried = false;
-    std::vector<Segment> segments;
+    LaunchQueue::Pieces pieces;
   };
+  LaunchQueue queue;
   std::vector<Recorded> recorded; ///< by phase
-  int64_t recordedLaunches = 0;   ///< of all phases
 
   std::vector<Turn> turnsOf(const plan::Program &program) const;
   Status runProgram(const plan::Program &program, const RunHooks &hooks);
-  Status runTurns(std::span<const Turn> turns, CallState &state);
-  Status record(const plan::Program &program, std::span<const Turn> turns, CallState &state);
-  Status recordSegment(Segment &segment, std::span<const Turn> turns, CallState &state);
-  Status replay(Recorded &program, std::span<const Turn> turns, int64_t blocks,
-                const RunHooks &hooks);
+  Status runTurns(std::span<const Turn> turns, CallState &state, LaunchQueue::Way way,
+                  LaunchQueue::Pieces *pieces);
+  Status record(std::span<const Turn> turns, CallState &state, LaunchQueue::Pieces &pieces);
   Status runCall(const plan::Call &call, CallState &state);
   Status locate(const plan::Call &call, CallState &state) const;
   Status runSteps(const std::vector<StepPlan> &steps, CallState &state);
@@ -286,9 +281,9 @@ Status Executor::Impl::launch(const LaunchPlan &launch, CallState &state) {
       {state.hooks->dropoutSeed, state.hooks->step, static_cast<uint32_t>(state.block)}};
   Trace *trace = state.hooks->trace;
   if (!trace)
-    return located(backend.launch(call), launch, state);
+    return located(queue.launch(call), launch, state);
   int64_t start = nowNs();
-  EVO_TRY(located(backend.launch(call), launch, state));
+  EVO_TRY(located(queue.launch(call), launch, state));
   EVO_TRY(located(backend.synchronize(), launch, state));
   int64_t bytes = 0;
   for (const TensorRef &operand : operands)
@@ -393,80 +388,56 @@ std::vector<Executor::Impl::Turn> Executor::Impl::turnsOf(const plan::Program &p
   return turns;
 }
 
-Status Executor::Impl::runTurns(std::span<const Turn> turns, CallState &state) {
+Status Executor::Impl::runTurns(std::span<const Turn> turns, CallState &state, LaunchQueue::Way way,
+                                LaunchQueue::Pieces *pieces) {
+  bool launches = way == LaunchQueue::Way::Alone || way == LaunchQueue::Way::Roll;
+  queue.start(way, pieces);
   for (const Turn &turn : turns) {
     state.block = turn.block;
     state.blockOfRun = turn.block - turn.run->firstBlock;
     EVO_TRY(runCall(*turn.call, state));
+    if (!turn.done)
+      continue;
+    EVO_TRY(queue.endBlock(turn.done));
+    if (launches && state.hooks->onBlock)
+      state.hooks->onBlock(turn.done, state.blocks);
   }
-  return {};
+  return queue.end();
 }
 
-Status Executor::Impl::recordSegment(Segment &segment, std::span<const Turn> turns,
-                                     CallState &state) {
-  EVO_TRY(backend.beginRecording());
-  Status status = runTurns(turns.subspan(segment.first, segment.end - segment.first), state);
-  Result<std::unique_ptr<Recording>> recording = backend.endRecording();
-  EVO_TRY(status);
-  EVO_ASSIGN(segment.recording, std::move(recording));
-  return {};
-}
-
-/// Cuts the program between calls into segments of a bounded number of launches. All recordings are
-/// bounded too: a device keeps tens of kilobytes a launch.
-Status Executor::Impl::record(const plan::Program &program, std::span<const Turn> turns,
-                              CallState &state) {
-  constexpr int64_t kMostOfSegment = 1024, kMostOfAll = 3072;
-  std::vector<Segment> segments;
-  int64_t all = 0, ofSegment = 0;
-  for (size_t i = 0; i < turns.size(); ++i) {
-    int64_t launches = launchesOf(procedures[static_cast<size_t>(turns[i].call->procedure)].steps);
-    all += launches;
-    if (segments.empty() || ofSegment + launches > kMostOfSegment) {
-      segments.push_back({i, i, nullptr});
-      ofSegment = 0;
-    }
-    ofSegment += launches;
-    segments.back().end = i + 1;
-  }
-  if (recordedLaunches + all > kMostOfAll)
-    return {};
-  recordedLaunches += all;
-  for (Segment &segment : segments)
-    EVO_TRY(recordSegment(segment, turns, state));
-  recorded[static_cast<size_t>(program.phase)].segments = std::move(segments);
-  return {};
-}
-
-Status Executor::Impl::replay(Recorded &program, std::span<const Turn> turns, int64_t blocks,
-                              const RunHooks &hooks) {
-  EVO_TRY(backend.setDropout(hooks.dropoutSeed, hooks.step));
-  for (Segment &segment : program.segments) {
-    EVO_TRY(segment.recording->replay());
-    for (size_t i = segment.first; hooks.onBlock && i < segment.end; ++i)
-      if (turns[i].done)
-        hooks.onBlock(turns[i].done, blocks);
-  }
-  return {};
+/// Keeps the program where there is room, else recordings for its equal pieces.
+Status Executor::Impl::record(std::span<const Turn> turns, CallState &state,
+                              LaunchQueue::Pieces &pieces) {
+  int64_t launches = 0;
+  for (const Turn &turn : turns)
+    launches += launchesOf(procedures[static_cast<size_t>(turn.call->procedure)].steps);
+  if (queue.hasRoom(launches))
+    return runTurns(turns, state, LaunchQueue::Way::Keep, &pieces);
+  EVO_TRY(runTurns(turns, state, LaunchQueue::Way::Survey, &pieces));
+  return runTurns(turns, state, LaunchQueue::Way::Prepare, &pieces);
 }
 
 Status Executor::Impl::runProgram(const plan::Program &program, const RunHooks &hooks) {
   std::vector<Turn> turns = turnsOf(program);
-  int64_t blocks = 0;
-  for (const plan::BlockRun &run : program.runs)
-    blocks += run.blockCount;
   CallState state;
   state.hooks = &hooks;
+  for (const plan::BlockRun &run : program.runs)
+    state.blocks += run.blockCount;
   if (hooks.trace && hooks.trace->originNs == 0)
     hooks.trace->originNs = nowNs();
   Recorded &own = recorded[static_cast<size_t>(program.phase)];
-  bool replays = !hooks.trace && !own.segments.empty();
-  if (replays)
-    EVO_TRY(replay(own, turns, blocks, hooks));
-  for (size_t i = 0; !replays && i < turns.size(); ++i) {
-    EVO_TRY(runTurns(std::span(turns).subspan(i, 1), state));
-    if (hooks.onBlock && turns[i].done)
-      hooks.onBlock(turns[i].done, blocks);
+  if (!hooks.trace && own.pieces.areKept()) {
+    EVO_TRY(backend.setDropout(hooks.dropoutSeed, hooks.step));
+    int64_t told = 0;
+    EVO_TRY(queue.replay(own.pieces, [&](int64_t done) {
+      while (hooks.onBlock && told < done)
+        hooks.onBlock(++told, state.blocks);
+    }));
+  } else if (!hooks.trace && own.pieces.areShared()) {
+    EVO_TRY(backend.setDropout(hooks.dropoutSeed, hooks.step));
+    EVO_TRY(runTurns(turns, state, LaunchQueue::Way::Roll, &own.pieces));
+  } else {
+    EVO_TRY(runTurns(turns, state, LaunchQueue::Way::Alone, nullptr));
   }
   EVO_TRY(backend.synchronize().withContext("rank " + std::to_string(hooks.rank) + ", " +
                                             backend.name() + ", end of the program"));
@@ -474,7 +445,7 @@ Status Executor::Impl::runProgram(const plan::Program &program, const RunHooks &
     return {};
   // The first run has chosen every algorithm and loaded every kernel.
   own.tried = true;
-  EVO_TRY(record(program, turns, state));
+  EVO_TRY(record(turns, state, own.pieces));
   return backend.synchronize();
 }
 
@@ -483,7 +454,8 @@ Executor::~Executor() = default;
 
 Result<std::unique_ptr<Executor>> Executor::create(const plan::Plan &plan, Backend &backend,
                                                    std::byte *arena, std::byte *staticPart) {
-  std::unique_ptr<Impl> impl(new Impl{plan, backend, arena, staticPart, {}, {}, 0, {}});
+  std::unique_ptr<Impl> impl(
+      new Impl{plan, backend, arena, staticPart, {}, LaunchQueue(backend), {}, {}});
   impl->recorded.resize(3); // phases
   for (const plan::Procedure &procedure : plan.procedures) {
     EVO_ASSIGN(ProcedurePlan compiled, ProcedureCompiler(plan, procedure).compile());

@@ -4,7 +4,7 @@
 // Views become operands once, when the executor is made; a call only adds its bases and the
 // positions of its loops. Steps are launched in the plan's order on one queue, which fulfils every
 // wait. Where the backend records launches, the first run of a program is recorded behind it, in
-// pieces of some calls, and later runs replay the pieces; a program of very many launches is not.
+// pieces of a bounded number, and later runs give the device a piece at a time (LaunchQueue.h).
 //===----------------------------------------------------------------------===//
 #pragma once
 

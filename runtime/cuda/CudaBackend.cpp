@@ -92,6 +92,15 @@ public:
     return cuda::statusOf(cudaGraphLaunch(graph, context.stream), "cudaGraphLaunch");
   }
 
+  /// Whether it now launches what `other` does: not where kernels follow each other otherwise.
+  bool update(cudaGraph_t other) {
+    cudaGraphExecUpdateResultInfo result;
+    bool isDone = cudaGraphExecUpdate(graph, other, &result) == cudaSuccess;
+    if (!isDone)
+      cudaGetLastError(); // it has been seen
+    return isDone;
+  }
+
 private:
   cudaGraphExec_t graph;
   Context &context;
@@ -166,11 +175,20 @@ public:
                           "cudaStreamBeginCapture")
         .withContext(where());
   }
-  Result<std::unique_ptr<Recording>> endRecording() override {
+  Result<std::unique_ptr<Recording>> endRecording(std::unique_ptr<Recording> old) override {
     cudaGraph_t graph = nullptr;
     cudaGraphExec_t ready = nullptr;
     Status status =
         cuda::statusOf(cudaStreamEndCapture(context->stream, &graph), "cudaStreamEndCapture");
+    // This backend has made it.
+    if (auto *changed = static_cast<CudaRecording *>(old.get()); changed && status.ok()) {
+      if (changed->update(graph)) {
+        cudaGraphDestroy(graph);
+        return old;
+      }
+      status = synchronize(); // it may be running
+      old.reset();
+    }
     if (status.ok())
       status = cuda::statusOf(cudaGraphInstantiate(&ready, graph, 0), "cudaGraphInstantiate");
     if (graph)

@@ -152,26 +152,50 @@ TEST(Executor, RecordsBehindTheFirstRunAndReplaysLaterOnes) {
             std::vector<float>(recorded.z(), recorded.z() + 105));
 }
 
-TEST(Executor, RecordsInPiecesOfWholeCallsAndNothingOfVeryManyLaunches) {
+TEST(Executor, RecordsInPiecesAndSharesThemWhereThereAreVeryManyLaunches) {
   // A loop of one row a slice: 7 * (1 + 3) = 28 launches a block.
-  for (auto [blocks, pieces] : std::vector<std::pair<int64_t, std::vector<size_t>>>{
-           {36, {1008}}, {40, {1008, 112}}, {110, {}}}) { // 110 * 28 = 3080 > 3072
+  struct Case {
+    int64_t blocks;
+    std::vector<size_t> recordings;
+    int replays, updates; ///< of the second run
+  };
+  for (const Case &each :
+       {Case{36, {1008}, 1, 0}, Case{40, {1024, 96}, 2, 0},
+        // 731 * 28 = 20468, 19 * 1024 = 19456; 732 * 28 = 20496 > 20480.
+        Case{731, std::vector<size_t>(19, 1024), 20, 0}, Case{732, {28}, 732, 732}}) {
     Plan plan = slicedPlan();
     std::get<LoopStep>(plan.procedures[0].steps[0].value).size = 1;
-    plan.model.blocks = blocks;
-    plan.programs[0].runs = {{0, blocks, {{0, 1024, 0, 0, 0, {}}}}};
-    Machine machine;
-    machine.backend.records = true;
-    machine.weights.resize(static_cast<size_t>(blocks) * 1024);
-    std::fill(machine.z(), machine.z() + 105, 0.0f);
-    auto executor =
-        Executor::create(plan, machine.backend, machine.arena.data(), machine.weights.data());
-    ASSERT_TRUE(executor.ok()) << executor.status().message();
-    EXPECT_OK((*executor)->run(Phase::Forward));
-    EXPECT_EQ(machine.backend.recordings, pieces) << blocks;
-    EXPECT_OK((*executor)->run(Phase::Forward));
-    EXPECT_EQ(machine.backend.replays, static_cast<int>(pieces.size()));
-    EXPECT_EQ(machine.backend.launches.size(), static_cast<size_t>(2 * 28 * blocks));
+    plan.model.blocks = each.blocks;
+    plan.programs[0].runs = {{0, each.blocks, {{0, 1024, 0, 0, 0, {}}}}};
+    Machine plain, recorded;
+    recorded.backend.records = true;
+    for (Machine *machine : {&plain, &recorded}) {
+      machine->weights.assign(static_cast<size_t>(each.blocks) * 1024, std::byte{0});
+      for (int i = 0; i < 105; ++i)
+        machine->z()[i] = static_cast<float>(i % 7);
+      for (int64_t block = 0; block < each.blocks; ++block)
+        machine->bias(block)[block % 3] = static_cast<float>(block % 5); // blocks differ
+      auto executor =
+          Executor::create(plan, machine->backend, machine->arena.data(), machine->weights.data());
+      ASSERT_TRUE(executor.ok()) << executor.status().message();
+      std::vector<int64_t> done;
+      RunHooks hooks;
+      hooks.onBlock = [&](int64_t block, int64_t) { done.push_back(block); };
+      EXPECT_OK((*executor)->run(Phase::Forward));
+      EXPECT_OK((*executor)->run(Phase::Forward, hooks));
+      EXPECT_EQ(machine->backend.launches.size(), static_cast<size_t>(2 * 28 * each.blocks));
+      ASSERT_EQ(done.size(), static_cast<size_t>(each.blocks));
+      for (size_t i = 0; i < done.size(); ++i)
+        ASSERT_EQ(done[i], static_cast<int64_t>(i) + 1);
+    }
+    std::vector<size_t> expected = each.recordings;
+    if (each.blocks == 731)
+      expected.push_back(1012); // 20468 - 19456
+    EXPECT_EQ(recorded.backend.recordings, expected) << each.blocks;
+    EXPECT_EQ(recorded.backend.replays, each.replays);
+    EXPECT_EQ(recorded.backend.updates, each.updates);
+    EXPECT_EQ(std::vector<float>(plain.z(), plain.z() + 105),
+              std::vector<float>(recorded.z(), recorded.z() + 105));
   }
 }
 

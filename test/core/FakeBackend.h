@@ -54,11 +54,18 @@ public:
     return lost.empty() ? std::nullopt : std::optional(lost[std::min(asked++, lost.size() - 1)]);
   }
   bool canRecord() const override { return records; }
+  bool isRecording() const { return recording != nullptr; }
   Status beginRecording() override {
     recording = std::make_shared<std::vector<Launch>>();
     return {};
   }
-  Result<std::unique_ptr<Recording>> endRecording() override {
+  Result<std::unique_ptr<Recording>> endRecording(std::unique_ptr<Recording> old) override {
+    auto *changed = static_cast<FakeRecording *>(old.get());
+    if (changed && changed->launches->size() == recording->size()) {
+      ++updates;
+      changed->launches = std::exchange(recording, nullptr);
+      return old;
+    }
     recordings.push_back(recording->size());
     return std::unique_ptr<Recording>(new FakeRecording(*this, std::exchange(recording, nullptr)));
   }
@@ -90,6 +97,7 @@ public:
   bool records = false;
   std::vector<size_t> recordings; ///< launches of each
   int replays = 0;
+  int updates = 0; ///< recordings that were changed into others
   int64_t memoryBytes = int64_t{1} << 30;
   bool skipsOthers = false;  ///< other kernels than copy and linear do nothing
   std::vector<int64_t> lost; ///< what lostBytes tells, one a time; empty: nothing
@@ -103,7 +111,7 @@ private:
   class FakeRecording : public Recording {
   public:
     FakeRecording(FakeBackend &backend, std::shared_ptr<std::vector<Launch>> launches)
-        : backend(backend), launches(std::move(launches)) {}
+        : launches(std::move(launches)), backend(backend) {}
     Status replay() override {
       ++backend.replays;
       for (Launch &launch : *launches) {
@@ -115,9 +123,10 @@ private:
       return {};
     }
 
+    std::shared_ptr<std::vector<Launch>> launches;
+
   private:
     FakeBackend &backend;
-    std::shared_ptr<std::vector<Launch>> launches;
   };
   std::shared_ptr<std::vector<Launch>> recording; ///< in progress
   plan::DropoutKey replayKey;

@@ -1,0 +1,92 @@
+//===- LaunchQueue.h - launches in pieces that a device gets at once -*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// How a program's launches reach the backend. Alone, one after the other; or recorded in pieces of
+// a bounded number, which a device runs with less time between two kernels. Recordings take memory
+// of the device, some kilobytes a launch, so a program of very many launches does not keep all of
+// its own: pieces of one form (the same kernels with the same shapes, as equal blocks and the
+// iterations of a slice loop have) share a recording, into which each is written on its way to the
+// device. The queue knows kernel calls and where blocks end, and nothing of plans.
+//===----------------------------------------------------------------------===//
+#pragma once
+
+#include "runtime/core/Backend.h"
+
+#include <memory>
+#include <vector>
+
+namespace evo {
+
+class LaunchQueue {
+public:
+  /// Launches of a piece, and of all recordings that a queue keeps, at most.
+  static constexpr int64_t kMostOfPiece = 1024, kMostKept = 20480;
+
+  /// What is known of a program's pieces.
+  class Pieces {
+  public:
+    /// A recording a piece, to be replayed as it is.
+    bool areKept() const { return isKept; }
+    /// Shared recordings, to be written anew.
+    bool areShared() const { return !isKept && !pieces.empty(); }
+
+  private:
+    friend class LaunchQueue;
+    struct Piece {
+      uint64_t form = 0; ///< where recordings are shared
+      int slot = -1;     ///< its recording; -1: its launches go alone
+      int64_t done = 0;  ///< blocks that have ended behind it
+    };
+    std::vector<Piece> pieces;
+    std::vector<std::unique_ptr<Recording>> slots;
+    bool isKept = false;
+  };
+
+  /// What becomes of the launches until `end`.
+  enum class Way : uint8_t {
+    Alone,   ///< launched
+    Keep,    ///< recorded, not launched
+    Survey,  ///< counted by form
+    Prepare, ///< of each shared recording the first is recorded, not launched
+    Roll,    ///< written into the shared recordings and launched
+  };
+
+  explicit LaunchQueue(Backend &backend) : backend(backend) {}
+
+  /// `pieces` outlives the way; Alone needs none.
+  void start(Way way, Pieces *pieces = nullptr);
+  Status launch(const KernelCall &call);
+  /// Behind the launches of a block; blocks that have ended so far.
+  Status endBlock(int64_t done);
+  /// Shared recordings are chosen behind a survey.
+  Status end();
+
+  /// Whether all recordings of `launches` more may be kept.
+  bool hasRoom(int64_t launches) const { return kept + launches <= kMostKept; }
+  /// Launches what was kept. `behind(done)` follows each piece, with the blocks that have ended.
+  template <class Behind> Status replay(Pieces &pieces, const Behind &behind) const {
+    for (Pieces::Piece &piece : pieces.pieces) {
+      EVO_TRY(pieces.slots[static_cast<size_t>(piece.slot)]->replay());
+      behind(piece.done);
+    }
+    return {};
+  }
+
+private:
+  Status endPiece();
+  void choose();
+  bool isRecorded() const;
+
+  Backend &backend;
+  int64_t kept = 0; ///< launches
+  Way way = Way::Alone;
+  Pieces *pieces = nullptr;
+  size_t position = 0;         ///< the piece in progress
+  int64_t count = 0;           ///< its launches
+  std::vector<int64_t> counts; ///< of the pieces of a survey
+  uint64_t form = 0;
+  int64_t done = 0;
+  bool recording = false;
+};
+
+} // namespace evo

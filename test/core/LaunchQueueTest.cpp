@@ -1,0 +1,125 @@
+//===- LaunchQueueTest.cpp --------------------------------------*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//===----------------------------------------------------------------------===//
+#include "runtime/core/LaunchQueue.h"
+
+#include "test/core/FakeBackend.h"
+
+#include <gtest/gtest.h>
+
+using namespace evo;
+using evo::test::FakeBackend;
+
+namespace {
+
+using Way = LaunchQueue::Way;
+
+/// Copies of one vector to another, a block after the other.
+struct Program {
+  struct Block {
+    int64_t launches, length;
+  };
+  std::vector<Block> blocks;
+  plan::KernelAttributes attributes = {};
+  std::vector<float> from = std::vector<float>(64, 1.0f), to = std::vector<float>(64, 0.0f);
+
+  Status run(LaunchQueue &queue, Way way, LaunchQueue::Pieces *pieces) {
+    queue.start(way, pieces);
+    int64_t done = 0;
+    for (const Block &block : blocks) {
+      for (int64_t i = 0; i < block.launches; ++i) {
+        std::array<TensorRef, 2> operands;
+        for (size_t o = 0; o < 2; ++o) {
+          operands[o].data = reinterpret_cast<std::byte *>(o ? to.data() : from.data());
+          operands[o].rank = 1;
+          operands[o].shape[0] = block.length;
+          operands[o].strides[0] = 1;
+        }
+        EVO_TRY(
+            queue.launch({plan::Kernel::Copy, plan::Precision::Fp32, &attributes, operands, {}}));
+      }
+      EVO_TRY(queue.endBlock(++done));
+    }
+    return queue.end();
+  }
+};
+
+TEST(LaunchQueue, KeepsWhatThereIsRoomFor) {
+  FakeBackend backend;
+  LaunchQueue queue(backend);
+  EXPECT_TRUE(queue.hasRoom(20480));
+  EXPECT_FALSE(queue.hasRoom(20481));
+  LaunchQueue::Pieces pieces;
+  EXPECT_FALSE(pieces.areKept() || pieces.areShared());
+  Program program{{{1500, 4}, {600, 4}}};
+  ASSERT_TRUE(program.run(queue, Way::Keep, &pieces).ok());
+  EXPECT_TRUE(pieces.areKept());
+  EXPECT_FALSE(pieces.areShared());
+  EXPECT_EQ(backend.recordings, (std::vector<size_t>{1024, 1024, 52})); // 2100 - 2 * 1024
+  EXPECT_TRUE(backend.launches.empty());
+  EXPECT_TRUE(queue.hasRoom(18380)); // 20480 - 2100
+  EXPECT_FALSE(queue.hasRoom(18381));
+  std::vector<int64_t> done;
+  ASSERT_TRUE(queue.replay(pieces, [&](int64_t blocks) { done.push_back(blocks); }).ok());
+  EXPECT_EQ(done, (std::vector<int64_t>{0, 1, 2}));
+  EXPECT_EQ(backend.launches.size(), 2100u);
+  EXPECT_EQ(program.to[3], 1.0f);
+  EXPECT_EQ(program.to[4], 0.0f);
+}
+
+TEST(LaunchQueue, PiecesOfOneFormShareARecording) {
+  FakeBackend backend;
+  LaunchQueue queue(backend);
+  LaunchQueue::Pieces pieces;
+  // Forms: 1024 and 476 of length 4, 476 of length 5, 300 of length 4; the last block has the
+  // first's.
+  Program program{{{1500, 4}, {300, 4}, {1500, 4}, {476, 5}, {1500, 4}}};
+  ASSERT_TRUE(program.run(queue, Way::Survey, &pieces).ok());
+  EXPECT_TRUE(pieces.areShared());
+  EXPECT_TRUE(backend.recordings.empty());
+  ASSERT_TRUE(program.run(queue, Way::Prepare, &pieces).ok());
+  EXPECT_EQ(backend.recordings, (std::vector<size_t>{1024, 476, 300, 476}));
+  EXPECT_EQ(backend.replays, 0);
+  EXPECT_TRUE(backend.launches.empty());
+  EXPECT_TRUE(queue.hasRoom(18204)); // 20480 - 1024 - 476 - 300 - 476
+  EXPECT_FALSE(queue.hasRoom(18205));
+  for (int run = 1; run <= 2; ++run) {
+    ASSERT_TRUE(program.run(queue, Way::Roll, &pieces).ok());
+    EXPECT_EQ(backend.recordings.size(), 4u); // no new one
+    EXPECT_EQ(backend.updates, 8 * run);
+    EXPECT_EQ(backend.replays, 8 * run);
+    EXPECT_EQ(backend.launches.size(), static_cast<size_t>(5276 * run)); // 3 * 1500 + 300 + 476
+  }
+}
+
+TEST(LaunchQueue, FormsThatFindNoRoomAreLaunchedAlone) {
+  FakeBackend backend;
+  LaunchQueue queue(backend);
+  LaunchQueue::Pieces pieces;
+  // Thirty forms.
+  Program program;
+  for (int64_t length = 1; length <= 30; ++length)
+    program.blocks.push_back({1000, length});
+  ASSERT_TRUE(program.run(queue, Way::Survey, &pieces).ok());
+  ASSERT_TRUE(program.run(queue, Way::Prepare, &pieces).ok());
+  EXPECT_EQ(backend.recordings, std::vector<size_t>(20, 1000)); // 20 * 1000 <= 20480
+  ASSERT_TRUE(program.run(queue, Way::Roll, &pieces).ok());
+  EXPECT_EQ(backend.replays, 20);
+  EXPECT_EQ(backend.launches.size(), 30000u);
+  EXPECT_EQ(backend.launches.back()[0].shape[0], 30);
+}
+
+TEST(LaunchQueue, AnErrorEndsTheRecording) {
+  FakeBackend backend;
+  LaunchQueue queue(backend);
+  LaunchQueue::Pieces pieces;
+  Program program{{{3, 4}}};
+  ASSERT_TRUE(program.run(queue, Way::Survey, &pieces).ok());
+  ASSERT_TRUE(program.run(queue, Way::Prepare, &pieces).ok());
+  backend.failAt = 1;
+  Status status = program.run(queue, Way::Roll, &pieces);
+  EXPECT_EQ(status.message(), "the device is gone");
+  EXPECT_FALSE(backend.isRecording());
+}
+
+} // namespace
