@@ -234,16 +234,44 @@ private:
       }
   }
 
-  /// Nanoseconds of `repeats` launches, one behind the other, each in its own place.
-  Result<int64_t> timeOnce(const PreparedCall &prepared, int64_t repeats) {
+  /// Enqueues a call `repeats` times, each in its own place.
+  Status launchAll(const PreparedCall &prepared, int64_t repeats) {
     KernelCall call{prepared.call->kernel, precision, &prepared.call->attributes, {}};
-    const int64_t start = options.clock();
     for (int64_t i = 0; i < repeats; ++i) {
       call.operands = prepared.copies[static_cast<size_t>(i) % prepared.copies.size()];
       EVO_TRY(backend.launch(call));
     }
+    return {};
+  }
+
+  /// Nanoseconds of `repeats` launches, one behind the other.
+  Result<int64_t> timeOnce(const PreparedCall &prepared, int64_t repeats) {
+    const int64_t start = options.clock();
+    EVO_TRY(launchAll(prepared, repeats));
     EVO_TRY(backend.synchronize());
     return options.clock() - start;
+  }
+
+  /// Nanoseconds of one of about `repeats` launches as programs make them: recorded, where the
+  /// backend can.
+  Result<int64_t> timeRepeats(const PreparedCall &prepared, int64_t repeats) {
+    constexpr int64_t kMostRecorded = 64;
+    if (!backend.canRecord() || repeats < 2) {
+      EVO_ASSIGN(int64_t ns, timeOnce(prepared, repeats));
+      return ns / repeats;
+    }
+    const int64_t recorded = std::min(repeats, kMostRecorded), replays = repeats / recorded;
+    EVO_TRY(backend.beginRecording());
+    Status launched = launchAll(prepared, recorded);
+    Result<std::unique_ptr<Recording>> recording = backend.endRecording(nullptr);
+    EVO_TRY(launched);
+    EVO_TRY(recording.status());
+    EVO_TRY(backend.synchronize()); // it has been uploaded
+    const int64_t start = options.clock();
+    for (int64_t i = 0; i < replays; ++i)
+      EVO_TRY((*recording)->replay());
+    EVO_TRY(backend.synchronize());
+    return (options.clock() - start) / (replays * recorded);
   }
 
   /// One sample of a call; none of one that the backend does not support.
@@ -264,8 +292,8 @@ private:
       prepared.repeats =
           std::clamp<int64_t>(options.sampleNs / std::max<int64_t>(once, 1), 1, kMostRepeats);
     }
-    EVO_ASSIGN(int64_t ns, timeOnce(prepared, prepared.repeats));
-    prepared.times.push_back(std::max<int64_t>(ns / prepared.repeats, 1));
+    EVO_ASSIGN(int64_t ns, timeRepeats(prepared, prepared.repeats));
+    prepared.times.push_back(std::max<int64_t>(ns, 1));
     return {};
   }
 

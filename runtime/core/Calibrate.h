@@ -32,10 +32,13 @@ struct CalibrationLimits {
   double mostFlops = 1e9;
   double mostBytes = 64e6; ///< of elements of 4 bytes
   size_t mostCalls = 6;    ///< of a series
+  /// Also the layers and lengths between those of the coarse grid, and longer ones: kernels of a
+  /// GPU change their ways with the shape, and a call there takes little time.
+  bool isFine = false;
 };
 
-/// Calls of all kernels at the channels of the AlphaFold models and lengths up to 512, rows 4 times
-/// as many from call to call. The same limits give the same list.
+/// Calls of all kernels at the channels of the AlphaFold models and lengths up to 512 (2048 where
+/// the grid is fine), rows 4 times as many from call to call. The same limits give the same list.
 std::vector<CalibrationCall> calibrationCalls(const CalibrationLimits &limits);
 
 struct CalibrationOptions {
@@ -53,8 +56,8 @@ struct CalibrationOptions {
   std::function<void(int64_t done, int64_t all)> onCall;
 };
 
-/// Times each call in each precision, on random data. A kernel that the backend says is unsupported has no samples; any other
-/// error ends the measurement.
+/// Times each call in each precision, on random data. A kernel that the backend says is unsupported
+/// has no samples; any other error ends the measurement.
 Result<std::vector<plan::CalibrationSample>> measureCalls(Backend &backend,
                                                           std::span<const CalibrationCall> calls,
                                                           const CalibrationOptions &options);

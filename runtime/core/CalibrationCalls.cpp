@@ -163,6 +163,78 @@ void addRows(SeriesList &list) {
   list.test(Kernel::BiasGrad, " accumulator", {{'n', 128}});
 }
 
+/// Layers with the optional operands that plans give them, and their gradients.
+void addFineLayers(SeriesList &list) {
+  list.add(Kernel::Linear, " bias", {{{'n', 256}, {'k', 128}}, {{'n', 1024}, {'k', 64}}});
+  list.add(Kernel::Linear, "",
+           {{{'n', 256}, {'k', 1024}},
+            {{'n', 1024}, {'k', 256}},
+            {{'n', 128}, {'k', 512}},
+            {{'n', 512}, {'k', 128}},
+            {{'n', 64}, {'k', 256}}});
+  list.add(Kernel::Linear, " residual",
+           {{{'n', 128}, {'k', 128}},
+            {{'n', 128}, {'k', 256}},
+            {{'n', 256}, {'k', 256}},
+            {{'n', 256}, {'k', 64}}});
+  list.add(Kernel::Linear, " bias residual", {{{'n', 128}, {'k', 128}}, {{'n', 256}, {'k', 256}}});
+  list.add(Kernel::Linear, " bias row_scale residual", {{{'n', 128}, {'k', 1024}}});
+  list.add(Kernel::GatedLinear, " row_scale", {{{'n', 256}, {'k', 128}}});
+  list.add(Kernel::GatedLinearGrad, " row_scale", {{{'n', 256}}});
+  list.add(Kernel::WeightGrad, " accumulator",
+           {{{'n', 256}, {'k', 128}},
+            {{'n', 128}, {'k', 512}},
+            {{'n', 64}, {'k', 256}},
+            {{'n', 128}, {'k', 1024}},
+            {{'n', 4}, {'k', 128}},
+            {{'n', 1024}, {'k', 64}}});
+  list.test(Kernel::WeightGrad, " accumulator", {{'n', 256}, {'k', 64}});
+  list.all.push_back({Kernel::LinearGrad, " h", {{'n', 1024}}, 1, false, plan::Activation::Relu});
+  list.add(Kernel::LinearGrad, " gate", {{{'n', 128}}});
+  list.add(Kernel::BiasGrad, " accumulator", {{{'n', 512}}, {{'n', 4}}});
+  list.add(Kernel::LayerNormGrad, " weight_accumulator bias_accumulator",
+           {{{'c', 256}}, {{'c', 128}}});
+  list.add(Kernel::MaskedMean, " mask", {{{'q', 1024}, {'x', 64}, {'u', 1}}});
+  list.add(Kernel::MaskedMeanGrad, " mask", {{{'q', 1024}, {'x', 64}, {'u', 1}}});
+}
+
+/// Crops of training and longer chains of inference.
+void addFineLengths(SeriesList &list) {
+  for (Kernel kernel : {Kernel::BatchMatmul, Kernel::BatchMatmulGrad}) {
+    std::string_view optional = kernel == Kernel::BatchMatmul ? "" : " accumulator";
+    list.add(kernel, optional,
+             {{{'m', 384}, {'n', 384}, {'k', 384}},
+              {{'m', 1024}, {'n', 1024}, {'k', 1024}},
+              {{'m', 2048}, {'n', 2048}, {'k', 2048}}});
+  }
+  list.add(Kernel::OuterProductNorm, "", {{{'s', 512}, {'j', 384}}, {{'s', 1024}, {'j', 1024}}});
+  for (Kernel kernel : {Kernel::OuterProduct, Kernel::OuterProductMean, Kernel::OuterProductGrad})
+    for (auto [s, j] :
+         {std::pair<int64_t, int64_t>{128, 256}, {512, 384}, {1024, 256}, {2048, 384}, {128, 2048}})
+      list.all.push_back({kernel,
+                          kernel == Kernel::OuterProductGrad   ? " accumulator"
+                          : kernel == Kernel::OuterProductMean ? " residual"
+                                                               : "",
+                          {{'s', s}, {'j', j}, {'c', 32}, {'d', 32}, {'x', 1024}, {'n', 128}}});
+  list.attention(Kernel::Attention, " pair_bias mask",
+                 {{64, 64, 32},
+                  {256, 256, 32},
+                  {384, 384, 32},
+                  {1024, 1024, 32},
+                  {2048, 2048, 32},
+                  {64, 64, 8},
+                  {256, 256, 8},
+                  {384, 384, 8},
+                  {320, 320, 32}});
+  list.attention(Kernel::Attention, " mask",
+                 {{256, 256, 32}, {384, 384, 32}, {1, 1024, 8}, {192, 192, 32}});
+  list.attention(
+      Kernel::AttentionGrad, " pair_bias mask accumulator dpair_bias",
+      {{256, 256, 32}, {384, 384, 32}, {64, 64, 8}, {256, 256, 8}, {384, 384, 8}, {320, 320, 32}});
+  list.attention(Kernel::AttentionGrad, " mask",
+                 {{256, 256, 32}, {384, 384, 32}, {1, 1024, 8}, {192, 192, 32}});
+}
+
 void addElements(SeriesList &list) {
   for (Kernel kernel : {Kernel::Copy, Kernel::Add, Kernel::Zero, Kernel::DropoutMask})
     list.add(kernel, "", {{}});
@@ -238,6 +310,10 @@ std::vector<CalibrationCall> calibrationCalls(const CalibrationLimits &limits) {
   addAttention(list);
   addRows(list);
   addElements(list);
+  if (limits.isFine) {
+    addFineLayers(list);
+    addFineLengths(list);
+  }
   std::vector<CalibrationCall> calls;
   for (size_t i = 0; i < list.all.size(); ++i) {
     const Series &series = list.all[i];
@@ -251,8 +327,8 @@ std::vector<CalibrationCall> calibrationCalls(const CalibrationLimits &limits) {
       if (!ofSeries.empty() && (letter == 0 || !isWithin(call, limits)))
         break;
       call.series = static_cast<int32_t>(i);
-      // One in a few tests the table between the others of its series or behind them. The first stays:
-      // below it time stops falling with work.
+      // One in a few tests the table between the others of its series or behind them. The first
+      // stays: below it time stops falling with work.
       call.heldOut |= !ofSeries.empty() && (calls.size() + ofSeries.size()) % kTestEvery == 5;
       ofSeries.push_back(std::move(call));
     }

@@ -18,8 +18,12 @@ CalibrationCall copyCall(int64_t count, bool heldOut = false) {
   return {Kernel::Copy, {}, {{{count}}, {{count}}}, 7, heldOut};
 }
 
-TEST(CalibrationCalls, EveryKernelInLegalCallsThatGrow) {
-  const CalibrationLimits limits;
+class CalibrationGrid : public ::testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(CoarseAndFine, CalibrationGrid, ::testing::Bool());
+
+TEST_P(CalibrationGrid, HasEveryKernelInLegalCallsThatGrow) {
+  CalibrationLimits limits;
+  limits.isFine = GetParam();
   const std::vector<CalibrationCall> calls = calibrationCalls(limits);
   std::set<Kernel> kernels;
   std::map<int32_t, double> before;
@@ -102,6 +106,24 @@ TEST(Calibration, TimesLaunchesToTheirEnd) {
   EXPECT_EQ(backend.launches.size(), 3u + 1 + 3 * 25 + 3 + 1 + 3 * 1);
   using Progress = std::vector<std::pair<int64_t, int64_t>>;
   EXPECT_EQ(progress, (Progress{{0, 6}, {1, 6}, {2, 6}, {3, 6}, {4, 6}, {5, 6}}));
+}
+
+TEST(Calibration, RepeatsAreRecordedWhereTheBackendCan) {
+  TickingBackend backend;
+  backend.records = true;
+  CalibrationOptions options;
+  options.precisions = {plan::Precision::Fp32};
+  options.rounds = 1;
+  options.sampleNs = 4000;
+  options.clock = [&] { return backend.now; };
+  Result<std::vector<plan::CalibrationSample>> samples =
+      measureCalls(backend, std::vector<CalibrationCall>{copyCall(2), copyCall(400)}, options);
+  ASSERT_TRUE(samples.ok()) << samples.status().message();
+  EXPECT_EQ((*samples)[0].ns, 20);
+  EXPECT_EQ((*samples)[1].ns, 4000);
+  // 4000 / 20 = 200 launches are 3 replays of 64; a single one is not recorded.
+  EXPECT_EQ(backend.recordings, std::vector<size_t>{64});
+  EXPECT_EQ(backend.replays, 3);
 }
 
 TEST(Calibration, RepeatsGoThroughMemory) {

@@ -26,7 +26,7 @@ Status usage(const std::string &message) { return Status::error(ErrorCode::Usage
 /// On a processor some 10 ms a thread; on a GPU as much as fills it many times.
 CalibrationLimits limitsOf(const Backend &backend) {
   if (backend.name() != "cpu")
-    return {.mostFlops = 1e12, .mostBytes = 1e9, .mostCalls = 9};
+    return {.mostFlops = 1e12, .mostBytes = 1e9, .mostCalls = 9, .isFine = true};
   CalibrationLimits limits;
   const auto threads = static_cast<double>(backend.identity().threads);
   return {.mostFlops = limits.mostFlops * threads, .mostBytes = limits.mostBytes * threads};
@@ -132,6 +132,8 @@ Result<std::string> calibrate(Backend &backend, const CalibrateRequest &request)
                                std::string(plan::precisionName(precision)));
   if (backend.name() == "cpu" && backend.identity().threads == 1)
     options.clock = threadNs;
+  if (backend.canRecord()) // waiting for a device's end is a part of a sample, some 10 us
+    options.sampleNs = 1'000'000;
   if (request.onCall)
     options.onCall = [&](int64_t done, int64_t all) { request.onCall("calibration", done, all); };
   const int64_t start = nowNs();
