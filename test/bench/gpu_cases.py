@@ -54,14 +54,15 @@ class Case:
 
 
 def peers():
+    # Memory: what PyTorch allocated on an H100 (test/bench/measured/h100.md), rounded down.
     def train(name, spec, gb, goal_ms, goal_gb=0, recompute=True):
         goal = f"{goal_ms:g} ms" + (f", {goal_gb:g} GB" if goal_gb else "")
         case = Case(name, spec, "train", allocated_gb=gb, recompute=recompute, torch=True, goal_ms=goal_ms, goal=goal)
         # The goal's memory where it is less than the peer's.
         return [case] + ([dataclasses.replace(case, name=name + "-goal", allocated_gb=goal_gb)] if goal_gb else [])
-    t1, free = train("T1", "train-128-256", 3.7, 170, 3.0), train("T1-free", "train-128-256", 68, 130, 60, False)
-    t2, t3 = train("T2", "train-512-256", 7.6, 340, 6), train("T3", "train-512-384", 12.4, 610, 9)
-    e1, e2 = train("E1", "extra-train-1024-256", 2.9, 22), train("E2", "extra-train-1024-384", 5.1, 44)
+    t1, free = train("T1", "train-128-256", 3.5, 170, 3.0), train("T1-free", "train-128-256", 68, 130, 60, False)
+    t2, t3 = train("T2", "train-512-256", 7.3, 340, 6), train("T3", "train-512-384", 12.4, 610, 9)
+    e1, e2 = train("E1", "extra-train-1024-256", 2.6, 22), train("E2", "extra-train-1024-384", 4.7, 44)
     e3 = train("E3", "extra-train-5120-384", 20.9, 140, 8)
     i1 = Case("I1", "infer-128-256", "infer", torch=True, goal_ms=40, goal="40 ms")
     i2 = Case("I2", "t1044-infer-128-2048", "infer", allocated_gb=19.8, torch=True, goal_ms=3500, goal="3500 ms, 3.5 U")
