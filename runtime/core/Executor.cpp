@@ -445,7 +445,13 @@ Status Executor::Impl::runProgram(const plan::Program &program, const RunHooks &
     return {};
   // The first run has chosen every algorithm and loaded every kernel.
   own.tried = true;
-  EVO_TRY(record(turns, state, own.pieces));
+  Status status = record(turns, state, own.pieces);
+  if (!status.ok()) {
+    queue.forget(own.pieces);
+    // Launches need no memory: others may have taken what recordings were to have.
+    if (status.code() != ErrorCode::OutOfMemory)
+      return status;
+  }
   return backend.synchronize();
 }
 

@@ -15,10 +15,12 @@ uint64_t mixed(uint64_t hash, uint64_t word) {
   return hash * 0xff51afd7ed558ccdu;
 }
 
-/// Everything of a call but where its operands lie.
+/// Everything of a call but where its operands lie, and how far from an aligned place.
 uint64_t mixed(uint64_t hash, const KernelCall &call) {
   hash = mixed(hash, static_cast<uint64_t>(call.kernel));
   for (const TensorRef &operand : call.operands) {
+    // Alignment chooses among a kernel's forms.
+    hash = mixed(hash, reinterpret_cast<uintptr_t>(operand.data) % plan::kAlignment);
     hash = mixed(hash, operand ? static_cast<uint64_t>(operand.dtype) + 1 : 0);
     for (size_t d = 0; operand && d < static_cast<size_t>(operand.rank); ++d) {
       hash = mixed(hash, static_cast<uint64_t>(operand.shape[d]));
@@ -31,10 +33,28 @@ uint64_t mixed(uint64_t hash, const KernelCall &call) {
 } // namespace
 
 void LaunchQueue::start(Way newWay, Pieces *newPieces) {
+  abandonRecording();
   way = newWay;
   pieces = newPieces;
   position = 0, count = 0, form = 0, done = 0;
   counts.clear();
+}
+
+/// What an error has left open.
+void LaunchQueue::abandonRecording() {
+  if (std::exchange(recording, false))
+    (void)backend.endRecording(nullptr); // the error has been told
+}
+
+void LaunchQueue::forget(Pieces &gone) {
+  abandonRecording();
+  kept -= gone.launches;
+  gone = {};
+}
+
+void LaunchQueue::countKept(int64_t launches) {
+  kept += launches;
+  pieces->launches += launches;
 }
 
 /// Whether the piece in progress goes into a recording.
@@ -57,8 +77,7 @@ Status LaunchQueue::launch(const KernelCall &call) {
   }
   if (isWritten || way == Way::Roll)
     if (Status status = backend.launch(call); !status.ok()) {
-      if (std::exchange(recording, false))
-        (void)backend.endRecording(nullptr); // the first error is told
+      abandonRecording();
       return status;
     }
   if (way == Way::Survey)
@@ -82,7 +101,7 @@ Status LaunchQueue::endPiece() {
   if (way == Way::Keep) {
     pieces->pieces.push_back({0, static_cast<int>(pieces->slots.size()), done});
     pieces->slots.push_back(nullptr);
-    kept += count;
+    countKept(count);
   }
   if (std::exchange(recording, false)) {
     auto slot = static_cast<size_t>(pieces->pieces[position].slot);
@@ -100,8 +119,10 @@ Status LaunchQueue::end() {
   EVO_TRY(endPiece());
   if (way == Way::Keep && !pieces->pieces.empty()) {
     pieces->pieces.back().done = done; // calls without launches may end the last block
-    pieces->isKept = true;
+    pieces->state = Pieces::State::Kept;
   }
+  if (way == Way::Prepare && !pieces->pieces.empty())
+    pieces->state = Pieces::State::Shared;
   if (way == Way::Survey)
     choose();
   return {};
@@ -113,7 +134,7 @@ void LaunchQueue::choose() {
   for (size_t i = 0; i < pieces->pieces.size(); ++i) {
     auto [found, isNew] = slots.try_emplace({pieces->pieces[i].form, counts[i]}, -1);
     if (isNew && hasRoom(counts[i])) {
-      kept += counts[i];
+      countKept(counts[i]);
       found->second = static_cast<int>(pieces->slots.size());
       pieces->slots.push_back(nullptr);
     }

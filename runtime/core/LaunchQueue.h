@@ -26,20 +26,22 @@ public:
   class Pieces {
   public:
     /// A recording a piece, to be replayed as it is.
-    bool areKept() const { return isKept; }
+    bool areKept() const { return state == State::Kept; }
     /// Shared recordings, to be written anew.
-    bool areShared() const { return !isKept && !pieces.empty(); }
+    bool areShared() const { return state == State::Shared; }
 
   private:
     friend class LaunchQueue;
+    enum class State : uint8_t { Unfinished, Kept, Shared };
     struct Piece {
       uint64_t form = 0; ///< where recordings are shared
       int slot = -1;     ///< its recording; -1: its launches go alone
       int64_t done = 0;  ///< blocks that have ended behind it
     };
+    State state = State::Unfinished;
     std::vector<Piece> pieces;
     std::vector<std::unique_ptr<Recording>> slots;
-    bool isKept = false;
+    int64_t launches = 0; ///< of all recordings
   };
 
   /// What becomes of the launches until `end`.
@@ -53,7 +55,7 @@ public:
 
   explicit LaunchQueue(Backend &backend) : backend(backend) {}
 
-  /// `pieces` outlives the way; Alone needs none.
+  /// `pieces` outlives the way; Alone needs none. A way that an error ended need not be ended.
   void start(Way way, Pieces *pieces = nullptr);
   Status launch(const KernelCall &call);
   /// Behind the launches of a block; blocks that have ended so far.
@@ -61,6 +63,8 @@ public:
   /// Shared recordings are chosen behind a survey.
   Status end();
 
+  /// Gives up all recordings.
+  void forget(Pieces &pieces);
   /// Whether all recordings of `launches` more may be kept.
   bool hasRoom(int64_t launches) const { return kept + launches <= kMostKept; }
   /// Launches what was kept. `behind(done)` follows each piece, with the blocks that have ended.
@@ -74,6 +78,8 @@ public:
 
 private:
   Status endPiece();
+  void abandonRecording();
+  void countKept(int64_t launches);
   void choose();
   bool isRecorded() const;
 

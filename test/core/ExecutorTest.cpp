@@ -199,6 +199,25 @@ TEST(Executor, RecordsInPiecesAndSharesThemWhereThereAreVeryManyLaunches) {
   }
 }
 
+TEST(Executor, ARecordingThatFindsNoMemoryIsDoneWithout) {
+  Plan plan = slicedPlan();
+  Machine plain, recorded;
+  recorded.backend.records = true;
+  recorded.backend.recordingThatFails = 0;
+  for (Machine *machine : {&plain, &recorded}) {
+    machine->fill();
+    auto executor =
+        Executor::create(plan, machine->backend, machine->arena.data(), machine->weights.data());
+    ASSERT_TRUE(executor.ok()) << executor.status().message();
+    for (int run = 0; run < 3; ++run)
+      EXPECT_OK((*executor)->run(Phase::Forward));
+    EXPECT_EQ(machine->backend.launches.size(), 108u); // 3 * 36
+  }
+  EXPECT_EQ(recorded.backend.replays, 0);
+  EXPECT_EQ(std::vector<float>(plain.z(), plain.z() + 105),
+            std::vector<float>(recorded.z(), recorded.z() + 105));
+}
+
 TEST(Executor, RaggedSlicesGiveTheseOperands) {
   Plan plan = slicedPlan();
   Machine machine;

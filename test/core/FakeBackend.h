@@ -66,6 +66,10 @@ public:
       changed->launches = std::exchange(recording, nullptr);
       return old;
     }
+    if (recordings.size() == recordingThatFails) {
+      recording = nullptr;
+      return Status::error(ErrorCode::OutOfMemory, "no memory for a recording");
+    }
     recordings.push_back(recording->size());
     return std::unique_ptr<Recording>(new FakeRecording(*this, std::exchange(recording, nullptr)));
   }
@@ -96,6 +100,7 @@ public:
   size_t failAt = SIZE_MAX;                     ///< the launch that fails
   bool records = false;
   std::vector<size_t> recordings; ///< launches of each
+  size_t recordingThatFails = SIZE_MAX;
   int replays = 0;
   int updates = 0; ///< recordings that were changed into others
   int64_t memoryBytes = int64_t{1} << 30;

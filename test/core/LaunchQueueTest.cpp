@@ -21,6 +21,8 @@ struct Program {
   };
   std::vector<Block> blocks;
   plan::KernelAttributes attributes = {};
+  size_t shift = 0; ///< floats by which each block's operands lie further than the last one's
+  bool stopsEarly = false; ///< before the end
   std::vector<float> from = std::vector<float>(64, 1.0f), to = std::vector<float>(64, 0.0f);
 
   Status run(LaunchQueue &queue, Way way, LaunchQueue::Pieces *pieces) {
@@ -30,7 +32,8 @@ struct Program {
       for (int64_t i = 0; i < block.launches; ++i) {
         std::array<TensorRef, 2> operands;
         for (size_t o = 0; o < 2; ++o) {
-          operands[o].data = reinterpret_cast<std::byte *>(o ? to.data() : from.data());
+          operands[o].data = reinterpret_cast<std::byte *>((o ? to.data() : from.data()) +
+                                                           static_cast<size_t>(done) * shift);
           operands[o].rank = 1;
           operands[o].shape[0] = block.length;
           operands[o].strides[0] = 1;
@@ -38,6 +41,8 @@ struct Program {
         EVO_TRY(
             queue.launch({plan::Kernel::Copy, plan::Precision::Fp32, &attributes, operands, {}}));
       }
+      if (stopsEarly)
+        return {};
       EVO_TRY(queue.endBlock(++done));
     }
     return queue.end();
@@ -75,9 +80,10 @@ TEST(LaunchQueue, PiecesOfOneFormShareARecording) {
   // first's.
   Program program{{{1500, 4}, {300, 4}, {1500, 4}, {476, 5}, {1500, 4}}};
   ASSERT_TRUE(program.run(queue, Way::Survey, &pieces).ok());
-  EXPECT_TRUE(pieces.areShared());
+  EXPECT_FALSE(pieces.areShared()); // not yet
   EXPECT_TRUE(backend.recordings.empty());
   ASSERT_TRUE(program.run(queue, Way::Prepare, &pieces).ok());
+  EXPECT_TRUE(pieces.areShared());
   EXPECT_EQ(backend.recordings, (std::vector<size_t>{1024, 476, 300, 476}));
   EXPECT_EQ(backend.replays, 0);
   EXPECT_TRUE(backend.launches.empty());
@@ -107,6 +113,47 @@ TEST(LaunchQueue, FormsThatFindNoRoomAreLaunchedAlone) {
   EXPECT_EQ(backend.replays, 20);
   EXPECT_EQ(backend.launches.size(), 30000u);
   EXPECT_EQ(backend.launches.back()[0].shape[0], 30);
+}
+
+TEST(LaunchQueue, FormsTellAlignmentsApart) {
+  FakeBackend backend;
+  LaunchQueue queue(backend);
+  LaunchQueue::Pieces pieces;
+  Program program{{{3, 4}, {3, 4}}};
+  program.shift = 1; // the second block's operands lie one float further
+  ASSERT_TRUE(program.run(queue, Way::Survey, &pieces).ok());
+  ASSERT_TRUE(program.run(queue, Way::Prepare, &pieces).ok());
+  EXPECT_EQ(backend.recordings, (std::vector<size_t>{3, 3}));
+}
+
+TEST(LaunchQueue, WhatFailedIsForgotten) {
+  FakeBackend backend;
+  LaunchQueue queue(backend);
+  LaunchQueue::Pieces pieces;
+  Program program{{{1500, 4}}};
+  backend.recordingThatFails = 1; // the second piece's
+  Status status = program.run(queue, Way::Keep, &pieces);
+  EXPECT_EQ(status.code(), ErrorCode::OutOfMemory);
+  EXPECT_FALSE(pieces.areKept() || pieces.areShared());
+  EXPECT_FALSE(queue.hasRoom(20480));
+  queue.forget(pieces);
+  EXPECT_TRUE(queue.hasRoom(20480));
+  ASSERT_TRUE(program.run(queue, Way::Alone, nullptr).ok());
+  EXPECT_EQ(backend.launches.size(), 1500u);
+}
+
+TEST(LaunchQueue, AWayThatWasNotEndedLeavesNoOpenRecording) {
+  FakeBackend backend;
+  LaunchQueue queue(backend);
+  LaunchQueue::Pieces pieces;
+  Program program{{{2, 4}}};
+  program.stopsEarly = true;
+  ASSERT_TRUE(program.run(queue, Way::Keep, &pieces).ok());
+  EXPECT_TRUE(backend.isRecording());
+  program.stopsEarly = false;
+  ASSERT_TRUE(program.run(queue, Way::Alone, nullptr).ok());
+  EXPECT_FALSE(backend.isRecording());
+  EXPECT_EQ(backend.launches.size(), 2u);
 }
 
 TEST(LaunchQueue, AnErrorEndsTheRecording) {
