@@ -169,6 +169,8 @@ DictionaryAttr targetAttr(MLIRContext *context, Policy policy, const Target &tar
   list.set("backend", builder.getStringAttr(target.profile.backend));
   list.set("budget_bytes", builder.getI64IntegerAttr(target.budgetBytes));
   list.set("library_bytes", builder.getI64IntegerAttr(target.profile.libraryBytes));
+  if (target.profile.workspaceBytes > 0)
+    list.set(kWorkspaceBytesKey, builder.getI64IntegerAttr(target.profile.workspaceBytes));
   return list.getDictionary(context);
 }
 
@@ -270,7 +272,10 @@ static std::string reasonOf(const plan::Plan &plan) {
     const plan::Buffer &buffer = procedure.buffers[peak->moment.live[i]];
     text += (i ? ", " : "") + buffer.name + " " + std::to_string(plan::alignTo(buffer.bytes));
   }
-  text += ", streams and masks " + std::to_string(plan::slotBytes(plan));
+  int64_t workspace = plan::workspaceBytes(plan);
+  text += ", streams and masks " + std::to_string(plan::slotBytes(plan) - workspace);
+  if (workspace > 0)
+    text += ", workspace of the kernels " + std::to_string(workspace);
   if (int64_t kept = call.frameOffset - plan::slotBytes(plan); kept > 0)
     text += ", kept tensors " + std::to_string(kept);
   return text + ", weights and their state " + std::to_string(plan.summary.staticBytes) +

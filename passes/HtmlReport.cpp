@@ -62,10 +62,9 @@ std::string timelinesHtml(const ReportData &data, const plan::Plan &plan) {
             "</h2>\n<p class=\"soft\">The arena in " + blocks +
             ". A box is a buffer: left and right its alloc and free in modelled time (a slice loop "
             "as one pass), "
-            "below and above the bytes that it has. Grey: streams, masks and what is kept; pale: a "
-            "module's "
-            "frame; orange: live "
-            "at the peak.</p>\n<div class=\"wide\">\n" +
+            "below and above the bytes that it has. Grey: streams, masks, the workspace "
+            "and what is kept; pale: a module's frame; orange: live at the peak.</p>\n<div "
+            "class=\"wide\">\n" +
             timelineSvg(plan, program, *fullest, data) + "</div>\n";
   }
   return text;

@@ -39,6 +39,26 @@ static void makeTensors(ir::StackOp stack, OpBuilder &builder, bool train) {
       make(gradientName(name), type, FlatSymbolRefAttr::get(stack.getContext(), name));
 }
 
+/// The workspace of the target's kernels: floats for want of bytes, in whole slots.
+static Status makeWorkspace(ModuleOp module, OpBuilder &builder) {
+  auto target = module->getAttrOfType<DictionaryAttr>(kTargetAttr);
+  Attribute given = target ? target.get(kWorkspaceBytesKey) : Attribute();
+  if (!given)
+    return {};
+  auto bytes = dyn_cast<IntegerAttr>(given);
+  if (!bytes || !bytes.getType().isInteger(64) || bytes.getInt() < 1 ||
+      bytes.getInt() > INT64_MAX - plan::kAlignment)
+    return Status::error(ErrorCode::InvalidInput, "expected a 64-bit integer of at least 1 as '" +
+                                                      kWorkspaceBytesKey.str() + "' in " +
+                                                      kTargetAttr.str() + " of the module");
+  Type element = builder.getF32Type();
+  int64_t count = plan::alignTo(bytes.getInt()) / plan::elementBytes(plan::DType::F32);
+  builder.create<kern::TensorOp>(module.getLoc(), builder.getStringAttr(plan::kWorkspaceTensor),
+                                 TypeAttr::get(RankedTensorType::get({count}, element)),
+                                 IntegerAttr(), FlatSymbolRefAttr());
+  return {};
+}
+
 static kern::ProgramOp makeProgram(ir::StackOp stack, OpBuilder &builder, plan::Phase phase) {
   SmallVector<Attribute> inputs, outputs;
   for (StringRef name : stack.getTensors().getAsValueRange<StringAttr>()) {
@@ -105,7 +125,8 @@ static LogicalResult lowerStack(ir::StackOp stack) {
     addProgram(plan::Phase::Backward, scheduler.backward);
   auto module = stack->getParentOfType<ModuleOp>();
   SmallVector<kern::ProcedureOp> procedures(module.getOps<kern::ProcedureOp>());
-  if (failed(emitStatus(stack, lowerOptimizer(builder, stack.getModel(), procedures))))
+  if (failed(emitStatus(stack, lowerOptimizer(builder, stack.getModel(), procedures))) ||
+      failed(emitStatus(stack, makeWorkspace(module, builder))))
     return failure();
   stack.erase();
   return success();

@@ -109,5 +109,7 @@ void registerEvoPipelines();
 /// Names of the module attributes that carry what is no IR.
 inline constexpr llvm::StringLiteral kModelAttr = "kern.model";
 inline constexpr llvm::StringLiteral kTargetAttr = "kern.target";
+/// Of the target: what the device's kernels need in the arena; absent: nothing.
+inline constexpr llvm::StringLiteral kWorkspaceBytesKey = "workspace_bytes";
 
 } // namespace evo

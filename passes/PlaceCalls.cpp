@@ -1,11 +1,11 @@
 //===- PlaceCalls.cpp - tensors, kept tensors and frames in the arena *- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// Boundary tensors at the arena's start, behind them the stack of kept tensors: all calls in the
-// order in which they run, block by block; each pushes what it keeps, which is popped when nobody
-// reads it any more. A frame lies on top of the stack of its moment. So the arena is as high as the
-// largest sum of live bytes, frames packed; only the checkpoint that blocks run on again stays
-// until their backward has ended, though its last version may be dead before.
+// Boundary tensors and the workspace at the arena's start, behind them the stack of kept tensors:
+// all calls in the order in which they run, block by block; each pushes what it keeps, which is
+// popped when nobody reads it any more. A frame lies on top of the stack of its moment. So the
+// arena is as high as the largest sum of live bytes, frames packed; only the checkpoint that blocks
+// run on again stays until their backward has ended, though its last version may be dead before.
 //===----------------------------------------------------------------------===//
 #include "passes/Passes.h"
 #include "passes/Procedure.h"

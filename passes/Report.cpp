@@ -193,6 +193,7 @@ std::string reportJson(const Compilation &compilation, double compileMs) {
   report["profile"] = plan.profile;
   report["profile_kind"] = compilation.profileKind;
   report["stream_bytes"] = data.streamBytes;
+  report["workspace_bytes"] = plan::workspaceBytes(plan);
   report["largest_frame_bytes"] = data.frameBytes;
   report["unit_bytes"] = data.unitBytes;
   report["arena_units"] = data.arenaInUnits(plan);

@@ -116,6 +116,8 @@ std::vector<LedgerLine> ledgerOf(const ReportData &data, const plan::Plan &plan)
        plan.mode == plan::Mode::Train ? "gradients of streams in the same places" : ""},
       {"frame at the peak", data.peak ? data.peak->frameBytes : 0,
        data.peak ? "of " + data.peak->procedure->module : ""}};
+  if (int64_t workspace = plan::workspaceBytes(plan); workspace > 0)
+    lines.push_back({"workspace", workspace, "of the device's kernels, by the profile"});
   if (summary.keptBytes > 0) {
     lines.push_back({"kept at the peak", data.peak ? data.peak->keptBytes : 0,
                      "of " + plan::formatBytes(summary.keptBytes) + " from forward to backward"});
@@ -149,7 +151,7 @@ ReportData describe(const Compilation &compilation) {
   data.name = plan.model.name.empty() ? plan.model.stack : plan.model.name;
   data.model = modelText(plan.model, plan.precision, plan.mode, plan.devices);
   data.policy = policyText(compilation);
-  data.streamBytes = plan::slotBytes(plan);
+  data.streamBytes = plan::slotBytes(plan) - plan::workspaceBytes(plan);
   for (const plan::Tensor &tensor : plan.tensors) {
     if (tensor.name == "z")
       data.unitBytes = tensor.bytes;

@@ -33,10 +33,11 @@ using plan::KernelWork;
 using plan::WorkClass;
 
 struct DeviceProfile {
-  std::string name;         ///< "NVIDIA H100 80GB HBM3 (analytic)"
-  std::string backend;      ///< "cuda" | "cpu"
-  int64_t memoryBytes = 0;  ///< what the device has: the default of --memory
-  int64_t libraryBytes = 0; ///< context, modules, library workspaces outside the arena
+  std::string name;           ///< "NVIDIA H100 80GB HBM3 (analytic)"
+  std::string backend;        ///< "cuda" | "cpu"
+  int64_t memoryBytes = 0;    ///< what the device has: the default of --memory
+  int64_t libraryBytes = 0;   ///< context, modules, graphs: what libraries take outside the arena
+  int64_t workspaceBytes = 0; ///< what kernels and libraries need in the arena while they run
   /// FLOP/s of matrix products, by plan::Precision.
   std::array<double, 5> matmulFlops{};
   double vectorFlops = 0; ///< FLOP/s outside matrix products (fp32)

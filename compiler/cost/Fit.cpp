@@ -117,6 +117,7 @@ Result<DeviceProfile> fitProfile(const MeasuredDevice &device,
   profile.backend = device.backend;
   profile.memoryBytes = device.memoryBytes;
   profile.libraryBytes = device.libraryBytes;
+  profile.workspaceBytes = device.workspaceBytes;
   const Groups groups = groupSamples(samples);
   EVO_TRY(fitAnalytic(groups, profile));
   profile.measured =

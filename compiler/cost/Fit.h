@@ -14,7 +14,7 @@ struct MeasuredDevice {
   std::string device;         ///< DeviceIdentity::text()
   int64_t kernelRevision = 1; ///< the backend's
   std::string backend;        ///< "cuda" | "cpu"
-  int64_t memoryBytes = 0, libraryBytes = 0;
+  int64_t memoryBytes = 0, libraryBytes = 0, workspaceBytes = 0;
 };
 
 /// The analytic part is the best that any call reached: FLOP/s by precision, exponentials/s, the

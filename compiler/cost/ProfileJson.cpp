@@ -25,6 +25,7 @@ constexpr json::KeyRule kRootKeys[] = {
     {"backend", true},
     {"memory_bytes", true},
     {"library_bytes", true},
+    {"workspace_bytes", false},
     {"matmul_flop_per_s", true},
     {"vector_flop_per_s", true},
     {"memory_bytes_per_s", true},
@@ -226,8 +227,13 @@ Result<DeviceProfile> profileFromJson(const json::Json &root) {
   reader.number("memory_bytes_per_s", profile.bandwidth, json::kPositive);
   reader.number("exp_per_s", profile.expRate, json::kPositive);
   reader.integer("launch_ns", profile.launchNs, 0, kMaxInt);
+  if (root.contains("workspace_bytes"))
+    reader.integer("workspace_bytes", profile.workspaceBytes, 0, kMaxInt);
   if (reader.status().ok() && profile.libraryBytes >= profile.memoryBytes)
     reader.fail("library_bytes", "less than memory_bytes", root.at("library_bytes"));
+  if (reader.status().ok() && profile.workspaceBytes >= profile.memoryBytes - profile.libraryBytes)
+    reader.fail("workspace_bytes", "less than memory_bytes without library_bytes",
+                root.at("workspace_bytes"));
   EVO_TRY(reader.status());
   profile.backend = kBackendNames[backend];
   if (const json::Json *measured = reader.find("measured")) {
@@ -305,6 +311,8 @@ std::string printDeviceProfile(const DeviceProfile &profile) {
   member("backend", Ordered(profile.backend).dump());
   member("memory_bytes", std::to_string(profile.memoryBytes));
   member("library_bytes", std::to_string(profile.libraryBytes));
+  if (profile.workspaceBytes > 0)
+    member("workspace_bytes", std::to_string(profile.workspaceBytes));
   member("matmul_flop_per_s", matmul.dump());
   member("vector_flop_per_s", Ordered(profile.vectorFlops).dump());
   member("memory_bytes_per_s", Ordered(profile.bandwidth).dump());

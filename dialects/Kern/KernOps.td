@@ -321,7 +321,7 @@ def Kern_LoopOp : Kern_Op<"loop", [SingleBlockImplicitTerminator<"YieldOp">, NoR
 def Kern_TensorOp : Kern_Op<"tensor", [Symbol]> {
   let summary = "a boundary tensor with a fixed slot in the arena";
   let description = [{
-    A residual stream, its gradient, or a mask. `offset`, in bytes, comes from `kern-place`. One that lies `in` another's slot
+    A residual stream, its gradient, a mask, the optimizer's scalars, or the kernels' workspace. `offset`, in bytes, comes from `kern-place`. One that lies `in` another's slot
     takes its place once that is no longer read: the gradient of a stream in the backward program.
 
     Example: `kern.tensor @z : tensor<5x5x8xf32>`

@@ -50,6 +50,8 @@ struct DeviceIdentity {
   int64_t kernelRevision = 1; ///< of the backend's kernels: grows where their speed changes
   int64_t memoryBytes = 0;    ///< what the device has
   int64_t libraryBytes = 0;   ///< of it, what libraries take beside arena and static part
+  /// What kernels and libraries need while they run, and plans reserve in the arena.
+  int64_t workspaceBytes = 0;
 
   /// The device as plans and reports name it.
   std::string text() const {
@@ -73,6 +75,9 @@ public:
   virtual std::string description() const = 0; ///< device, threads, library versions: for reports
   virtual bool supports(plan::Precision precision) const = 0;
   virtual Result<std::unique_ptr<DeviceMemory>> allocate(int64_t bytes) = 0;
+  /// The memory that each launch may use until it ends, whatever it holds; the caller's, and alive
+  /// while the backend launches. Refuses less than `identity().workspaceBytes`.
+  virtual Status setWorkspace(std::byte *start, int64_t bytes) = 0;
   virtual Status upload(std::byte *device, const void *host, int64_t bytes) = 0;
   virtual Status download(void *host, const std::byte *device, int64_t bytes) = 0;
   /// Enqueues; results are there after `synchronize`. Same call, same bits, whatever the thread
@@ -96,6 +101,20 @@ public:
   }
   /// Seed and step of the masks that a replay makes.
   virtual Status setDropout(uint32_t seed, uint32_t step) { return {}; }
+
+protected:
+  /// What `setWorkspace` says of too little.
+  Status checkWorkspace(int64_t bytes) const {
+    DeviceIdentity device = identity();
+    if (bytes >= device.workspaceBytes)
+      return {};
+    return Status::error(ErrorCode::InvalidInput,
+                         "workspace of the kernels of " + device.name + ": expected at least " +
+                             std::to_string(device.workspaceBytes) + " bytes in the arena, got " +
+                             std::to_string(bytes) +
+                             "; make the plan with a profile of this device (evo-opt --profile, "
+                             "evo-run --calibrate writes one)");
+  }
 
 private:
   static Status noRecordings() {

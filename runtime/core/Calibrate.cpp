@@ -4,6 +4,7 @@
 #include "runtime/core/Calibrate.h"
 
 #include "runtime/core/Convert.h"
+#include "runtime/core/Workspace.h"
 
 #include <algorithm>
 #include <random>
@@ -313,6 +314,7 @@ Result<std::vector<CalibrationSample>> measureCalls(Backend &backend,
   const int64_t count = static_cast<int64_t>(calls.size()) * std::max(options.rounds, 1);
   const int64_t all = count * static_cast<int64_t>(options.precisions.size());
   int64_t before = 0;
+  EVO_ASSIGN(std::unique_ptr<DeviceMemory> workspace, allocateWorkspace(backend));
   Calibration calibration(backend, options);
   for (plan::Precision precision : options.precisions) {
     EVO_TRY(calibration.measure(calls, precision, before, all, samples));

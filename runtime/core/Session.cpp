@@ -12,6 +12,7 @@
 #include "runtime/core/TensorFile.h"
 #include "runtime/core/Training.h"
 #include "runtime/core/Transfer.h"
+#include "runtime/core/Workspace.h"
 #include "runtime/plan/Verify.h"
 
 #include <algorithm>
@@ -73,7 +74,6 @@ private:
                                               std::vector<HostTensor> &tensors);
   Status openFiles();
   Status allocate();
-  Status poisonArena();
   Status uploadWeights();
   Status restore(const std::vector<BoundInput> &bound, const std::string &file);
   Status runProgram(plan::Phase phase, const RunHooks &hooks);
@@ -220,18 +220,9 @@ Status Session::allocate() {
     return allocated.status().withContext("static part of " +
                                           std::to_string(plan.summary.staticBytes) + " bytes");
   staticPart = *std::move(allocated);
-  return backend.name() == "cpu" ? poisonArena() : Status::success();
-}
-
-/// Every byte 0xff is a NaN in each type, so a read of what nothing wrote shows in the outputs.
-Status Session::poisonArena() {
-  constexpr int64_t kPieceBytes = int64_t{1} << 20;
-  std::vector<std::byte> nans(static_cast<size_t>(std::min(kPieceBytes, plan.arenaBytes)),
-                              std::byte{0xff});
-  for (int64_t at = 0; at < plan.arenaBytes; at += kPieceBytes)
-    EVO_TRY(backend.upload(arena->data() + at, nans.data(),
-                           std::min(kPieceBytes, plan.arenaBytes - at)));
-  return {};
+  EVO_TRY(lendWorkspace(backend, plan, arena->data()).withContext(options.planPath));
+  // A read of what nothing wrote shows in the outputs.
+  return backend.name() == "cpu" ? poison(backend, *arena) : Status::success();
 }
 
 Status Session::uploadWeights() {

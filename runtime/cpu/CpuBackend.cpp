@@ -213,7 +213,11 @@ CpuBackend::CpuBackend(int threads, CpuIsa isa)
 DeviceIdentity CpuBackend::identity() const {
   return {processorName() + ", " + std::string(cpuIsaName(isa)) + ", " +
               cpu::blasDescription(false),
-          threads(), kKernelRevision, physicalBytes(), /*libraryBytes=*/0};
+          threads(),
+          kKernelRevision,
+          physicalBytes(),
+          /*libraryBytes=*/0,
+          /*workspaceBytes=*/0};
 }
 
 std::string CpuBackend::description() const {

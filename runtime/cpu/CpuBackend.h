@@ -30,6 +30,8 @@ public:
   std::string description() const override;
   bool supports(plan::Precision) const override { return true; }
   Result<std::unique_ptr<DeviceMemory>> allocate(int64_t bytes) override;
+  /// Workers have scratch of their own.
+  Status setWorkspace(std::byte *, int64_t) override { return {}; }
   Status upload(std::byte *device, const void *host, int64_t bytes) override;
   Status download(void *host, const std::byte *device, int64_t bytes) override;
   Status launch(const KernelCall &call) override;

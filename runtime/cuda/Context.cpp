@@ -34,12 +34,15 @@ Result<std::unique_ptr<Context>> Context::create(int device) {
   context->meter.contextIsMade();
   EVO_CUDA_TRY(cudaMalloc(reinterpret_cast<void **>(&context->dropoutKey), 2 * sizeof(uint32_t)));
   EVO_CUDA_TRY(cudaMemsetAsync(context->dropoutKey, 0, 2 * sizeof(uint32_t), context->stream));
-  EVO_CUDA_TRY(cudaMalloc(reinterpret_cast<void **>(&context->scratch), kScratchBytes));
-  EVO_CUDA_TRY(cudaMalloc(reinterpret_cast<void **>(&context->workspace), kLibraryWorkspaceBytes));
-  EVO_CUDA_TRY(cudaMalloc(reinterpret_cast<void **>(&context->packed), kPackedBytes));
   EVO_ASSIGN(context->lt, CublasLt::load());
   EVO_TRY(context->lt->statusOf(context->lt->cublasLtCreate(&context->handle), "cublasLtCreate"));
   return context;
+}
+
+void Context::setWorkspace(std::byte *start) {
+  scratch = start;
+  workspace = scratch + kScratchBytes;
+  packed = workspace + kLibraryWorkspaceBytes;
 }
 
 Context::~Context() {
@@ -49,9 +52,6 @@ Context::~Context() {
     lt->cublasLtDestroy(handle);
   if (stream)
     cudaStreamSynchronize(stream);
-  cudaFree(packed);
-  cudaFree(workspace);
-  cudaFree(scratch);
   cudaFree(dropoutKey);
   if (stream)
     cudaStreamDestroy(stream);

@@ -19,6 +19,8 @@ namespace evo::cuda {
 /// A product of cuBLASLt with everything resolved but the pointers; see Product.cpp.
 class LtPlan;
 
+// The parts of the workspace that the caller gives (Backend::setWorkspace).
+
 /// What the library may use beside the matrices of a product.
 inline constexpr int64_t kLibraryWorkspaceBytes = int64_t{32} << 20;
 /// Products that are kept for the rest of a fused kernel, and partial sums. Half of it at a time
@@ -27,9 +29,12 @@ inline constexpr int64_t kScratchBytes = int64_t{64} << 20;
 
 /// Copies of operands that the library cannot read where they lie, two at a time.
 inline constexpr int64_t kPackedBytes = int64_t{48} << 20;
+/// All of it; 512 divides each part, so each begins as aligned as the whole.
+inline constexpr int64_t kWorkspaceBytes = kScratchBytes + kLibraryWorkspaceBytes + kPackedBytes;
 
-/// One device: a stream, on which all launches follow each other, the matrix library, and scratch
-/// that every launch may use until it ends. Not for several threads at a time.
+/// One device: a stream, on which all launches follow each other, the matrix library, and the
+/// workspace that every launch may use until it ends: the caller's memory, whatever it holds. Not
+/// for several threads at a time.
 class Context {
 public:
   static Result<std::unique_ptr<Context>> create(int device);
@@ -46,7 +51,7 @@ public:
   /// later step; and what they are.
   uint32_t *dropoutKey = nullptr;
   uint32_t dropoutSeed = 0, dropoutStep = 0;
-  std::byte *scratch = nullptr;   ///< kScratchBytes
+  std::byte *scratch = nullptr; ///< kScratchBytes; null like the others until there is a workspace
   std::byte *workspace = nullptr; ///< kLibraryWorkspaceBytes
   std::byte *packed = nullptr;    ///< kPackedBytes
   MemoryMeter meter;
@@ -55,6 +60,8 @@ public:
   /// By shape, layout and type. One algorithm a key, so the same call gives the same bits.
   std::map<std::vector<int64_t>, std::unique_ptr<LtPlan>> products;
 
+  /// Cuts `kWorkspaceBytes` into the three parts.
+  void setWorkspace(std::byte *start);
   /// Enqueues the change of the key where it is another.
   Status setDropout(uint32_t seed, uint32_t step);
 

@@ -15,8 +15,8 @@ namespace {
 
 using cuda::Context;
 
-/// What context, kernels, cuBLASLt, scratch and recordings take together at most.
-constexpr int64_t kLibraryBytes = int64_t{768} << 20;
+/// What context, kernels, cuBLASLt and recordings take together at most.
+constexpr int64_t kLibraryBytes = int64_t{624} << 20;
 /// Grows where the speed of kernels changes.
 constexpr int64_t kKernelRevision = 2;
 
@@ -112,15 +112,15 @@ public:
 
   std::string name() const override { return "cuda"; }
   DeviceIdentity identity() const override {
-    return {context->deviceName, 1, kKernelRevision, context->memoryBytes, kLibraryBytes};
+    return {context->deviceName,  1, kKernelRevision, context->memoryBytes, kLibraryBytes,
+            cuda::kWorkspaceBytes};
   }
   std::string description() const override {
     size_t version = context->lt->cublasLtGetVersion();
     return "cuda device " + std::to_string(context->device) + ", " + context->deviceName +
            ", cuBLASLt " + std::to_string(version / 10000) + "." +
            std::to_string(version / 100 % 100) + "." + std::to_string(version % 100) + ", " +
-           std::to_string(cuda::kScratchBytes + cuda::kLibraryWorkspaceBytes + cuda::kPackedBytes) +
-           " bytes of scratch";
+           std::to_string(cuda::kWorkspaceBytes) + " bytes of workspace";
   }
   bool supports(plan::Precision precision) const override {
     return precision != plan::Precision::Fp64;
@@ -145,6 +145,12 @@ public:
     EVO_TRY(cuda::statusOf(error, "cudaMalloc").withContext(where()));
     return std::unique_ptr<DeviceMemory>(
         std::make_unique<CudaMemory>(static_cast<std::byte *>(data), bytes, context->device));
+  }
+
+  Status setWorkspace(std::byte *start, int64_t bytes) override {
+    EVO_TRY(checkWorkspace(bytes));
+    context->setWorkspace(start);
+    return {};
   }
 
   Status upload(std::byte *device, const void *host, int64_t bytes) override {
@@ -233,6 +239,9 @@ private:
                            "expected fp32, tf32, bf16 or fp16, got " +
                                std::string(plan::precisionName(call.precision)) +
                                "; run the plan with --backend=cpu");
+    if (!context->scratch)
+      return Status::error(ErrorCode::InvalidInput,
+                           "expected a workspace before the first launch, got none");
     for (size_t i = 0; i < call.operands.size(); ++i) {
       EVO_TRY(checkOperand(info.operands[i], call.operands[i], call.precision));
       operands[i] = operandOf(call.operands[i]);

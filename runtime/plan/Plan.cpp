@@ -54,6 +54,12 @@ std::string defaultLocation(const Procedure &procedure, Kernel kernel) {
   return procedure.module + "/" + std::string(kernelInfo(kernel).mnemonic);
 }
 
+const Tensor *workspaceOf(const Plan &plan) {
+  auto found = std::find_if(plan.tensors.begin(), plan.tensors.end(),
+                            [](const Tensor &tensor) { return tensor.name == kWorkspaceTensor; });
+  return found == plan.tensors.end() ? nullptr : &*found;
+}
+
 bool goesDown(const Plan &plan, const Program &program, const BlockRun &run) {
   return program.phase == Phase::Backward &&
          std::any_of(run.calls.begin(), run.calls.end(), [&](const Call &call) {

@@ -51,6 +51,10 @@ enum class Mode : uint8_t { Infer, Train };
 inline constexpr std::string_view kGradientPrefix = "gradient.";
 /// The boundary tensor that holds the optimizer's four scalars; Kernels.def says which.
 inline constexpr std::string_view kOptimizerTensor = "optimizer";
+/// The tensor that is the workspace of the backend's kernels and libraries: there from the first
+/// step to the last, but no program's and no procedure's, and what it holds at a kernel's entry
+/// means nothing.
+inline constexpr std::string_view kWorkspaceTensor = "workspace";
 
 /// What an optimizer keeps of a weight from step to step, of the weight's shape and the statistic
 /// type.
@@ -185,9 +189,9 @@ struct Program {
   std::vector<BlockRun> runs;
 };
 
-/// A tensor with a fixed slot in the arena: a residual stream, its gradient, or a mask. A stream
-/// and its gradient may have one slot: what the backward program is given takes the place of what
-/// the forward program left.
+/// A tensor with a fixed slot in the arena: a residual stream, its gradient, a mask, the
+/// optimizer's scalars or the workspace. A stream and its gradient may have one slot: what the
+/// backward program is given takes the place of what the forward program left.
 struct Tensor {
   std::string name; ///< "m", "z", "msa_mask", "pair_mask"
   DType dtype = DType::F32;
@@ -304,6 +308,9 @@ struct Plan {
 
 /// The location of a step that has no name of its own: "<module>/<kernel>".
 std::string defaultLocation(const Procedure &procedure, Kernel kernel);
+
+/// The slot of the workspace; null where the plan reserves none.
+const Tensor *workspaceOf(const Plan &plan);
 
 /// Whether a run goes from its last block to its first: in a backward program where it calls a
 /// backward procedure. What only computes again goes up there too.

@@ -110,6 +110,11 @@ static int64_t slotBytesBefore(const Plan &plan, int64_t limit) {
 
 int64_t slotBytes(const Plan &plan) { return slotBytesBefore(plan, INT64_MAX); }
 
+int64_t workspaceBytes(const Plan &plan) {
+  const Tensor *workspace = workspaceOf(plan);
+  return workspace ? alignTo(workspace->bytes) : 0;
+}
+
 int64_t highestFrame(const BlockRun &run, const Call &call) {
   return call.frameOffset + (run.blockCount - 1) * call.frameStride;
 }

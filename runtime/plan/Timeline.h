@@ -52,8 +52,11 @@ struct PlanPeak {
   FrameMoment moment;
 };
 
-/// Bytes of the arena's slots: streams, gradients and masks, those that share one counted once.
+/// Bytes of the arena's slots: streams, gradients, masks, scalars and workspace, those that share
+/// one counted once.
 int64_t slotBytes(const Plan &plan);
+/// Of them, those of the kernels' workspace.
+int64_t workspaceBytes(const Plan &plan);
 /// Where the call's frame begins in the block of its run in which it lies highest, the last.
 /// Between the slots and it lies what is kept then.
 int64_t highestFrame(const BlockRun &run, const Call &call);

@@ -170,6 +170,9 @@ Verdict ProcedureForm::verifyBase(const Buffer &buffer, const Path &path) {
                     makeText(buffer.tensor));
   switch (buffer.base) {
   case Base::Tensor:
+    if (buffer.name == kWorkspaceTensor)
+      return violates(0, path.at("name"), "a tensor that is not the workspace of all kernels",
+                      makeText("'", buffer.name, "'"));
     return verifyStandsFor(buffer, plan.tensors[buffer.tensor], 0, path);
   case Base::Weight: {
     auto weight = weights.find(buffer.name);

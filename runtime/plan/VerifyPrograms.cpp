@@ -21,6 +21,9 @@ Verdict verifyNames(const Plan &plan, const std::vector<std::string> &names, con
                     std::string_view field) {
   std::set<std::string_view> seen;
   for (size_t i = 0; i < names.size(); ++i) {
+    if (names[i] == kWorkspaceTensor)
+      return violates(0, path.at(field, i), "a tensor that is not the workspace of all kernels",
+                      makeText("'", names[i], "'"));
     bool known = std::any_of(plan.tensors.begin(), plan.tensors.end(),
                              [&](const Tensor &tensor) { return tensor.name == names[i]; });
     if (!known || !seen.insert(names[i]).second)

@@ -73,12 +73,14 @@ Verdict verifyTensors(const Plan &plan, const Path &root) {
     EVO_VERIFY(verifyShape(path, tensor.shape, 1, kMaxRank));
     EVO_VERIFY(verifyPlace(path, tensor.shape, tensor.dtype, tensor.offset, tensor.bytes));
   }
-  // A stream and its gradient may have one slot: verifyCalls knows which of them it holds.
+  // A stream and its gradient may have one slot: verifyCalls knows which of them it holds. The
+  // workspace is all kernels', so nothing else lies there.
   std::vector<Tensor> slots;
   for (const Tensor &tensor : plan.tensors) {
-    bool known = plan.mode == Mode::Train &&
+    bool known = plan.mode == Mode::Train && tensor.name != kWorkspaceTensor &&
                  std::any_of(slots.begin(), slots.end(), [&](const Tensor &slot) {
-                   return slot.offset == tensor.offset && slot.bytes == tensor.bytes;
+                   return slot.offset == tensor.offset && slot.bytes == tensor.bytes &&
+                          slot.name != kWorkspaceTensor;
                  });
     slots.push_back(tensor);
     if (known)

@@ -11,7 +11,7 @@ A case of the seed's tables whose run is predicted above 10 s runs with fewer bl
 
 --torch names a program that takes `--configs JSON` and prints a line of JSON for each configuration (step_ms, peak_alloc_gb, ok, oom): it
 runs after Evo's run of the same case, compiled and not, and the fastest counts. Memory compares what both allocate (arena and static part, PyTorch's
-peak): a case's budget is such bytes and the profile's share of the libraries. The optimizer's step is no part of either. "limit" is fused_limit_ms of limits.py
+peak): a case's budget is such bytes and the profile's share of libraries and workspace. The optimizer's step is no part of either. "limit" is fused_limit_ms of limits.py
 at the rates of examples/profiles; the share of it is limit / measured. A plan that no budget fits, a run that fails and PyTorch's out of memory
 are said in the last column. The table is written anew after each case, so one that is stopped leaves what it has. Exit status 1 where a run failed.
 """
@@ -182,7 +182,8 @@ class Bench:
 
     def budget(self, case, spec):
         """--memory; 0: the device's."""
-        libraries = json.loads(pathlib.Path(self.profile).read_text())["library_bytes"]
+        profile = json.loads(pathlib.Path(self.profile).read_text())
+        libraries = profile["library_bytes"] + profile.get("workspace_bytes", 0)
         if case.allocated_gb:
             return int(case.allocated_gb * GB) + libraries
         if not case.units:

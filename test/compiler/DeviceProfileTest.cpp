@@ -39,11 +39,24 @@ TEST(DeviceProfile, ReadsEveryKey) {
   EXPECT_EQ(profile.backend, "cpu");
   EXPECT_EQ(profile.memoryBytes, 1000);
   EXPECT_EQ(profile.libraryBytes, 10);
+  EXPECT_EQ(profile.workspaceBytes, 0);
   EXPECT_EQ(profile.matmulFlops, (std::array<double, 5>{1e9, 2e9, 4e9, 8e9, 16e9}));
   EXPECT_EQ(profile.vectorFlops, 0.5e9);
   EXPECT_EQ(profile.bandwidth, 10e9);
   EXPECT_EQ(profile.expRate, 1e8);
   EXPECT_EQ(profile.launchNs, 7);
+}
+
+TEST(DeviceProfile, AWorkspaceIsReadAndPrinted) {
+  EXPECT_EQ(printDeviceProfile(toy()).find("workspace"), std::string::npos);
+  Json json = profileJson();
+  json["workspace_bytes"] = 989; // with the libraries' 10 a byte less than the device has
+  Result<DeviceProfile> profile = parseDeviceProfile(json.dump(), "p.json");
+  ASSERT_TRUE(profile.ok()) << profile.status().message();
+  EXPECT_EQ(profile->workspaceBytes, 989);
+  Result<DeviceProfile> again = parseDeviceProfile(printDeviceProfile(*profile), "p.json");
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ(again->workspaceBytes, 989);
 }
 
 TEST(DeviceProfile, TheLongestOfTheThreeCounts) {
@@ -114,6 +127,11 @@ TEST(DeviceProfile, ErrorsNameTheKey) {
             "memory_bytes: expected an integer from 1 to 9223372036854775807, written without "
             "fraction or exponent, got 1000000000.0"},
            {"library_bytes", "1000", "library_bytes: expected less than memory_bytes, got 1000"},
+           {"workspace_bytes", "990",
+            "workspace_bytes: expected less than memory_bytes without library_bytes, got 990"},
+           {"workspace_bytes", "-1",
+            "workspace_bytes: expected an integer from 0 to 9223372036854775807, written without "
+            "fraction or exponent, got -1"},
            {"vector_flop_per_s", "0", "vector_flop_per_s: expected a number > 0, got 0"},
            {"exp_per_s", "null", "exp_per_s: expected a number > 0, got null"},
            {"matmul_flop_per_s", "5", "matmul_flop_per_s: expected an object, got 5"},
@@ -121,12 +139,14 @@ TEST(DeviceProfile, ErrorsNameTheKey) {
             "matmul_flop_per_s.fp16: expected this required key, got none"},
            {"bandwith", "1",
             "the root: expected one of the keys format, name, backend, memory_bytes, "
-            "library_bytes, matmul_flop_per_s, vector_flop_per_s, memory_bytes_per_s, exp_per_s, "
-            "launch_ns, measured, got \"bandwith\""},
+            "library_bytes, workspace_bytes, matmul_flop_per_s, vector_flop_per_s, "
+            "memory_bytes_per_s, exp_per_s, launch_ns, measured, got \"bandwith\""},
            {"launch_n", "1",
             "the root: expected one of the keys format, name, backend, memory_bytes, "
-            "library_bytes, matmul_flop_per_s, vector_flop_per_s, memory_bytes_per_s, exp_per_s, "
-            "launch_ns, measured, got \"launch_n\"; did you mean \"launch_ns\"?"}}) {
+            "library_bytes, workspace_bytes, matmul_flop_per_s, vector_flop_per_s, "
+            "memory_bytes_per_s, exp_per_s, launch_ns, measured, got \"launch_n\"; did "
+            "you mean "
+            "\"launch_ns\"?"}}) {
     Json json = profileJson();
     json[key] = Json::parse(value);
     EXPECT_EQ(errorOf(json), "p.json: " + std::string(message));

@@ -13,7 +13,7 @@ using plan::Precision;
 
 namespace {
 
-const MeasuredDevice kDevice = {"toy, kernels 3, 2 threads", 3, "cpu", 1000, 10};
+const MeasuredDevice kDevice = {"toy, kernels 3, 2 threads", 3, "cpu", 1000, 10, 20};
 
 CalibrationSample sampleOf(Kernel kernel, int32_t series, double flops, double bytes, double exps,
                            int64_t ns, bool heldOut = false) {
@@ -46,6 +46,7 @@ TEST(Fit, TheAnalyticPartIsTheBestThatWasReached) {
   EXPECT_EQ(profile->backend, "cpu");
   EXPECT_EQ(profile->memoryBytes, 1000);
   EXPECT_EQ(profile->libraryBytes, 10);
+  EXPECT_EQ(profile->workspaceBytes, 20);
   // 4000 / 200 ns; types that were not measured have the same.
   EXPECT_EQ(profile->matmulFlops, (std::array<double, 5>{20e9, 20e9, 20e9, 20e9, 20e9}));
   EXPECT_EQ(profile->vectorFlops, 2e9); // 400 / 200 ns

@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 #include "test/conformance/Backends.h"
 
+#include "runtime/core/Workspace.h"
 #include "runtime/cpu/CpuBackend.h"
 #if defined(EVO_HAS_CUDA)
 #include "runtime/cuda/CudaBackend.h"
@@ -17,6 +18,17 @@ namespace evo::conformance {
 namespace {
 
 #if defined(EVO_HAS_CUDA)
+/// Backends of the device launch one after the other: a new one's workspace takes the place of the
+/// one's before.
+Result<std::unique_ptr<Backend>> createCuda() {
+  static std::unique_ptr<DeviceMemory> workspace;
+  const char *library = std::getenv("EVO_CONFORMANCE_LIBRARY");
+  EVO_ASSIGN(std::unique_ptr<Backend> backend,
+             createCudaBackend(0, !library || std::string_view(library) != "0"));
+  EVO_ASSIGN(workspace, allocateWorkspace(*backend));
+  return backend;
+}
+
 void addCuda(std::vector<BackendFactory> &backends) {
   using enum plan::Precision;
   if (cudaDevices() == 0) {
@@ -26,10 +38,7 @@ void addCuda(std::vector<BackendFactory> &backends) {
   }
   backends.push_back(
       {"cuda",
-       [] {
-         const char *library = std::getenv("EVO_CONFORMANCE_LIBRARY");
-         return createCudaBackend(0, !library || std::string_view(library) != "0");
-       },
+       createCuda,
        {Fp32, Tf32, Bf16, Fp16},
        {},
        {plan::Kernel::OuterProductMean, plan::Kernel::Attention, plan::Kernel::AttentionGrad}});

@@ -27,7 +27,9 @@ private:
 
 class FakeBackend : public Backend {
 public:
-  DeviceIdentity identity() const override { return {"fake", 1, 1, memoryBytes, 0}; }
+  DeviceIdentity identity() const override {
+    return {"fake", 1, 1, memoryBytes, 0, workspaceBytes};
+  }
   std::string name() const override { return "fake"; }
   std::string description() const override { return "a naive device"; }
   bool supports(plan::Precision precision) const override {
@@ -39,6 +41,11 @@ public:
                                                        std::to_string(memoryBytes) +
                                                        " bytes, got " + std::to_string(bytes));
     return std::unique_ptr<DeviceMemory>(new FakeMemory(bytes));
+  }
+  Status setWorkspace(std::byte *start, int64_t bytes) override {
+    EVO_TRY(checkWorkspace(bytes));
+    workspace = {start, static_cast<size_t>(bytes)};
+    return {};
   }
   Status upload(std::byte *device, const void *host, int64_t bytes) override {
     std::memcpy(device, host, static_cast<size_t>(bytes));
@@ -104,8 +111,10 @@ public:
   int replays = 0;
   int updates = 0; ///< recordings that were changed into others
   int64_t memoryBytes = int64_t{1} << 30;
-  bool skipsOthers = false;  ///< other kernels than copy and linear do nothing
-  std::vector<int64_t> lost; ///< what lostBytes tells, one a time; empty: nothing
+  int64_t workspaceBytes = 0;     ///< that its kernels would need
+  std::span<std::byte> workspace; ///< that it was given
+  bool skipsOthers = false;       ///< other kernels than copy and linear do nothing
+  std::vector<int64_t> lost;      ///< what lostBytes tells, one a time; empty: nothing
 
 private:
   mutable size_t asked = 0; ///< for lostBytes

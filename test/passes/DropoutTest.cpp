@@ -39,6 +39,9 @@ public:
   Result<std::unique_ptr<DeviceMemory>> allocate(int64_t bytes) override {
     return cpu->allocate(bytes);
   }
+  Status setWorkspace(std::byte *start, int64_t bytes) override {
+    return cpu->setWorkspace(start, bytes);
+  }
   Status upload(std::byte *device, const void *host, int64_t bytes) override {
     return cpu->upload(device, host, bytes);
   }

@@ -39,7 +39,7 @@ EVO_RUN = """#!{python}
 import json, sys
 flags = dict(a[2:].split("=", 1) for a in sys.argv[1:] if "=" in a)
 if "--calibrate" in sys.argv:
-    json.dump(dict(library_bytes=500, dtypes=[a for a in sys.argv if a.startswith("--dtype")]), open(sys.argv[sys.argv.index("-o") + 1], "w"))
+    json.dump(dict(library_bytes=400, workspace_bytes=100, dtypes=[a for a in sys.argv if a.startswith("--dtype")]), open(sys.argv[sys.argv.index("-o") + 1], "w"))
     sys.exit()
 if {crash}:
     sys.exit("evo-run: error: the device is gone")
@@ -186,7 +186,7 @@ class Driver(unittest.TestCase):
 
     def test_budgets(self):
         rows, text, progress = self.drive("T1,I1,I2-goal,train-128-256/large")
-        # 3.5e9 and the libraries' 500; the device's; 3.5 U of 2048 * 2048 * 128 * 2 bytes, the static 1000 and the libraries; the device's.
+        # 3.5e9 and the libraries' 400 with the workspace's 100; the device's; 3.5 U of 2048 * 2048 * 128 * 2 bytes, the static 1000 and the same 500; the device's.
         self.assertEqual([row["budget_bytes"] for row in rows], [3500000500, 0, 3758096384 + 1000 + 500, 0])
         self.assertEqual([row["dtype"] for row in rows], ["bf16", "bf16", "bf16", "fp16"])
         self.assertEqual([len(row["iterations_ms"]) for row in rows], [2] * 4)  # 4800 ms are above 2500

@@ -143,7 +143,7 @@ Result<std::string> calibrate(Backend &backend, const CalibrateRequest &request)
   const DeviceIdentity device = backend.identity();
   EVO_ASSIGN(const cost::DeviceProfile profile,
              cost::fitProfile({device.text(), device.kernelRevision, backend.name(),
-                               device.memoryBytes, device.libraryBytes},
+                               device.memoryBytes, device.libraryBytes, device.workspaceBytes},
                               samples));
   const double seconds = static_cast<double>(nowNs() - start) / 1e9;
   const auto count = static_cast<int64_t>(samples.size());
