@@ -7,6 +7,7 @@
 #include "passes/Passes.h"
 #include "passes/Procedure.h"
 #include "passes/Search.h"
+#include "runtime/plan/ProductJson.h"
 #include "runtime/plan/Timeline.h"
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -159,7 +160,8 @@ Status applyPolicy(ir::StackOp stack, Policy policy, const Target &target) {
   return {};
 }
 
-DictionaryAttr targetAttr(MLIRContext *context, Policy policy, const Target &target) {
+DictionaryAttr targetAttr(MLIRContext *context, Policy policy, const Target &target,
+                          plan::Precision precision) {
   Builder builder(context);
   NamedAttrList list;
   list.set("policy", builder.getStringAttr(policyName(policy)));
@@ -171,6 +173,9 @@ DictionaryAttr targetAttr(MLIRContext *context, Policy policy, const Target &tar
   list.set("library_bytes", builder.getI64IntegerAttr(target.profile.libraryBytes));
   if (target.profile.workspaceBytes > 0)
     list.set(kWorkspaceBytesKey, builder.getI64IntegerAttr(target.profile.workspaceBytes));
+  plan::ProductTable products = plan::productsOf(target.profile.products, precision);
+  if (!products.empty())
+    list.set(kProductsKey, builder.getStringAttr(plan::printProducts(products)));
   return list.getDictionary(context);
 }
 
@@ -216,6 +221,10 @@ public:
   Result<Sweep> sweep();
 
 private:
+  void setTarget(Policy policy) {
+    module->setAttr(kTargetAttr, targetAttr(module.getContext(), policy, target,
+                                            getPrecision(stack.getModel())));
+  }
   Status apply(Policy policy);
   Result<plan::Plan> measure(Policy policy);
   Result<ScheduleSearch> makeSearch(std::vector<PolicyNeed> &needs, double &recordsMs);
@@ -247,7 +256,7 @@ SmallVector<Policy> Chooser::policies() const {
 
 Status Chooser::apply(Policy policy) {
   EVO_TRY(applyPolicy(stack, policy, target));
-  module->setAttr(kTargetAttr, targetAttr(module.getContext(), policy, target));
+  setTarget(policy);
   return {};
 }
 
@@ -380,7 +389,7 @@ Result<Policy> Chooser::search(SearchReport &report) {
       report.searchMs = millisecondsSince(start);
       if (!best || static_cast<double>(search->costNs(solution)) / 1e6 <= best->predictedMs) {
         EVO_TRY(search->apply(stack, solution));
-        module->setAttr(kTargetAttr, targetAttr(module.getContext(), Policy::Auto, target));
+        setTarget(Policy::Auto);
         return Policy::Auto;
       }
     } else if (!best) {

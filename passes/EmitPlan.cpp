@@ -6,6 +6,7 @@
 #include "passes/Passes.h"
 #include "passes/Procedure.h"
 #include "runtime/plan/PlanJson.h"
+#include "runtime/plan/ProductJson.h"
 #include "runtime/plan/Timeline.h"
 #include "runtime/plan/Verify.h"
 
@@ -325,6 +326,11 @@ Status Emitter::emitSummary() {
   if (auto device = target.getAs<StringAttr>("profile_device"))
     plan.profileDevice = device.str();
   EVO_TRY(readText(target, kTargetAttr, "backend", plan.backend));
+  if (auto products = target.getAs<StringAttr>(kProductsKey)) {
+    Result<plan::ProductTable> table = plan::parseProducts(products.getValue(), kProductsKey.str());
+    EVO_TRY(table.status().withContext(kTargetAttr.str()));
+    plan.products = *std::move(table);
+  }
   EVO_TRY(readText(target, kTargetAttr, "policy", summary.policy));
   EVO_TRY(readInteger(target, kTargetAttr, "budget_bytes", summary.budgetBytes));
   EVO_TRY(readInteger(target, kTargetAttr, "library_bytes", summary.libraryBytes));

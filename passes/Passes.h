@@ -111,5 +111,7 @@ inline constexpr llvm::StringLiteral kModelAttr = "kern.model";
 inline constexpr llvm::StringLiteral kTargetAttr = "kern.target";
 /// Of the target: what the device's kernels need in the arena; absent: nothing.
 inline constexpr llvm::StringLiteral kWorkspaceBytesKey = "workspace_bytes";
+/// Of the target: the plan's table of products, as JSON; absent: none.
+inline constexpr llvm::StringLiteral kProductsKey = "products";
 
 } // namespace evo

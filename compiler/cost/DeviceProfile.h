@@ -18,6 +18,7 @@
 #include "compiler/cost/MeasuredTable.h"
 #include "runtime/plan/DType.h"
 #include "runtime/plan/KernelWork.h"
+#include "runtime/plan/ProductTable.h"
 #include "runtime/plan/Status.h"
 
 #include <array>
@@ -45,6 +46,7 @@ struct DeviceProfile {
   double expRate = 0;     ///< exponentials/s
   int64_t launchNs = 0;   ///< of one kernel
   std::optional<MeasuredTable> measured;
+  plan::ProductTable products; ///< empty: the library's proposals
 
   /// The analytic time of one launch, not rounded.
   double analyticNs(const KernelWork &work, plan::Precision precision) const;

@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 #include "compiler/cost/DeviceProfile.h"
 #include "compiler/json/StrictJson.h"
+#include "runtime/plan/ProductJson.h"
 
 #include <limits>
 #include <set>
@@ -31,6 +32,7 @@ constexpr json::KeyRule kRootKeys[] = {
     {"memory_bytes_per_s", true},
     {"exp_per_s", true},
     {"launch_ns", true},
+    {"products", false},
     {"measured", false},
 };
 constexpr json::KeyRule kMeasuredKeys[] = {
@@ -236,6 +238,9 @@ Result<DeviceProfile> profileFromJson(const json::Json &root) {
                 root.at("workspace_bytes"));
   EVO_TRY(reader.status());
   profile.backend = kBackendNames[backend];
+  if (const json::Json *products = reader.find("products")) {
+    EVO_ASSIGN(profile.products, plan::parseProducts(products->dump(), "products"));
+  }
   if (const json::Json *measured = reader.find("measured")) {
     EVO_ASSIGN(profile.measured, readMeasured(*measured));
   }
@@ -243,6 +248,17 @@ Result<DeviceProfile> profileFromJson(const json::Json &root) {
 }
 
 using Ordered = nlohmann::ordered_json;
+
+std::string printTable(const plan::ProductTable &table) {
+  std::string text = "{\n    \"library\": " + Ordered(table.library).dump() +
+                     ",\n    \"ways\": " + Ordered(table.ways).dump() + ",\n    \"series\": [";
+  std::string separator = "\n      ";
+  for (const plan::ProductSeries &series : table.series) {
+    text += separator + plan::seriesJson(series).dump();
+    separator = ",\n      ";
+  }
+  return text + "\n    ]\n  }";
+}
 
 /// One line a series, so that a diff shows what changed.
 std::string printMeasured(const MeasuredTable &table) {
@@ -318,6 +334,8 @@ std::string printDeviceProfile(const DeviceProfile &profile) {
   member("memory_bytes_per_s", Ordered(profile.bandwidth).dump());
   member("exp_per_s", Ordered(profile.expRate).dump());
   member("launch_ns", std::to_string(profile.launchNs));
+  if (!profile.products.empty())
+    member("products", printTable(profile.products));
   if (profile.measured)
     member("measured", printMeasured(*profile.measured));
   return text + "\n}\n";

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "runtime/plan/Kernel.h"
+#include "runtime/plan/ProductTable.h"
 
 #include <array>
 #include <cstdint>
@@ -67,6 +68,20 @@ public:
   virtual Status replay() = 0;
 };
 
+/// A library of matrix products that has several ways to compute one.
+class ProductLibrary {
+public:
+  virtual ~ProductLibrary() = default;
+  virtual std::string name() const = 0; ///< with its version: "cuBLASLt 13.0.2"
+  /// Products of later launches are computed as the table says, where it is of this library; else,
+  /// and where it says nothing, as the library proposes.
+  virtual void follow(const plan::ProductTable &table) = 0;
+  /// Calibration: times the ways of all products that were launched since the last time, on the
+  /// operands of their launches, adds them to the table and follows it.
+  virtual Status measure() = 0;
+  virtual const plan::ProductTable &table() const = 0; ///< that is followed
+};
+
 class Backend {
 public:
   virtual ~Backend() = default;
@@ -84,6 +99,9 @@ public:
   /// count.
   virtual Status launch(const KernelCall &call) = 0;
   virtual Status synchronize() = 0;
+
+  /// The library that computes products; null where there is none with ways to choose from.
+  virtual ProductLibrary *productLibrary() = 0;
 
   /// What the device has lost since the program began, its libraries' memory included; nothing
   /// where the device cannot tell.

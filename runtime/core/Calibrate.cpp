@@ -81,6 +81,7 @@ public:
     EVO_TRY(allocate(most));
     for (PreparedCall &call : prepared)
       bind(call);
+    EVO_TRY(measureProducts(prepared));
     for (int round = 0; round < rounds(); ++round)
       for (PreparedCall &call : prepared) {
         if (options.onCall)
@@ -273,6 +274,20 @@ private:
       EVO_TRY((*recording)->replay());
     EVO_TRY(backend.synchronize());
     return (options.clock() - start) / (replays * recorded);
+  }
+
+  /// The library of products learns what the calls need, so that they are timed as plans run them.
+  Status measureProducts(std::vector<PreparedCall> &prepared) {
+    ProductLibrary *library = backend.productLibrary();
+    if (!library)
+      return {};
+    for (PreparedCall &call : prepared) {
+      Result<int64_t> launched = timeOnce(call, 1);
+      call.unsupported = !launched && launched.status().code() == ErrorCode::Unsupported;
+      if (!call.unsupported)
+        EVO_TRY(launched.status());
+    }
+    return library->measure().withContext("measuring the products of " + library->name());
   }
 
   /// One sample of a call; none of one that the backend does not support.

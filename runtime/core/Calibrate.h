@@ -56,8 +56,9 @@ struct CalibrationOptions {
   std::function<void(int64_t done, int64_t all)> onCall;
 };
 
-/// Times each call in each precision, on random data. A kernel that the backend says is unsupported
-/// has no samples; any other error ends the measurement.
+/// Times each call in each precision, on random data, with products computed as the backend's
+/// library was found to do it most quickly; its table is complete then. A kernel that the backend
+/// says is unsupported has no samples; any other error ends the measurement.
 Result<std::vector<plan::CalibrationSample>> measureCalls(Backend &backend,
                                                           std::span<const CalibrationCall> calls,
                                                           const CalibrationOptions &options);

@@ -131,6 +131,8 @@ std::string reportJson(const RunReport &report) {
   json["prediction"] = predictionText(report);
   json["backend"] = report.backend;
   json["device"] = report.description;
+  json["products"] =
+      report.products.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(report.products);
   json["devices"] = report.devices;
   json["threads"] = report.threads;
   json["warmup"] = report.warmup;
@@ -224,6 +226,8 @@ std::string reportTable(const RunReport &report) {
                                 std::string(plan::precisionName(report.precision)) +
                                 ", priced for " + report.profile);
   rows.emplace_back("device", report.description);
+  if (!report.products.empty())
+    rows.emplace_back("", report.products);
   addFiles(report, rows);
   addSteps(report, rows);
   rows.emplace_back("time, median of " + std::to_string(report.iterationsMs.size()),

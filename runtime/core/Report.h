@@ -31,6 +31,7 @@ struct RunReport {
   std::string runningOn;     ///< DeviceIdentity::text() of the device
   std::string backend;       ///< "cpu"
   std::string description;   ///< of the device and its libraries
+  std::string products;      ///< why the plan's table of products is not followed; empty: it is
   int64_t devices = 1;
   int64_t threads = 0; ///< of the host
   int64_t warmup = 0;

@@ -54,6 +54,7 @@ public:
     double start = nowMs();
     EVO_TRY(plan::checkPlan(plan).withContext(options.planPath));
     EVO_TRY(checkRunnable(plan, backend));
+    followProducts();
     EVO_TRY(bind());
     EVO_TRY(openFiles());
     EVO_TRY(allocate());
@@ -68,6 +69,7 @@ public:
   }
 
 private:
+  void followProducts();
   Status bind();
   Result<std::vector<BoundInput>> bindProgram(const plan::Program &program, const std::string &file,
                                               const std::string &prefix,
@@ -113,6 +115,15 @@ private:
   double elapsedMs = 0; ///< of the last iteration
   double threadMs = 0;  ///< of it, what this thread spent on a processor
 };
+
+/// Before the first launch, whose products are computed so for the whole run.
+void Session::followProducts() {
+  ProductLibrary *library = backend.productLibrary();
+  if (!library)
+    return;
+  library->follow(plan.products);
+  report.products = plan::whyNotFollowed(plan.products, library->name());
+}
 
 Status Session::bind() {
   for (const plan::Program &program : plan.programs) {

@@ -36,6 +36,7 @@ public:
   Status download(void *host, const std::byte *device, int64_t bytes) override;
   Status launch(const KernelCall &call) override;
   Status synchronize() override { return {}; }
+  ProductLibrary *productLibrary() override { return nullptr; }
 
   int threads() const { return pool.threads(); }
   /// Bytes of all workers' scratch; the backend allocates nothing else.

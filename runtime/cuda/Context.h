@@ -6,6 +6,7 @@
 #include "runtime/cuda/CublasLt.h"
 #include "runtime/cuda/MemoryMeter.h"
 #include "runtime/plan/DType.h"
+#include "runtime/plan/ProductTable.h"
 
 #include <cuda_runtime_api.h>
 
@@ -57,6 +58,7 @@ public:
   MemoryMeter meter;
   std::unique_ptr<CublasLt> lt;
   cublasLtHandle_t handle = nullptr;
+  plan::ProductTable table; ///< by which products are computed; empty: as the library proposes
   /// By shape, layout and type. One algorithm a key, so the same call gives the same bits.
   std::map<std::vector<int64_t>, std::unique_ptr<LtPlan>> products;
 

@@ -3,8 +3,6 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/CublasLt.h"
 
-#include <string>
-
 #include <dlfcn.h>
 
 namespace evo::cuda {
@@ -41,6 +39,12 @@ Result<std::unique_ptr<CublasLt>> CublasLt::load() {
 CublasLt::~CublasLt() {
   if (library)
     dlclose(library);
+}
+
+std::string CublasLt::name() const {
+  size_t version = cublasLtGetVersion();
+  return "cuBLASLt " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) +
+         "." + std::to_string(version % 100);
 }
 
 Status CublasLt::statusOf(cublasStatus_t status, const char *expression) const {

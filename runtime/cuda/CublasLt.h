@@ -11,6 +11,7 @@
 #include <cublasLt.h>
 
 #include <memory>
+#include <string>
 
 namespace evo::cuda {
 
@@ -21,6 +22,7 @@ namespace evo::cuda {
   X(cublasLtGetVersion)                                                                            \
   X(cublasLtGetStatusString)                                                                       \
   X(cublasLtMatmul)                                                                                \
+  X(cublasLtMatmulAlgoConfigGetAttribute)                                                          \
   X(cublasLtMatmulAlgoGetHeuristic)                                                                \
   X(cublasLtMatmulDescCreate)                                                                      \
   X(cublasLtMatmulDescDestroy)                                                                     \
@@ -44,6 +46,7 @@ public:
 #undef EVO_CUBLASLT_DECLARE
 
   Status statusOf(cublasStatus_t status, const char *expression) const;
+  std::string name() const; ///< "cuBLASLt 13.0.2"
 
 private:
   CublasLt() = default;

@@ -6,6 +6,7 @@
 #include "runtime/cuda/Error.h"
 #include "runtime/cuda/Launch.h"
 #include "runtime/cuda/Product.h"
+#include "runtime/cuda/ProductTuning.h"
 
 #include <algorithm>
 
@@ -106,9 +107,27 @@ private:
   Context &context;
 };
 
+/// cuBLASLt, with the context's table.
+class CudaProducts : public ProductLibrary {
+public:
+  explicit CudaProducts(Context &context) : context(context) {}
+  std::string name() const override { return context.lt->name(); }
+  void follow(const plan::ProductTable &table) override {
+    bool known = table.library == name();
+    context.table = known ? table : plan::ProductTable();
+    context.products.clear();
+  }
+  Status measure() override { return cuda::tuneProducts(context); }
+  const plan::ProductTable &table() const override { return context.table; }
+
+private:
+  Context &context;
+};
+
 class CudaBackend : public Backend {
 public:
-  explicit CudaBackend(std::unique_ptr<Context> context) : context(std::move(context)) {}
+  explicit CudaBackend(std::unique_ptr<Context> made)
+      : context(std::move(made)), library(*context) {}
 
   std::string name() const override { return "cuda"; }
   DeviceIdentity identity() const override {
@@ -116,11 +135,9 @@ public:
             cuda::kWorkspaceBytes};
   }
   std::string description() const override {
-    size_t version = context->lt->cublasLtGetVersion();
-    return "cuda device " + std::to_string(context->device) + ", " + context->deviceName +
-           ", cuBLASLt " + std::to_string(version / 10000) + "." +
-           std::to_string(version / 100 % 100) + "." + std::to_string(version % 100) + ", " +
-           std::to_string(cuda::kWorkspaceBytes) + " bytes of workspace";
+    return "cuda device " + std::to_string(context->device) + ", " + context->deviceName + ", " +
+           context->lt->name() + ", " + std::to_string(cuda::kWorkspaceBytes) +
+           " bytes of workspace";
   }
   bool supports(plan::Precision precision) const override {
     return precision != plan::Precision::Fp64;
@@ -171,6 +188,8 @@ public:
     return cuda::statusOf(cudaStreamSynchronize(context->stream), "cudaStreamSynchronize")
         .withContext(where());
   }
+
+  ProductLibrary *productLibrary() override { return &library; }
 
   std::optional<int64_t> lostBytes() const override { return context->meter.takenBytes(); }
 
@@ -254,6 +273,7 @@ private:
   }
 
   std::unique_ptr<Context> context;
+  CudaProducts library;
 };
 
 } // namespace

@@ -16,14 +16,13 @@ std::vector<int64_t> LtPlan::Key::words() const {
 }
 
 Result<std::unique_ptr<LtPlan>> LtPlan::create(Context &context, const Key &key) {
-  std::unique_ptr<LtPlan> plan(new LtPlan(*context.lt));
-  plan->hasAddend = key.addend;
-  EVO_TRY(plan->describe(key));
-  EVO_TRY(plan->choose(context, key));
+  std::unique_ptr<LtPlan> plan(new LtPlan(*context.lt, key));
+  EVO_TRY(plan->describe());
+  EVO_TRY(plan->choose(context));
   return plan;
 }
 
-Status LtPlan::describe(const Key &key) {
+Status LtPlan::describe() {
   auto set = [&](cublasLtMatmulDescAttributes_t attribute, const auto &value) {
     return lt.statusOf(
         lt.cublasLtMatmulDescSetAttribute(descriptor, attribute, &value, sizeof value),
@@ -58,8 +57,40 @@ Status LtPlan::describe(const Key &key) {
   return {};
 }
 
-/// The library's first proposal. Partial sums of a split product are kept in fp32.
-Status LtPlan::choose(Context &context, const Key &key) {
+static plan::DType typeOf(cudaDataType_t type) {
+  return type == CUDA_R_32F   ? plan::DType::F32
+         : type == CUDA_R_16F ? plan::DType::F16
+                              : plan::DType::BF16;
+}
+
+plan::ProductClass LtPlan::products() const {
+  return {typeOf(key.input), typeOf(key.output), key.compute == CUBLAS_COMPUTE_32F_FAST_TF32,
+          key.transposeA,    key.transposeB,     key.bias,
+          key.relu,          key.addend};
+}
+
+/// Numbers that the library does not know are -1.
+plan::ProductWay LtPlan::wayOf(size_t proposal) const {
+  auto number = [&](cublasLtMatmulAlgoConfigAttributes_t attribute, auto value) -> int64_t {
+    size_t written = 0;
+    cublasStatus_t answer = lt.cublasLtMatmulAlgoConfigGetAttribute(
+        &algorithms[proposal], attribute, &value, sizeof value, &written);
+    return answer == CUBLAS_STATUS_SUCCESS ? static_cast<int64_t>(value) : -1;
+  };
+  return {number(CUBLASLT_ALGO_CONFIG_ID, int32_t{0}),
+          number(CUBLASLT_ALGO_CONFIG_TILE_ID, uint32_t{0}),
+          number(CUBLASLT_ALGO_CONFIG_STAGES_ID, uint32_t{0}),
+          number(CUBLASLT_ALGO_CONFIG_SPLITK_NUM, int32_t{0}),
+          number(CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, uint32_t{0}),
+          number(CUBLASLT_ALGO_CONFIG_CTA_SWIZZLING, uint32_t{0}),
+          number(CUBLASLT_ALGO_CONFIG_CUSTOM_OPTION, uint32_t{0}),
+          number(CUBLASLT_ALGO_CONFIG_INNER_SHAPE_ID, uint16_t{0}),
+          number(CUBLASLT_ALGO_CONFIG_CLUSTER_SHAPE_ID, uint16_t{0})};
+}
+
+/// What the table says of the nearest shape, where the library proposes it for this one too; else
+/// the library's first proposal. Partial sums of a split product are kept in fp32.
+Status LtPlan::choose(Context &context) {
   cublasLtMatmulPreference_t preference = nullptr;
   EVO_LT_TRY(lt, cublasLtMatmulPreferenceCreate(&preference));
   auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto &value) {
@@ -77,16 +108,19 @@ Status LtPlan::choose(Context &context, const Key &key) {
     status = set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, reductions);
   for (int o = 0; o < 4 && status.ok(); ++o)
     status = set(kAlignments[o], static_cast<uint32_t>(key.alignment[o]));
-  cublasLtMatmulHeuristicResult_t result{};
-  int count = 0;
-  if (status.ok()) {
-    cublasStatus_t answer =
-        lt.cublasLtMatmulAlgoGetHeuristic(context.handle, descriptor, layout[0], layout[1],
-                                          layout[3], layout[2], preference, 1, &result, &count);
-    isFound = answer == CUBLAS_STATUS_SUCCESS && count > 0 && result.state == CUBLAS_STATUS_SUCCESS;
-    algorithm = result.algo;
-  }
+  cublasLtMatmulHeuristicResult_t results[kMostProposals] = {};
+  int answers = 0;
+  if (status.ok() && lt.cublasLtMatmulAlgoGetHeuristic(
+                         context.handle, descriptor, layout[0], layout[1], layout[3], layout[2],
+                         preference, kMostProposals, results, &answers) == CUBLAS_STATUS_SUCCESS)
+    for (int i = 0; i < answers; ++i)
+      if (results[i].state == CUBLAS_STATUS_SUCCESS)
+        algorithms[count++] = results[i].algo;
   lt.cublasLtMatmulPreferenceDestroy(preference);
+  if (const plan::ProductWay *way = plan::nearestWay(context.table, products(), shape()))
+    for (size_t i = count; i-- > 0;)
+      if (wayOf(i) == *way)
+        chosen = i;
   return status;
 }
 
@@ -99,15 +133,20 @@ LtPlan::~LtPlan() {
 }
 
 Status LtPlan::run(Context &context, float alpha, const void *a, const void *b, const void *c,
-                   void *d, const void *bias) const {
-  if (bias)
+                   void *d, const void *bias) {
+  last = {alpha, a, b, c, bias, d};
+  return runAgain(context, chosen);
+}
+
+Status LtPlan::runAgain(Context &context, size_t proposal) const {
+  if (last.bias)
     EVO_LT_TRY(lt, cublasLtMatmulDescSetAttribute(descriptor, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-                                                  &bias, sizeof bias));
-  float beta = hasAddend ? 1.0f : 0.0f;
-  return lt.statusOf(lt.cublasLtMatmul(context.handle, descriptor, &alpha, a, layout[0], b,
-                                       layout[1], &beta, hasAddend ? c : d, layout[3], d, layout[2],
-                                       &algorithm, context.workspace, kLibraryWorkspaceBytes,
-                                       context.stream),
+                                                  &last.bias, sizeof last.bias));
+  float beta = key.addend ? 1.0f : 0.0f;
+  return lt.statusOf(lt.cublasLtMatmul(context.handle, descriptor, &last.alpha, last.a, layout[0],
+                                       last.b, layout[1], &beta, key.addend ? last.c : last.d,
+                                       layout[3], last.d, layout[2], &algorithms[proposal],
+                                       context.workspace, kLibraryWorkspaceBytes, context.stream),
                      "cublasLtMatmul");
 }
 

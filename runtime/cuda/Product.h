@@ -54,7 +54,8 @@ Status multiplyStrided(Context &context, const Product &product);
 Status packMatrix(Context &context, plan::DType type, const AxisSpace<1> &axes, std::byte *from,
                   std::byte *to);
 
-/// What cuBLASLt is asked for, in its own column-major terms, and its answer.
+/// What cuBLASLt is asked for, in its own column-major terms, and its answer: proposals, and which
+/// of them computes the product.
 class LtPlan {
 public:
   struct Key {
@@ -71,20 +72,37 @@ public:
   LtPlan &operator=(const LtPlan &) = delete;
 
   /// Whether the library knows how to compute it.
-  bool found() const { return isFound; }
+  bool found() const { return count > 0; }
   Status run(Context &context, float alpha, const void *a, const void *b, const void *c, void *d,
-             const void *bias) const;
+             const void *bias);
+
+  // What a calibration measures.
+  plan::ProductClass products() const;
+  plan::ProductShape shape() const { return {key.m, key.n, key.k, key.batches}; }
+  size_t proposals() const { return count; }
+  plan::ProductWay wayOf(size_t proposal) const;
+  bool hasRun() const { return last.d != nullptr; }
+  /// Once more, on the operands of the last `run`, as a proposal has it.
+  Status runAgain(Context &context, size_t proposal) const;
 
 private:
-  explicit LtPlan(const CublasLt &lt) : lt(lt) {}
-  Status describe(const Key &key);
-  Status choose(Context &context, const Key &key);
+  struct Operands {
+    float alpha = 1;
+    const void *a = nullptr, *b = nullptr, *c = nullptr, *bias = nullptr;
+    void *d = nullptr;
+  };
+  LtPlan(const CublasLt &lt, const Key &key) : lt(lt), key(key) {}
+  Status describe();
+  Status choose(Context &context);
 
   const CublasLt &lt;
+  Key key;
   cublasLtMatmulDesc_t descriptor = nullptr;
-  cublasLtMatrixLayout_t layout[4] = {}; ///< A, B, D, C
-  cublasLtMatmulAlgo_t algorithm{};
-  bool isFound = false, hasAddend = false;
+  static constexpr int kMostProposals = 8;
+  cublasLtMatrixLayout_t layout[4] = {};                ///< A, B, D, C
+  cublasLtMatmulAlgo_t algorithms[kMostProposals] = {}; ///< in the library's order
+  size_t count = 0, chosen = 0;                         ///< of the algorithms; which of them
+  Operands last;
 };
 
 } // namespace evo::cuda

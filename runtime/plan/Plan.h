@@ -19,6 +19,7 @@
 
 #include "runtime/plan/DType.h"
 #include "runtime/plan/Kernel.h"
+#include "runtime/plan/ProductTable.h"
 #include "runtime/plan/Status.h"
 
 #include <cstdint>
@@ -287,7 +288,8 @@ struct Plan {
   std::string profile; ///< name of the device profile that priced it
   /// What the profile was measured on, as DeviceIdentity::text() says it; empty: it is analytic.
   std::string profileDevice;
-  std::string backend; ///< the profile's: "cuda" | "cpu"
+  std::string backend;   ///< the profile's: "cuda" | "cpu"
+  ProductTable products; ///< how the backend's library computes products; empty: as it proposes
   int64_t arenaBytes = 0;
   int64_t weightBlockBytes = 0; ///< bytes of one block's weights
   /// Bytes of one block's weight gradients, 0 in inference. In the static part all blocks' weights

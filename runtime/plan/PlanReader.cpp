@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/plan/JsonCursor.h"
 #include "runtime/plan/PlanJson.h"
+#include "runtime/plan/ProductJson.h"
 #include "runtime/plan/Strides.h"
 
 #include <exception>
@@ -407,6 +408,8 @@ Plan readRoot(const JsonCursor &cursor) {
   if (auto device = object.find("profile_device"))
     plan.profileDevice = device->string();
   plan.backend = object.at("backend").string();
+  if (auto products = object.find("products"))
+    plan.products = readProducts(*products);
   plan.model = readModel(object.at("model"));
   if (auto optimizer = object.find("optimizer"))
     plan.optimizer = readOptimizer(*optimizer);

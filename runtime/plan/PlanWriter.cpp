@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/plan/JsonText.h"
 #include "runtime/plan/PlanJson.h"
+#include "runtime/plan/ProductJson.h"
 #include "runtime/plan/Strides.h"
 #include "runtime/plan/SummaryJson.h"
 
@@ -294,6 +295,17 @@ Status printNode(Lines &lines, const ScheduleNode &node, const std::string &pref
   return {};
 }
 
+void printTable(Lines &lines, const ProductTable &table) {
+  lines.open("\"products\": {");
+  lines.member("library", table.library);
+  lines.member("ways", table.ways);
+  lines.openList("series");
+  for (const ProductSeries &series : table.series)
+    lines.element(seriesJson(series));
+  lines.close("]");
+  lines.close("}");
+}
+
 Status printRoot(Lines &lines, const Plan &plan) {
   if (!std::isfinite(plan.summary.predictedMs))
     return unprintable("expected a finite predicted_ms, got " +
@@ -316,6 +328,8 @@ Status printRoot(Lines &lines, const Plan &plan) {
   if (!plan.profileDevice.empty())
     lines.member("profile_device", plan.profileDevice);
   lines.member("backend", plan.backend);
+  if (!plan.products.empty())
+    printTable(lines, plan.products);
   lines.member("model", toJson(plan.model));
   if (plan.optimizer)
     lines.member("optimizer", {{"kind", optimizerName(plan.optimizer->kind)},

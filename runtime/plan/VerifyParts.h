@@ -22,7 +22,10 @@ inline constexpr size_t kMaxTensors = 256;
 /// No byte lies behind this; an end beyond it could not be aligned.
 inline constexpr int64_t kMaxEnd = INT64_MAX - kAlignment;
 
-/// Model, tensors, weights, ranks and the schedule tree (0, 8, 9, 10, 15).
+/// A table of products has no more shapes and no more ways.
+inline constexpr size_t kMaxProducts = 65536;
+
+/// Model, table of products, tensors, weights, ranks and the schedule tree (0, 8, 9, 10, 15).
 Verdict verifyTables(const Plan &plan);
 
 /// Buffers and steps of each procedure, each for itself (0, 2, 8, 9).

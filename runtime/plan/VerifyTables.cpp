@@ -193,6 +193,44 @@ Verdict verifyModel(const Plan &plan, const Path &root) {
   return {};
 }
 
+Verdict verifySeries(const ProductTable &table, const ProductSeries &series, const Path &path) {
+  if (series.products.tf32 && series.products.input != DType::F32)
+    return violates(0, path.at("multiplied"), "tf32 with an input of f32",
+                    dtypeName(series.products.input));
+  for (size_t i = 0; i < series.measured.size(); ++i) {
+    const auto &[shape, way] = series.measured[i];
+    if (std::min({shape.m, shape.n, shape.k, shape.batches}) < 1)
+      return violates(0, path.at("shapes", i), "extents of at least 1",
+                      makeText(shape.m, ", ", shape.n, ", ", shape.k, " and ", shape.batches));
+    if (way < -1 || way >= static_cast<int64_t>(table.ways.size()))
+      return violates(0, path.at("shapes", i), makeText("a way from 0 to ", table.ways.size()),
+                      makeText(int64_t{way} + 1));
+  }
+  return {};
+}
+
+/// Each class once, so that one of its series is all that counts.
+Verdict verifyProducts(const Plan &plan, const Path &root) {
+  const ProductTable &table = plan.products;
+  Path path = root.at("products");
+  if (table.empty() != table.library.empty())
+    return violates(0, path.at("library"), table.empty() ? "none without series" : "a library",
+                    makeText("'", table.library, "'"));
+  size_t shapes = 0;
+  std::set<ProductClass> classes;
+  for (size_t i = 0; i < table.series.size(); ++i) {
+    const ProductSeries &series = table.series[i];
+    shapes += series.measured.size();
+    if (!classes.insert(series.products).second)
+      return violates(0, path.at("series", i), "a class of its own", "one again");
+    EVO_VERIFY(verifySeries(table, series, path.at("series", i)));
+  }
+  if (std::max(shapes, table.ways.size()) > kMaxProducts)
+    return violates(0, path, makeText("at most ", kMaxProducts, " shapes and ways"),
+                    makeText(shapes, " and ", table.ways.size()));
+  return {};
+}
+
 /// One axis over all ranks: every rank holds all of it, or the shards follow each other without
 /// gap.
 Verdict verifyAxis(const Plan &plan, const Path &root, const std::string &axis) {
@@ -293,6 +331,7 @@ std::optional<size_t> weightOfGradient(const Plan &plan, std::string_view buffer
 Verdict verifyTables(const Plan &plan) {
   Path root;
   EVO_VERIFY(verifyModel(plan, root));
+  EVO_VERIFY(verifyProducts(plan, root));
   EVO_VERIFY(verifyTensors(plan, root));
   EVO_VERIFY(verifyWeights(plan, root));
   EVO_VERIFY(verifyGradients(plan, root));

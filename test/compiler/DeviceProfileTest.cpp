@@ -59,6 +59,37 @@ TEST(DeviceProfile, AWorkspaceIsReadAndPrinted) {
   EXPECT_EQ(again->workspaceBytes, 989);
 }
 
+TEST(DeviceProfile, ATableOfProductsIsReadAndPrinted) {
+  EXPECT_TRUE(toy().products.empty());
+  EXPECT_EQ(printDeviceProfile(toy()).find("products"), std::string::npos);
+  Json json = profileJson();
+  json["products"] =
+      Json::parse(R"({"library": "cuBLASLt 13.0.2", "ways": [[1, 2, 3, 4, 5, 6, 7, 8, 9]],
+    "series": [{"input": "bf16", "output": "f32", "transposes": "tn", "epilogue": ["addend"],
+                "shapes": [[256, 128, 64, 1, 1], [512, 128, 64, 2, 0]]}]})");
+  Result<DeviceProfile> profile = parseDeviceProfile(json.dump(), "p.json");
+  ASSERT_TRUE(profile.ok()) << profile.status().message();
+  const plan::ProductTable &table = profile->products;
+  EXPECT_EQ(table.library, "cuBLASLt 13.0.2");
+  EXPECT_EQ(table.ways, (std::vector<plan::ProductWay>{{1, 2, 3, 4, 5, 6, 7, 8, 9}}));
+  ASSERT_EQ(table.series.size(), 1u);
+  EXPECT_TRUE(table.series[0].products.transposeA && table.series[0].products.addend);
+  ASSERT_EQ(table.series[0].measured.size(), 2u);
+  EXPECT_EQ(table.series[0].measured[0].shape, (plan::ProductShape{256, 128, 64, 1}));
+  EXPECT_EQ(table.series[0].measured[0].way, 0);
+  EXPECT_EQ(table.series[0].measured[1].way, -1);
+  const std::string text = printDeviceProfile(*profile);
+  Result<DeviceProfile> again = parseDeviceProfile(text, "p.json");
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ(again->products, table);
+  EXPECT_EQ(printDeviceProfile(*again), text);
+  json["products"]["series"][0]["shapes"][1][4] = 2;
+  EXPECT_EQ(errorOf(json),
+            "p.json: products.series[0].shapes[1][4]: expected an integer of at most 1, got 2");
+  json["products"].erase("library");
+  EXPECT_EQ(errorOf(json), "p.json: products: expected key 'library', got none");
+}
+
 TEST(DeviceProfile, TheLongestOfTheThreeCounts) {
   const DeviceProfile profile = toy();
   KernelWork work{WorkClass::Matmul, /*flops=*/2000, /*bytesRead=*/1000, /*bytesWritten=*/500,
@@ -140,11 +171,11 @@ TEST(DeviceProfile, ErrorsNameTheKey) {
            {"bandwith", "1",
             "the root: expected one of the keys format, name, backend, memory_bytes, "
             "library_bytes, workspace_bytes, matmul_flop_per_s, vector_flop_per_s, "
-            "memory_bytes_per_s, exp_per_s, launch_ns, measured, got \"bandwith\""},
+            "memory_bytes_per_s, exp_per_s, launch_ns, products, measured, got \"bandwith\""},
            {"launch_n", "1",
             "the root: expected one of the keys format, name, backend, memory_bytes, "
             "library_bytes, workspace_bytes, matmul_flop_per_s, vector_flop_per_s, "
-            "memory_bytes_per_s, exp_per_s, launch_ns, measured, got \"launch_n\"; did "
+            "memory_bytes_per_s, exp_per_s, launch_ns, products, measured, got \"launch_n\"; did "
             "you mean "
             "\"launch_ns\"?"}}) {
     Json json = profileJson();

@@ -177,6 +177,32 @@ TEST(Calibration, LeavesOutWhatTheBackendDoesNotHave) {
   EXPECT_GE((*samples)[0].ns, 1);
 }
 
+// Each call once, then the library, then the samples: so in each precision.
+TEST(Calibration, TheLibraryMeasuresItsProductsFirst) {
+  class Watched : public FakeBackend {
+  public:
+    Status launch(const KernelCall &call) override {
+      seen.push_back(library->measured);
+      return FakeBackend::launch(call);
+    }
+    bool supports(plan::Precision) const override { return true; }
+    std::vector<int64_t> seen; ///< how often the library had measured before each launch
+  } backend;
+  backend.library.emplace();
+  CalibrationOptions options;
+  options.precisions = {plan::Precision::Fp32, plan::Precision::Tf32};
+  options.rounds = 1;
+  options.sampleNs = 1;
+  CalibrationCall add{Kernel::Add, {}, {{{8}}, {{8}}, {{8}}}}; // which it does not have
+  Result<std::vector<plan::CalibrationSample>> samples =
+      measureCalls(backend, std::vector<CalibrationCall>{add, copyCall(4)}, options);
+  ASSERT_TRUE(samples.ok()) << samples.status().message();
+  EXPECT_EQ(samples->size(), 2u);
+  // The copy is launched three times behind the library's turn: to warm up, to count and to time.
+  EXPECT_EQ(backend.seen, (std::vector<int64_t>{0, 0, 1, 1, 1, 1, 1, 2, 2, 2}));
+  EXPECT_EQ(backend.library->table().series.front().measured.front().shape.m, 2);
+}
+
 TEST(Calibration, ErrorsSayWhatWasMeasured) {
   FakeBackend backend;
   CalibrationOptions options;

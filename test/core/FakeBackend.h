@@ -25,6 +25,22 @@ private:
   std::vector<std::byte> storage;
 };
 
+/// Says what it was asked for; its table has one class, measured once more each time.
+class FakeLibrary : public ProductLibrary {
+public:
+  std::string name() const override { return "fake 1.2"; }
+  void follow(const plan::ProductTable &table) override { followed = table; }
+  Status measure() override {
+    ++measured;
+    followed = {"fake 1.2", {{}}, {{{}, {{{measured, 1, 1, 1}, 0}}}}};
+    return {};
+  }
+  const plan::ProductTable &table() const override { return followed; }
+
+  plan::ProductTable followed;
+  int64_t measured = 0;
+};
+
 class FakeBackend : public Backend {
 public:
   DeviceIdentity identity() const override {
@@ -56,6 +72,7 @@ public:
     return {};
   }
   Status synchronize() override { return {}; }
+  ProductLibrary *productLibrary() override { return library ? &*library : nullptr; }
 
   std::optional<int64_t> lostBytes() const override {
     return lost.empty() ? std::nullopt : std::optional(lost[std::min(asked++, lost.size() - 1)]);
@@ -111,10 +128,11 @@ public:
   int replays = 0;
   int updates = 0; ///< recordings that were changed into others
   int64_t memoryBytes = int64_t{1} << 30;
-  int64_t workspaceBytes = 0;     ///< that its kernels would need
-  std::span<std::byte> workspace; ///< that it was given
-  bool skipsOthers = false;       ///< other kernels than copy and linear do nothing
-  std::vector<int64_t> lost;      ///< what lostBytes tells, one a time; empty: nothing
+  std::optional<FakeLibrary> library; ///< that computes its products
+  int64_t workspaceBytes = 0;         ///< that its kernels would need
+  std::span<std::byte> workspace;     ///< that it was given
+  bool skipsOthers = false;           ///< other kernels than copy and linear do nothing
+  std::vector<int64_t> lost;          ///< what lostBytes tells, one a time; empty: nothing
 
 private:
   mutable size_t asked = 0; ///< for lostBytes

@@ -96,6 +96,16 @@ TEST(Report, TellsWhatLibrariesHoldBehindTheWarmUpAndWhatGrowsSince) {
   EXPECT_EQ(report.growthBytes(), 100);
 }
 
+TEST(Report, SaysWhereATableOfProductsIsNotFollowed) {
+  RunReport report = example();
+  EXPECT_TRUE(nlohmann::json::parse(reportJson(report))["products"].is_null());
+  EXPECT_EQ(reportTable(report).find("products"), std::string::npos);
+  report.products = "products as a 1 proposes: the plan's table is of a 2";
+  EXPECT_EQ(nlohmann::json::parse(reportJson(report))["products"], report.products);
+  EXPECT_NE(reportTable(report).find("  products as a 1 proposes: the plan's table is of a 2\n"),
+            std::string::npos);
+}
+
 TEST(Report, SaysWhoseTimesThePredictionIsMadeOf) {
   RunReport report = example();
   report.runningOn = "this, kernels 1, 2 threads";

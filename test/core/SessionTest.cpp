@@ -45,5 +45,26 @@ TEST(SessionTest, MeasuresMemoryWhenAllIsSetUpAndBehindEachRun) {
             (std::vector<int64_t>{plan.arenaBytes + plan.summary.staticBytes}));
 }
 
+TEST(SessionTest, TheLibraryFollowsThePlansTableOfProducts) {
+  plan::Plan plan = plan::test::fixturePlan();
+  plan.products = {"fake 1.2", {{7}}, {{{}, {{{2, 2, 2, 1}, 0}}}}};
+  test::FakeBackend backend;
+  backend.skipsOthers = true;
+  backend.library.emplace();
+  Result<RunReport> run = runPlan(plan, backend, RunOptions{});
+  ASSERT_TRUE(run.ok()) << run.status().message();
+  EXPECT_EQ(backend.library->followed, plan.products);
+  EXPECT_EQ(run->products, "");
+
+  plan.products.library = "fake 1.1"; // the report says so; the library does as it likes
+  run = runPlan(plan, backend, RunOptions{});
+  ASSERT_TRUE(run.ok());
+  EXPECT_EQ(run->products, "products as fake 1.2 proposes: the plan's table is of fake 1.1");
+  plan.products = {};
+  run = runPlan(plan, backend, RunOptions{});
+  ASSERT_TRUE(run.ok());
+  EXPECT_TRUE(backend.library->followed.empty()); // nothing is left of the plan before
+}
+
 } // namespace
 } // namespace evo

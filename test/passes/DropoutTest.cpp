@@ -49,6 +49,7 @@ public:
     return cpu->download(host, device, bytes);
   }
   Status synchronize() override { return cpu->synchronize(); }
+  ProductLibrary *productLibrary() override { return cpu->productLibrary(); }
   Status launch(const KernelCall &call) override {
     EVO_TRY(cpu->launch(call));
     if (call.kernel == plan::Kernel::DropoutMask)

@@ -117,6 +117,25 @@ TEST_F(WorkspaceTest, PlansOfOtherDevicesHaveNone) {
   EXPECT_EQ(refused.status().message().find("workspace"), std::string::npos);
 }
 
+// A plan carries the part of the profile's table that its type needs, and nothing of an empty one.
+TEST_F(WorkspaceTest, PlansCarryTheirProducts) {
+  spec::ModelSpec spec = specOf(spec::StackKind::TemplatePair, false);
+  plan::ProductClass half{plan::DType::BF16, plan::DType::BF16}, full;
+  with.products = {"library 1",
+                   {{1, 2, 3, 4, 5, 6, 7, 8, 9}, {9, 8, 7, 6, 5, 4, 3, 2, 1}},
+                   {{half, {{{16, 16, 16, 1}, 1}}}, {full, {{{32, 16, 16, 1}, 0}}}}};
+  for (Policy policy : {Policy::Auto, Policy::Chunk}) {
+    Result<plan::Plan> plan = planOn(with, spec, policy, kAmple);
+    ASSERT_TRUE(plan.ok()) << plan.status().message();
+    EXPECT_EQ(plan->products, plan::productsOf(with.products, plan::Precision::Fp32));
+    EXPECT_EQ(plan->products.ways.size(), 1u);
+  }
+  spec.precision = plan::Precision::Bf16;
+  EXPECT_EQ(planOn(with, spec, Policy::Direct, kAmple)->products.series.front().products, half);
+  spec.precision = plan::Precision::Fp16;
+  EXPECT_TRUE(planOn(with, spec, Policy::Direct, kAmple)->products.empty());
+}
+
 // What the CUDA backend needs, in every plan of the profiles that are built in: 64 MiB of scratch,
 // 32 for cuBLASLt and 48 for copies of operands. With the libraries' 624 MiB it is 768 MiB.
 TEST_F(WorkspaceTest, TheGpusProfilesReserve144MiB) {

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""What gpu_sanitizer.py and gpu_budget_test.py do without a GPU: reading logs, spreading budgets, judging a run; with programs that only seem to run."""
+"""What gpu_sanitizer.py, gpu_budget_test.py and gpu_products.py do without a GPU: reading logs, spreading budgets, judging a run; with programs that only seem to run."""
 import collections
+import json
 import pathlib
 import stat
 import subprocess
@@ -12,6 +13,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(HERE))
 import gpu_budget_test as budget  # noqa: E402
+import gpu_products as products  # noqa: E402
 import gpu_sanitizer as sanitizer  # noqa: E402
 
 MEMCHECK = """========= COMPUTE-SANITIZER
@@ -131,6 +133,60 @@ class Judgement(unittest.TestCase):
     def test_budgets(self):
         self.assertEqual(budget.budgets(100, 1600, 5), [100, 200, 400, 800, 1600])
         self.assertEqual(budget.budgets(100, 90, 5), [100])
+
+
+# Stands in for evo-run: its library is "l 2", and a run's outputs tell of the table that it follows.
+EVO_RUN = """#!/usr/bin/env python3
+import json, sys
+flags = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
+if "--calibrate" in sys.argv:
+    open(sys.argv[sys.argv.index("-o") + 1], "w").write(json.dumps({profile}))
+else:
+    table = json.load(open(sys.argv[1])).get("products")
+    follows = table and table["library"] == "l 2"
+    open(flags["--outputs"], "w").write(str(table if follows else None) + {noise})
+    products = None if follows or not table else "the plan's table is of " + table["library"]
+    open(flags["--json"], "w").write(json.dumps(dict(products=products, median_ms=2.0, predicted_ms=3.0)))
+"""
+
+
+class Products(unittest.TestCase):
+    WAYS = [[1] * 9, [2] * 9, [3] * 9]
+    FIRST = {"input": "bf16", "output": "f32", "transposes": "nn", "shapes": [[8, 8, 8, 1, 0]]}
+    OTHER = {"input": "bf16", "output": "bf16", "transposes": "tn", "shapes": [[8, 8, 8, 1, 3], [16, 8, 8, 1, 0], [32, 8, 8, 1, 1]]}
+    TF32 = {"input": "f32", "output": "f32", "multiplied": "tf32", "transposes": "nn", "shapes": [[8, 8, 8, 1, 2]]}
+    TABLE = {"library": "l 2", "ways": WAYS, "series": [FIRST, OTHER, TF32]}
+
+    def test_a_plan_gets_the_part_of_its_type(self):
+        self.assertEqual(products.table_for(self.TABLE, "bf16"),
+                         {"library": "l 2", "ways": [[3] * 9, [1] * 9], "series": [{**self.OTHER, "shapes": [[8, 8, 8, 1, 1], [16, 8, 8, 1, 0], [32, 8, 8, 1, 2]]}]})
+        self.assertEqual(products.table_for(self.TABLE, "tf32"), {"library": "l 2", "ways": [[2] * 9], "series": [{**self.TF32, "shapes": [[8, 8, 8, 1, 1]]}]})
+        self.assertIsNone(products.table_for(self.TABLE, "fp32"))
+
+    def run_driver(self, profile, noise="''"):
+        """Exit status and what is printed, of a plan for inference."""
+        with tempfile.TemporaryDirectory() as folder:
+            run, plan = pathlib.Path(folder) / "evo-run", pathlib.Path(folder) / "p.json"
+            run.write_text(EVO_RUN.format(profile=repr(profile), noise=noise))
+            run.chmod(run.stat().st_mode | stat.S_IXUSR)
+            plan.write_text(json.dumps({"mode": "infer", "tensors": []}))
+            done = subprocess.run([sys.executable, HERE / "gpu_products.py", f"--evo-run={run}", plan], capture_output=True, text=True)
+            return done.returncode, done.stdout + done.stderr
+
+    def test_plans_run_by_the_table(self):
+        status, text = self.run_driver({"products": self.TABLE})
+        self.assertEqual(status, 0, text)
+        self.assertIn("table      1 classes, 3 shapes, 2 in one of 2 other ways", text)
+        self.assertIn("p.json: 2.000 ms without the table, 2.000 and 2.000 with it; other bytes than without; predicted 3.000 ms", text)
+        self.assertEqual(self.run_driver({}), (0, "no product of bf16 is quicker in another way than the library's first\n".join(["\n", ""])))
+
+    def test_other_bytes_and_unfollowed_tables_fail(self):
+        status, text = self.run_driver({"products": self.TABLE}, "str(__import__('os').getpid())")
+        self.assertEqual(status, 1)
+        self.assertIn("FAILED: expected the same bytes of two runs with the table, got others", text)
+        status, text = self.run_driver({"products": {**self.TABLE, "library": "l 1"}})
+        self.assertEqual(status, 1)
+        self.assertIn("FAILED: expected the table to be followed, got 'the plan's table is of l 1'", text)
 
 
 if __name__ == "__main__":

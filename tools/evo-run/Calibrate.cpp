@@ -38,6 +38,17 @@ std::string percent(double share) {
   return text;
 }
 
+/// How many shapes were measured, and for how many the library's first proposal was not the best.
+std::pair<int64_t, int64_t> countProducts(const plan::ProductTable &table) {
+  int64_t shapes = 0, other = 0;
+  for (const plan::ProductSeries &series : table.series)
+    for (const plan::MeasuredProduct &measured : series.measured) {
+      ++shapes;
+      other += measured.way >= 0;
+    }
+  return {shapes, other};
+}
+
 std::string reportJson(const cost::DeviceProfile &profile, const CalibrateRequest &request,
                        int64_t calls, double seconds) {
   nlohmann::ordered_json heldOut = nlohmann::ordered_json::array();
@@ -47,6 +58,7 @@ std::string reportJson(const cost::DeviceProfile &profile, const CalibrateReques
                        {"mean_error", error.mean},
                        {"worst_error", error.worst},
                        {"worst_kernel", plan::kernelInfo(error.worstKernel).mnemonic}});
+  const auto [shapes, other] = countProducts(profile.products);
   nlohmann::ordered_json json = {{"format", "evo.calibration-report/1"},
                                  {"profile", request.output},
                                  {"name", profile.name},
@@ -54,6 +66,8 @@ std::string reportJson(const cost::DeviceProfile &profile, const CalibrateReques
                                  {"device", profile.measured->device},
                                  {"calls", calls},
                                  {"held_out", heldOut},
+                                 {"products", shapes},
+                                 {"products_other_ways", other},
                                  {"seconds", seconds}};
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
@@ -63,8 +77,11 @@ std::string reportText(const cost::DeviceProfile &profile, const CalibrateReques
   char took[64];
   std::snprintf(took, sizeof took, "%.1f s", seconds);
   std::string text = "profile    " + profile.name + "\nbackend    " + profile.backend +
-                     "\nmeasured   " + std::to_string(calls) + " calls in " + took +
-                     "\nwritten    " + request.output + "\n\nheld out   calls  mean error  worst\n";
+                     "\nmeasured   " + std::to_string(calls) + " calls in " + took + "\n";
+  if (const auto [shapes, other] = countProducts(profile.products); shapes > 0)
+    text += "products   " + std::to_string(shapes) + " shapes, " + std::to_string(other) +
+            " quicker in another way than " + profile.products.library + " proposes first\n";
+  text += "written    " + request.output + "\n\nheld out   calls  mean error  worst\n";
   for (const cost::HeldOutError &error : profile.measured->heldOut) {
     char line[160];
     std::snprintf(line, sizeof line, "%-9s  %5lld  %10s  %s, of %s\n",
@@ -141,10 +158,12 @@ Result<std::string> calibrate(Backend &backend, const CalibrateRequest &request)
   EVO_ASSIGN(const std::vector<plan::CalibrationSample> samples,
              measureCalls(backend, calls, options));
   const DeviceIdentity device = backend.identity();
-  EVO_ASSIGN(const cost::DeviceProfile profile,
+  EVO_ASSIGN(cost::DeviceProfile profile,
              cost::fitProfile({device.text(), device.kernelRevision, backend.name(),
                                device.memoryBytes, device.libraryBytes, device.workspaceBytes},
                               samples));
+  if (ProductLibrary *library = backend.productLibrary())
+    profile.products = library->table();
   const double seconds = static_cast<double>(nowNs() - start) / 1e9;
   const auto count = static_cast<int64_t>(samples.size());
   EVO_TRY(file.write(cost::printDeviceProfile(profile)));

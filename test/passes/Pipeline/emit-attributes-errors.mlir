@@ -131,3 +131,18 @@ kern.program "forward" inputs [@z] outputs [@z] {
   }
 }
 }
+
+// -----
+
+// expected-error @below {{kern.target: products.series: expected at least one class of products, got an array of 0}}
+module attributes {kern.model = {name = "t", stack = "template_pair", blocks = 1 : i64, precision = "fp32", sizes = {r = 5 : i64}, channels = {c_t = 6 : i64}}, kern.target = {policy = "p", profile = "toy", backend = "cpu", budget_bytes = 20000 : i64, library_bytes = 0 : i64, products = "{\22library\22:\22l 1\22,\22ways\22:[],\22series\22:[]}"}} {
+kern.tensor @z offset 0 : tensor<5x5x6xf32>
+kern.procedure @p module "p" phase "forward" choice "" tensors [@z] frame 0 {
+  kern.return []
+}
+kern.program "forward" inputs [@z] outputs [@z] {
+  kern.blocks first 0 count 1 {
+    kern.call @p frame 1024
+  }
+}
+}
