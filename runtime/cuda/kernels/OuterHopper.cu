@@ -105,7 +105,7 @@ Status launchOuterHopper(const Launch &launch, const OuterMmaCall &product, cons
   call.nTiles = static_cast<int>(ceilDiv(cols, kWideCols));
   call.steps = static_cast<int>(ceilDiv(deep, kWideDepth));
   auto *kernel = outerHopperKernel<S, kKind>;
-  constexpr int kBytes = sizeof(WideMemory<S, kKind>);
+  constexpr int kBytes = sizeof(WideMemory<S>);
   if (!describeAll<S, kKind>(call, a, b, outer) ||
       !hasRegisters(kernel, kWideGroups, kFewRegisters, kWideRegisters) ||
       !admitsShared(kernel, kBytes))

@@ -25,7 +25,7 @@ struct OuterHopperCall {
   int parts, partSteps, units; ///< parts of a tile of the rest; tiles and parts in all
 };
 
-inline constexpr int kWideRows = 128, kWideCols = 256;
+inline constexpr int kWideRows = 128, kWideCols = 256, kWideStages = 4;
 inline constexpr int kWideGroup = 128, kWideGroups = 2, kWideThreads = kWideGroup * 3;
 inline constexpr int kWideRegisters = 240, kFewRegisters = 24, kStoreCols = 64;
 inline constexpr int kTilesTogether = 16; ///< of rows, whose blocks run at the same time
@@ -33,20 +33,17 @@ inline constexpr int kTilesTogether = 16; ///< of rows, whose blocks run at the 
 template <class S> struct WideStage {
   S left[kWideRows * kWideDepth], right[kWideCols * kWideDepth];
 };
-/// Products, of which there may be little to sum, have room for all that a group stores.
-template <class S, OuterKind kKind> struct WideMemory {
-  static constexpr int kStages = kKind == OuterKind::Product ? 3 : 4;
-  static constexpr int kStores = kKind == OuterKind::Product ? kWideCols / kStoreCols : 2;
-  WideStage<S> stages[kStages];
-  S out[kWideGroups][kStores][64 * kStoreCols]; ///< on their way to memory
-  PhaseBarrier full[kStages], empty[kStages];
+template <class S> struct WideMemory {
+  WideStage<S> stages[kWideStages];
+  S out[kWideGroups][2][64 * kStoreCols]; ///< on their way to memory
+  PhaseBarrier full[kWideStages], empty[kWideStages];
 };
 
 /// A place in the ring, and how often the ring was gone through before.
-template <int kStages> struct WidePlace {
+struct WidePlace {
   int stage = 0, round = 0;
   __device__ void advance() {
-    if (++stage == kStages)
+    if (++stage == kWideStages)
       stage = 0, ++round;
   }
 };
@@ -78,11 +75,11 @@ template <class S, OuterKind kKind> struct OuterBlock {
   static constexpr bool kLeftAcross = kKind == OuterKind::Product;
   static constexpr bool kRightAcross = kKind != OuterKind::LeftGrad;
   static constexpr int kStageBytes = sizeof(WideStage<S>);
-  using Memory = WideMemory<S, kKind>;
+  using Memory = WideMemory<S>;
 
   const OuterHopperCall &call;
   Memory &memory;
-  WidePlace<Memory::kStages> place;
+  WidePlace place;
 
   __device__ OuterBlock(const OuterHopperCall &call, Memory &memory) : call(call), memory(memory) {}
 
@@ -170,12 +167,12 @@ private:
     int perJ = __ffs(d) - 1; // of two
     bool isFirst = threadIdx.x % kWideGroup == 0;
     float factor = call.product.factor;
-    if (isFirst)
-      waitForStoredReads<0>(); // of the last tile
-    meet(group);
 #pragma unroll
-    for (int pass = 0; pass < Memory::kStores; ++pass) {
-      S *out = memory.out[group][pass];
+    for (int pass = 0; pass < kWideCols / kStoreCols; ++pass) {
+      S *out = memory.out[group][pass % 2];
+      if (isFirst)
+        waitForStoredReads<1>();
+      meet(group);
 #pragma unroll
       for (int pair = 0; pair < kStoreCols / 16; ++pair) {
         const float(&low)[4] = sum[pass * 8 + pair * 2], (&high)[4] = sum[pass * 8 + pair * 2 + 1];
@@ -254,9 +251,9 @@ __global__ void __launch_bounds__(kWideThreads, 1)
     outerHopperKernel(const __grid_constant__ OuterHopperCall call) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   extern __shared__ __align__(1024) unsigned char space[];
-  auto &memory = *reinterpret_cast<WideMemory<S, kKind> *>(space);
+  auto &memory = *reinterpret_cast<WideMemory<S> *>(space);
   if (threadIdx.x == 0) {
-    for (int i = 0; i < WideMemory<S, kKind>::kStages; ++i)
+    for (int i = 0; i < kWideStages; ++i)
       memory.full[i].init(1), memory.empty[i].init(4 * kWideGroups);
     publishBarriers();
   }
