@@ -55,7 +55,7 @@ attendTasks(const HopperCall &hopper,
     group.begin(now);
     group.loadBias(place.stage);
     if (!group.weigh(now, 0))
-      group.weighAgain(memory.stages[place.stage], place.stage, now, 0, nullptr);
+      group.weighAgain(memory.stages[place.stage], place.stage, now, 0);
     group.roundWeights();
     for (int first = 0; first < last; first += kTileKeys) {
       memory.full[next.stage].wait(next.round);
@@ -63,19 +63,17 @@ attendTasks(const HopperCall &hopper,
       group.startValues(place.stage, first > 0);
       group.loadBias(next.stage);
       group.waitForScores(); // the values are under way
-      bool ends = first + kTileKeys == last && task + step < hopper.tasks;
-      const Task *after = ends ? &memory.tasks[(number + 1) % kTaskSlots] : nullptr;
-      if (after)
-        group.loadQueries(*after);
       bool fits = group.weigh(now, first + kTileKeys);
       if (fits) {
         group.waitHere();
       } else {
         group.wait();
-        group.weighAgain(memory.stages[next.stage], next.stage, now, first + kTileKeys, after);
+        group.weighAgain(memory.stages[next.stage], next.stage, now, first + kTileKeys);
       }
       free(place.stage);
       place = next, next.advance();
+      if (first + kTileKeys == last && task + step < hopper.tasks)
+        group.loadQueries(memory.tasks[(number + 1) % kTaskSlots]);
       group.roundWeights();
     }
     before = &now;

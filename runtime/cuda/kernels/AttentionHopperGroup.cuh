@@ -144,19 +144,14 @@ public:
     return fits;
   }
   /// Where they are not, when no products are under way: by references that are the rows' maxima.
-  /// Scores are multiplied again, by this warp alone; `after`: whose queries were loaded.
-  __device__ void weighAgain(const Stage &stage, int index, const Task &task, int first,
-                             const Task *after) {
-    if (after)
-      loadQueries(task);
+  /// Scores are multiplied again, by this warp alone.
+  __device__ void weighAgain(const Stage &stage, int index, const Task &task, int first) {
     multiplyAgain(stage);
     if (hasTerms(first))
       addTerms(task, first);
     loadBias(index);
     makeLogits();
     weighAfterSearch(first == 0);
-    if (after)
-      loadQueries(*after);
   }
   __device__ void roundWeights() {
     for (int k = 0; k < kTileKeys / 16; ++k)

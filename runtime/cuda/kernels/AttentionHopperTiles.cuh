@@ -131,9 +131,6 @@ private:
       part.lse = const_cast<float *>(at<float>(call.lse, b, task.h)) + task.q * call.lse.row;
     if (call.mask.data)
       findMask(part);
-    // Groups load them when they have no other products to wait for.
-    for (int64_t q = threadIdx.x % 32; q < smaller(Shape::kQueries, call.queries - task.q); q += 32)
-      asm volatile("prefetch.global.L2 [%0];" ::"l"(part.query + q * call.query.row));
   }
   __device__ void findMask(typename Shape::Part &part) const {
     constexpr int kAtOnce = 8;
