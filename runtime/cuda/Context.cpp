@@ -28,6 +28,7 @@ Result<std::unique_ptr<Context>> Context::create(int device) {
   EVO_CUDA_TRY(cudaGetDeviceProperties(&properties, device));
   context->deviceName = properties.name;
   context->processors = properties.multiProcessorCount;
+  context->isHopper = properties.major == 9 && properties.minor == 0;
   context->memoryBytes = static_cast<int64_t>(properties.totalGlobalMem);
   EVO_CUDA_TRY(cudaSetDevice(device));
   EVO_CUDA_TRY(cudaStreamCreateWithFlags(&context->stream, cudaStreamNonBlocking));

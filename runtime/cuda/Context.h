@@ -46,6 +46,7 @@ public:
   int device = 0;
   std::string deviceName; ///< "NVIDIA H100 80GB HBM3"
   int processors = 1;     ///< multiprocessors
+  bool isHopper = false;  ///< of compute capability 9.0, whose kernels no other device runs
   int64_t memoryBytes = 0;
   cudaStream_t stream = nullptr;
   /// Seed and step of the masks of dropout, on the device, where recorded launches find those of a

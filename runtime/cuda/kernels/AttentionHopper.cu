@@ -5,8 +5,9 @@
 // 64 queries of one head and batch; a block has kQueryGroups times as many queries and kBatches
 // batches, which share the pair bias. A block goes through its tasks' keys 64 at a time; a warp
 // more has tiles copied to a ring in shared memory, from one task to the next without a pause, and
-// looks through the masks of the next task. The products of the next tile's scores and of this
-// tile's values are under way together.
+// looks through the masks of the next task. The products of this tile's values are under way while
+// the next tile's weights are computed. The limit is the rate at which instructions are issued:
+// some eight for each weight, of which one is an exponential.
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/kernels/AttentionHopper.h"
 
@@ -14,6 +15,7 @@
 #include "runtime/cuda/kernels/DynamicShared.cuh"
 
 #include <cmath>
+#include <cstdlib>
 
 namespace evo::cuda {
 
@@ -26,43 +28,59 @@ attendTasks(const HopperCall &hopper,
             typename HopperBlock<S, kWidth, kQueryGroups, kBatches, kBias>::Memory &memory) {
   using Shape = HopperBlock<S, kWidth, kQueryGroups, kBatches, kBias>;
   using Task = typename Shape::Task;
-  QueryGroup<S, kWidth, kQueryGroups, kBatches, kBias> group(hopper.call);
-  int keys = static_cast<int>(hopper.call.keys), first = 0, number = 0;
-  int left = (hopper.tasks - 1 - static_cast<int>(blockIdx.x)) / static_cast<int>(gridDim.x);
+  QueryGroup<S, kWidth, kQueryGroups, kBatches, kBias> group(hopper, memory);
+  int keys = static_cast<int>(hopper.call.keys), last = (keys - 1) / kTileKeys * kTileKeys;
+  int step = static_cast<int>(gridDim.x);
   typename Shape::Place place, next;
-  memory.full[0].wait(0);
-  group.loadQueries(memory.tasks[0]);
-  group.begin(memory.tasks[0]);
-  group.startScores(memory.stages[0]);
-  PhaseBarrier *used = nullptr;
-  while (true) {
-    group.wait(); // for this tile's scores and the last tile's values
-    if (used && threadIdx.x % 32 == 0)
-      used->arrive();
-    const Task &task = memory.tasks[number % kTaskSlots];
-    const Task &after = memory.tasks[(number + 1) % kTaskSlots];
-    bool last = first + kTileKeys >= keys, more = !last || left > 0;
-    if (last && more)
-      group.loadQueries(after);
-    group.makeWeights(memory.stages[place.stage], task, first);
-    next.advance();
-    if (more) {
-      memory.full[next.stage].wait(next.round);
-      group.startScores(memory.stages[next.stage]);
-    }
-    group.startValues(memory.stages[place.stage], first > 0);
-    used = &memory.empty[place.stage];
-    place = next;
-    first += kTileKeys;
-    if (!last)
-      continue;
+  auto free = [&](int stage) {
+    if (threadIdx.x % 32 == 0)
+      memory.empty[stage].arrive();
+  };
+  const Task *before = nullptr;
+  unsigned number = 0;
+  for (int task = static_cast<int>(blockIdx.x); task < hopper.tasks; task += step, ++number) {
+    const Task &now = memory.tasks[number % kTaskSlots];
+    memory.full[next.stage].wait(next.round);
+    if (last == 0 || !before)
+      group.loadQueries(now);
+    group.startScores(next.stage);
+    if (before)
+      group.startValues(place.stage, last > 0);
     group.wait();
-    group.store(task);
-    if (!more)
-      break;
-    first = 0, ++number, --left;
-    group.begin(after);
+    if (before) {
+      free(place.stage);
+      group.store(*before);
+    }
+    place = next, next.advance();
+    group.begin(now);
+    group.loadBias(place.stage);
+    if (!group.weigh(now, 0))
+      group.weighAgain(memory.stages[place.stage], place.stage, now, 0);
+    group.roundWeights();
+    for (int first = 0; first < last; first += kTileKeys) {
+      memory.full[next.stage].wait(next.round);
+      group.startScores(next.stage);
+      group.startValues(place.stage, first > 0);
+      group.loadBias(next.stage);
+      group.waitForScores(); // the values are under way
+      bool fits = group.weigh(now, first + kTileKeys);
+      if (fits) {
+        group.waitHere();
+      } else {
+        group.wait();
+        group.weighAgain(memory.stages[next.stage], next.stage, now, first + kTileKeys);
+      }
+      free(place.stage);
+      place = next, next.advance();
+      if (first + kTileKeys == last && task + step < hopper.tasks)
+        group.loadQueries(memory.tasks[(number + 1) % kTaskSlots]);
+      group.roundWeights();
+    }
+    before = &now;
   }
+  group.startValues(place.stage, last > 0);
+  group.wait();
+  group.store(*before);
 }
 
 template <class S, int kWidth, int kQueryGroups, int kBatches, bool kBias>
@@ -100,27 +118,18 @@ bool describeHeads(CUtensorMap &map, const AttentionCall &call, const HeadMatrix
   return tensor.describe(map, width == 32 ? CU_TENSOR_MAP_SWIZZLE_64B : CU_TENSOR_MAP_SWIZZLE_32B);
 }
 
-/// Whether a block begins with the registers that its groups wait for: it is the compiler that
-/// says.
-template <class Shape, class Kernel> bool hasRegisters(Kernel *kernel) {
-  cudaFuncAttributes attributes{};
-  return cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess &&
-         attributes.numRegs * (Shape::kGroups + 1) >=
-             Shape::kFewRegisters + Shape::kGroups * Shape::kRegisters;
-}
-
 /// Launches the kernel where copies take the operands.
 template <class S, int kWidth, int kQueryGroups, int kBatches, bool kBias>
 Status launchTiles(const Launch &launch, const AttentionCall &call, bool &launched) {
   using Shape = HopperBlock<S, kWidth, kQueryGroups, kBatches, kBias>;
   auto kernel = hopperKernel<S, kWidth, kQueryGroups, kBatches, kBias>;
-  static const bool runs = hasRegisters<Shape>(kernel);
-  HopperCall hopper{call, {}, {}, {}, 0, 0};
+  HopperCall hopper{call, {}, {}, {}, 0, 0, call.inf / call.scale};
   TensorOfBoxes<S, 3> bias{call.bias.data,
                            {call.keys, call.queries, call.heads},
                            {call.bias.row, call.bias.head},
                            {kTileKeys, Shape::kQueries, 1}};
-  if (!runs || !describeHeads<S>(hopper.key, call, call.key, kWidth) ||
+  if (!hasRegisters(kernel, Shape::kGroups, Shape::kFewRegisters, Shape::kRegisters) ||
+      !describeHeads<S>(hopper.key, call, call.key, kWidth) ||
       !describeHeads<S>(hopper.value, call, call.value, kWidth) ||
       (kBias && !bias.describe(hopper.bias, CU_TENSOR_MAP_SWIZZLE_128B)))
     return {};
@@ -151,14 +160,14 @@ bool fits(const Launch &launch, const AttentionCall &call) {
       !std::isfinite(call.inf / call.scale) || call.keys > kMost || call.queries > kMost ||
       call.batches > kMost || call.batches * call.heads * call.queries / 64 > kMost)
     return false;
+  for (const HeadMatrix *m : {&call.query, &call.o, &call.lse}) // times rows of a block: 32 bits
+    if (std::abs(m->row) > (1 << 23))
+      return false;
   const HeadMatrix &bias = call.bias;
   if (bias.data && (bias.col != 1 || bias.row % 8 != 0 || bias.head % 8 != 0 ||
                     reinterpret_cast<uint64_t>(bias.data) % 16 != 0))
     return false;
-  int major = 0, minor = 0, device = launch.context->device;
-  return cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
-         cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess &&
-         major == 9 && minor == 0;
+  return launch.context->isHopper;
 }
 
 } // namespace

@@ -4,9 +4,10 @@
 // What four warps of AttentionHopper.cu have in registers: 64 queries, their scores and weights of
 // a tile of keys, and their sums.
 //
-// Maxima: weights are powers of two of logits less a row's reference. The first keys' maximum is
-// the reference; it changes where the sum of a lane's weights shows that a later logit is larger by
-// ten or more, and those keys are then weighed again. So most keys need no search for a maximum.
+// Maxima: weights are powers of two of logits less a row's reference. That is 0 where the sums of
+// the first keys' weights show that they fit the storage type, else the first keys' maximum; it
+// changes where the sum of a lane's weights shows that a later logit is much larger, and those keys
+// are then weighed again. So most keys need no search for a maximum.
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -27,41 +28,72 @@ template <class S> __device__ inline float2 widenPair(uint32_t bits) {
 template <class S, int kWidth, int kQueryGroups, int kBatches, bool kBias> class QueryGroup {
   using Shape = HopperBlock<S, kWidth, kQueryGroups, kBatches, kBias>;
   using Stage = typename Shape::Stage;
-  static constexpr float kMostSum = 1024;
+  using Memory = typename Shape::Memory;
+  static constexpr bool kIsWide = std::is_same_v<S, __nv_bfloat16>; ///< in its exponents
+  /// Of a lane's weights of a tile, and of a row's of the first one: weights are exact enough
+  /// and far from the ends of the type.
+  static constexpr float kMostSum = kIsWide ? 0x1p40f : 1024,
+                         kLeastSum = kIsWide ? 0x1p-40f : 0.25f;
 
+  const HopperCall &hopper;
   const AttentionCall &call;
-  int part, own, lane, g, t; ///< of the block's queries and batches
+  int own, lane, t, row;  ///< batch of the block's; the lane's first row
+  uint32_t heads, biases; ///< of the first stage: see factorOf; the lane's address
+  float scale;            ///< of products as logits in powers of two
   RowFragments<S, kWidth> query;
   float score[kTileKeys / 8][4], o[kWidth / 8][4];
-  uint32_t weights[kTileKeys / 16][4];
+  uint32_t weights[kTileKeys / 16][4], bias[kBias ? kTileKeys / 16 : 1][4];
   float most[2], sum[2], largest = 0;
   bool masked = false;
 
 public:
   using Task = typename Shape::Task;
 
-  __device__ explicit QueryGroup(const AttentionCall &call)
-      : call(call), part(threadIdx.x / kGroupThreads % kQueryGroups),
-        own(threadIdx.x / kGroupThreads / kQueryGroups), lane(threadIdx.x % 32), g(lane / 4),
-        t(lane % 4) {}
+  __device__ QueryGroup(const HopperCall &hopper, Memory &memory)
+      : hopper(hopper), call(hopper.call),
+        own(__shfl_sync(0xffffffffu, threadIdx.x / kGroupThreads / kQueryGroups, 0)),
+        lane(threadIdx.x % 32), t(lane % 4), scale(call.scale * kLog2E) {
+    int first =
+        threadIdx.x / kGroupThreads % kQueryGroups * 64 + threadIdx.x % kGroupThreads / 32 * 16;
+    row = first + lane / 4;
+    heads = factorOf(memory.stages[0].heads[own][0]);
+    // Sums of 16 keys lie so in four matrices: rows g and g + 8, and the next eight keys.
+    biases =
+        sharedAddress(memory.stages[0].bias[first + lane % 16]) + (lane / 16 ^ (lane & 7)) * 16;
+    asm volatile("" : "+r"(row), "+r"(biases)); // computed once
+  }
 
   __device__ void loadQueries(const Task &task) {
-    query.load(at<S>(call.query, batch(task), task.h), call.query.row, firstQuery(task),
-               call.queries, static_cast<int>(call.width));
+    const S *from = task.part[own].query + row * static_cast<int>(call.query.row) + 2 * t;
+    int count = static_cast<int>(call.queries) - task.q - row, width = static_cast<int>(call.width);
+    for (int half = 0; half < 2; ++half, from += 8 * call.query.row)
+      for (int c = 0; c < kWidth / 8; ++c)
+        query.part[c / 2][c % 2 * 2 + half] =
+            8 * half < count && 8 * c < width ? *reinterpret_cast<const uint32_t *>(from + 8 * c)
+                                              : 0;
   }
 
   __device__ void begin(const Task &task) {
-    largest = task.largest[own], masked = task.masked[own];
-    most[0] = most[1] = -INFINITY, sum[0] = sum[1] = 0;
+    largest = task.part[own].largest, masked = task.part[own].masked;
+    most[0] = most[1] = sum[0] = sum[1] = 0;
   }
 
   /// Begins the products of queries and keys.
-  __device__ void startScores(const Stage &stage) {
+  __device__ void startScores(int stage) {
+    uint32_t keys = heads + stage * kStageUnits;
     beginProducts();
     for (int c = 0; c < kWidth / 16; ++c)
-      startProduct<S>(score, query.part[c], factorAt<kWidth>(&stage.heads[own][0][0][16 * c]),
-                      c > 0);
+      startProduct<S>(score, query.part[c], factorFrom(keys + 2 * c), c > 0);
     endProducts();
+  }
+
+  /// Reads the pair bias of a tile, while its scores are under way.
+  __device__ void loadBias(int stage) {
+    if constexpr (kBias) {
+      uint32_t from = biases + stage * static_cast<int>(sizeof(Stage));
+      for (int k = 0; k < kTileKeys / 16; ++k)
+        loadMatrices(bias[k], from ^ 32 * k);
+    }
   }
 
   /// Until all products are done.
@@ -70,58 +102,125 @@ public:
     holdSums(score);
     holdSums(o);
   }
+  /// The same in a branch, after what it depends on: two such waits are not one to a compiler.
+  __device__ void waitHere() {
+    asm volatile("// here\n\twgmma.wait_group.sync.aligned 0;" ::: "memory");
+    holdSums(o);
+  }
+  /// Until all are done but those that were begun last, of weights and values.
+  __device__ void waitForScores() {
+    waitForProducts<1>();
+    holdSums(score);
+  }
 
-  /// Makes weights of scores, of the keys `first` and on.
-  __device__ void makeWeights(const Stage &stage, const Task &task, int first) {
-    if (masked || first + kTileKeys > call.keys)
+  /// Makes weights of scores in their place, of the keys `first` and on, by the rows' references;
+  /// whether their sums are such as they should be.
+  __device__ bool weigh(const Task &task, int first) {
+    if (hasTerms(first))
       addTerms(task, first);
-    if (first == 0 || !weigh(stage))
-      weighAfterSearch(stage);
+    float parts[2] = {};
+    for (int k = 0; k < kTileKeys / 16; ++k)
+      for (int i = 0; i < 4; ++i) {
+        int half = i % 2;
+        float *two = &score[2 * k + i / 2][2 * half];
+        float2 add = {-most[half], -most[half]};
+        if constexpr (kBias) {
+          float2 pair = widenPair<S>(bias[k][i]);
+          add.x = fmaf(pair.x, kLog2E, add.x), add.y = fmaf(pair.y, kLog2E, add.y);
+        }
+        two[0] = exp2Fast(fmaf(two[0], scale, add.x)),
+        two[1] = exp2Fast(fmaf(two[1], scale, add.y));
+        parts[half] += two[0] + two[1];
+      }
+    // False of nan, too.
+    bool fits = parts[0] <= kMostSum && parts[1] <= kMostSum;
+    if (first == 0) { // all lanes take part in both sums
+      float rows[2] = {rowSum(parts[0]), rowSum(parts[1])};
+      fits = fits && rows[0] >= kLeastSum && rows[1] >= kLeastSum;
+    }
+    fits = __all_sync(0xffffffffu, fits);
+    if (fits)
+      sum[0] += parts[0], sum[1] += parts[1];
+    return fits;
+  }
+  /// Where they are not, when no products are under way: by references that are the rows' maxima.
+  /// Scores are multiplied again, by this warp alone.
+  __device__ void weighAgain(const Stage &stage, int index, const Task &task, int first) {
+    multiplyAgain(stage);
+    if (hasTerms(first))
+      addTerms(task, first);
+    loadBias(index);
+    makeLogits();
+    weighAfterSearch(first == 0);
+  }
+  __device__ void roundWeights() {
+    for (int k = 0; k < kTileKeys / 16; ++k)
+      for (int i = 0; i < 4; ++i)
+        weights[k][i] =
+            packed<S>(score[2 * k + i / 2][i % 2 * 2], score[2 * k + i / 2][i % 2 * 2 + 1]);
   }
 
   /// Begins the products of weights and values.
-  __device__ void startValues(const Stage &stage, bool add) {
+  __device__ void startValues(int stage, bool add) {
+    uint32_t values = heads + stage * kStageUnits + kTileKeys * kWidth / 8;
     holdSums(o);
     beginProducts();
     for (int k = 0; k < kTileKeys / 16; ++k)
-      startTurnedProduct<S>(o, weights[k], factorAt<kWidth>(stage.heads[own][1][16 * k]),
-                            add || k > 0);
+      startTurnedProduct<S>(o, weights[k], factorFrom(values + k * 2 * kWidth), add || k > 0);
     endProducts();
   }
 
   __device__ void store(const Task &task) const {
-    int64_t b = task.b + own;
-    if (b >= call.batches)
+    const typename Shape::Part &part = task.part[own];
+    if (!part.out)
       return;
-    int row = firstQuery(task) + g;
-    S *out = const_cast<S *>(at<S>(call.o, b, task.h)) + row * call.o.row + 2 * t;
-    float *lse = const_cast<float *>(at<float>(call.lse, b, task.h)) + row * call.lse.row;
-    for (int half = 0; half < 2; ++half) {
+    S *out = part.out + row * static_cast<int>(call.o.row) + 2 * t;
+    int count = static_cast<int>(call.queries) - task.q - row, width = static_cast<int>(call.width);
+    for (int half = 0; half < 2; ++half, out += 8 * call.o.row) {
       float all = rowSum(sum[half]), factor = __fdividef(1.0f, all);
-      if (row + 8 * half >= call.queries)
+      if (8 * half >= count)
         continue;
       for (int c = 0; c < kWidth / 8; ++c)
-        if (8 * c < call.width)
+        if (8 * c < width)
           *reinterpret_cast<uint32_t *>(out + 8 * c) =
               packed<S>(o[c][2 * half] * factor, o[c][2 * half + 1] * factor);
-      if (call.lse.data && t == 0)
-        *lse = (most[half] + log2f(all)) / kLog2E;
-      out += 8 * call.o.row, lse += 8 * call.lse.row;
+      if (part.lse && t == 0)
+        part.lse[(row + 8 * half) * static_cast<int>(call.lse.row)] =
+            (most[half] + log2f(all)) * (1 / kLog2E);
     }
   }
 
 private:
-  __device__ int64_t batch(const Task &task) const {
-    return smaller(task.b + own, call.batches - 1);
+  static constexpr int kStageUnits = sizeof(Stage) / 16;
+
+  /// The lower half of a factor's descriptor, which counts units of 16 bytes; and all of it.
+  __device__ static uint32_t factorOf(const void *start) {
+    return static_cast<uint32_t>(factorAt<kWidth>(start));
   }
-  /// The warp's.
-  __device__ int firstQuery(const Task &task) const {
-    return task.q + part * 64 + static_cast<int>(threadIdx.x) % kGroupThreads / 32 * 16;
-  }
-  __device__ float maskAt(const Task &task, int key) const {
-    return widen(at<S>(call.mask, batch(task), 0)[key * call.mask.col]);
+  __device__ static uint64_t factorFrom(uint32_t low) {
+    return factorAt<kWidth>(nullptr) >> 32 << 32 | low;
   }
 
+  /// Scores of a warp's rows, without the other warps.
+  __device__ void multiplyAgain(const Stage &stage) {
+    int line = lane % 8 + lane / 16 * 8, permuted = kWidth == 32 ? line / 2 % 4 : line / 4 % 2;
+    for (int j = 0; j < kTileKeys / 16; ++j) {
+      for (int i = 0; i < 4; ++i)
+        score[2 * j][i] = score[2 * j + 1][i] = 0;
+      for (int c = 0; c < kWidth / 16; ++c) {
+        uint32_t keys[4];
+        int chunk = (2 * c + lane / 8 % 2) ^ permuted;
+        loadMatrices(keys, &stage.heads[own][0][16 * j + line][8 * chunk]);
+        multiplyTiles<S>(score[2 * j], query.part[c], keys[0], keys[1]);
+        multiplyTiles<S>(score[2 * j + 1], query.part[c], keys[2], keys[3]);
+      }
+    }
+  }
+
+  /// Whether keys from `first` on have terms beside the bias.
+  __device__ bool hasTerms(int first) const {
+    return masked || first + kTileKeys > static_cast<int>(call.keys);
+  }
   /// Adds the keys' terms to the scores, -infinity beyond the last; a lane reads those of two keys.
   __device__ void addTerms(const Task &task, int first) {
     float term[2] = {};
@@ -130,7 +229,7 @@ private:
       if (key >= call.keys)
         term[i] = -INFINITY;
       else if (masked)
-        term[i] = call.inf / call.scale * (maskAt(task, key) - largest);
+        term[i] = hopper.maskFactor * (widen(task.part[own].mask[key * call.mask.col]) - largest);
     }
     if (!__any_sync(0xffffffffu, term[0] != 0 || term[1] != 0))
       return;
@@ -141,60 +240,23 @@ private:
       }
   }
 
-  /// The biases of 16 keys, as sums lie: of rows g and g + 8, and of the next eight keys.
-  __device__ void loadBias(uint32_t (&bias)[4], const Stage &stage, int keys) const {
-    int row = part * 64 + static_cast<int>(threadIdx.x) % kGroupThreads / 32 * 16 + lane % 16;
-    int chunk = keys * 2 + lane / 16;
-    loadMatrices(bias, &stage.bias[row][(chunk ^ (lane & 7)) * 8]);
-  }
-
-  /// Weights by the rows' references; whether their sums are small enough.
-  __device__ bool weigh(const Stage &stage) {
-    float scale = call.scale * kLog2E, parts[2] = {};
-    for (int k = 0; k < kTileKeys / 16; ++k) {
-      uint32_t bias[4];
-      if constexpr (kBias)
-        loadBias(bias, stage, k);
-      for (int i = 0; i < 4; ++i) {
-        int half = i % 2;
-        const float *two = &score[2 * k + i / 2][2 * half];
-        float2 add = {-most[half], -most[half]};
-        if constexpr (kBias) {
-          float2 pair = widenPair<S>(bias[i]);
-          add.x = fmaf(pair.x, kLog2E, add.x), add.y = fmaf(pair.y, kLog2E, add.y);
-        }
-        float x = exp2Fast(fmaf(two[0], scale, add.x)), y = exp2Fast(fmaf(two[1], scale, add.y));
-        parts[half] += x + y;
-        weights[k][i] = packed<S>(x, y);
-      }
-    }
-    // False of nan, too.
-    bool small = parts[0] <= kMostSum && parts[1] <= kMostSum;
-    if (!__all_sync(0xffffffffu, small))
-      return false;
-    sum[0] += parts[0], sum[1] += parts[1];
-    return true;
-  }
-
   /// Logits in powers of two.
-  __device__ void makeLogits(const Stage &stage) {
-    float scale = call.scale * kLog2E;
-    for (int k = 0; k < kTileKeys / 16; ++k) {
-      uint32_t bias[4] = {};
-      if constexpr (kBias)
-        loadBias(bias, stage, k);
+  __device__ void makeLogits() {
+    for (int k = 0; k < kTileKeys / 16; ++k)
       for (int i = 0; i < 4; ++i) {
-        float2 pair = widenPair<S>(bias[i]);
+        float2 pair = {};
+        if constexpr (kBias)
+          pair = widenPair<S>(bias[k][i]);
         float *two = &score[2 * k + i / 2][i % 2 * 2];
         two[0] = fmaf(two[0], scale, pair.x * kLog2E);
         two[1] = fmaf(two[1], scale, pair.y * kLog2E);
       }
-    }
   }
 
   /// Weights by references that are then the rows' maxima.
-  __device__ void weighAfterSearch(const Stage &stage) {
-    makeLogits(stage);
+  __device__ void weighAfterSearch(bool isFirst) {
+    if (isFirst)
+      most[0] = most[1] = -INFINITY;
     for (int half = 0; half < 2; ++half) {
       float high = most[half];
       for (int j = 0; j < kTileKeys / 8; ++j)
@@ -202,9 +264,9 @@ private:
       high = rowMax(high);
       float decay = exp2Fast(most[half] - high), all = 0;
       for (int j = 0; j < kTileKeys / 8; ++j) {
-        float x = exp2Fast(score[j][2 * half] - high), y = exp2Fast(score[j][2 * half + 1] - high);
-        all += x + y;
-        weights[j / 2][j % 2 * 2 + half] = packed<S>(x, y);
+        float *two = &score[j][2 * half];
+        two[0] = exp2Fast(two[0] - high), two[1] = exp2Fast(two[1] - high);
+        all += two[0] + two[1];
       }
       // Huge values of masked keys may have overflowed before a key without mask came.
       for (int c = 0; c < kWidth / 8; ++c)

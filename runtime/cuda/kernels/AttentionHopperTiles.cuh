@@ -19,6 +19,7 @@ struct HopperCall {
   AttentionCall call;
   CUtensorMap key, value, bias;
   int together, tasks;
+  float maskFactor; ///< of masks, in scores
 };
 
 /// A block's shape and its shared memory.
@@ -44,10 +45,17 @@ template <class S, int kWidth, int kQueryGroups, int kBatches, bool kBias> struc
     S heads[kBatches][2][kTileKeys][kWidth]; ///< keys and values
     S bias[kBias ? kQueries : 8][kTileKeys];
   };
+  /// A batch of a task.
+  struct Part {
+    const S *query, *mask; ///< of the first query; of the batch
+    S *out;                ///< null: there is no such batch, and another one stands in
+    float *lse;
+    float largest; ///< of the masks
+    bool masked;   ///< whether there are smaller ones
+  };
   struct Task {
-    int h, q, b;             ///< head, first query, first batch
-    float largest[kBatches]; ///< of a batch's masks
-    bool masked[kBatches];   ///< whether there are smaller ones
+    int h, q, b; ///< head, first query, first batch
+    Part part[kBatches];
   };
   struct Memory {
     Stage stages[kStages];
@@ -105,30 +113,39 @@ private:
     Task task{above - block * heads,
               (rest - above * tiles) * Shape::kQueries,
               (block * hopper.together + index - rest * hopper.together) * kBatches,
-              {},
               {}};
-    if (call.mask.data && index < hopper.tasks)
-      for (int i = 0; i < kBatches; ++i)
-        findMask(smaller(task.b + i, call.batches - 1), task.largest[i], task.masked[i]);
+    for (int i = 0; i < kBatches && index < hopper.tasks; ++i)
+      fill(task.part[i], task, task.b + i);
     if (threadIdx.x % 32 == 0)
       memory.tasks[number % kTaskSlots] = task;
     __syncwarp();
   }
-  __device__ void findMask(int64_t b, float &largest, bool &masked) const {
+  __device__ void fill(typename Shape::Part &part, const Task &task, int batch) const {
+    const AttentionCall &call = hopper.call;
+    int64_t b = smaller(batch, call.batches - 1);
+    part.query = at<S>(call.query, b, task.h) + task.q * call.query.row;
+    part.mask = at<S>(call.mask, b, 0);
+    if (batch < call.batches)
+      part.out = const_cast<S *>(at<S>(call.o, b, task.h)) + task.q * call.o.row;
+    if (call.lse.data)
+      part.lse = const_cast<float *>(at<float>(call.lse, b, task.h)) + task.q * call.lse.row;
+    if (call.mask.data)
+      findMask(part);
+  }
+  __device__ void findMask(typename Shape::Part &part) const {
     constexpr int kAtOnce = 8;
     const AttentionCall &call = hopper.call;
-    const S *mask = at<S>(call.mask, b, 0);
     float high = -INFINITY, low = INFINITY;
     int last = static_cast<int>(call.keys) - 1, lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll 1
     for (int first = 0; first <= last; first += 32 * kAtOnce) {
       float one[kAtOnce];
       for (int i = 0; i < kAtOnce; ++i)
-        one[i] = widen(mask[min(first + 32 * i + lane, last) * call.mask.col]);
+        one[i] = widen(part.mask[min(first + 32 * i + lane, last) * call.mask.col]);
       for (int i = 0; i < kAtOnce; ++i)
         high = fmaxf(high, one[i]), low = fminf(low, one[i]);
     }
-    largest = warpMax(high), masked = -warpMax(-low) != largest;
+    part.largest = warpMax(high), part.masked = -warpMax(-low) != part.largest;
   }
   __device__ void copy(typename Shape::Stage &stage, PhaseBarrier &full, const Task &task,
                        int first) {

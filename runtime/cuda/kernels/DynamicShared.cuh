@@ -1,4 +1,4 @@
-//===- DynamicShared.cuh - more shared memory than 48 KiB -------*- C++ -*-===//
+//===- DynamicShared.cuh - what a kernel's blocks may have ------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -23,6 +23,14 @@ template <class Kernel> Status allowShared(Kernel *kernel, size_t bytes, const c
   return statusOf(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                        static_cast<int>(bytes)),
                   what);
+}
+
+/// Whether a block begins with the registers that `groups` of four warps will take when four warps
+/// more have released theirs: it is the compiler that says. Else they would wait for ever.
+template <class Kernel> bool hasRegisters(Kernel *kernel, int groups, int few, int many) {
+  cudaFuncAttributes attributes{};
+  return cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess &&
+         attributes.numRegs * (groups + 1) >= few + groups * many;
 }
 
 } // namespace evo::cuda

@@ -44,12 +44,18 @@ template <class S> __device__ inline float2 unpacked(uint32_t bits) {
     return __half22float2(*reinterpret_cast<__half2 *>(&bits));
 }
 
+__device__ inline uint32_t sharedAddress(const void *x) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(x));
+}
+
 /// Four 8 x 8 matrices, whose rows the lanes' addresses name eight by eight.
-__device__ inline void loadMatrices(uint32_t (&x)[4], const void *row) {
-  auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+__device__ inline void loadMatrices(uint32_t (&x)[4], uint32_t address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
                : "r"(address));
+}
+__device__ inline void loadMatrices(uint32_t (&x)[4], const void *row) {
+  loadMatrices(x, sharedAddress(row));
 }
 /// The same, each transposed.
 __device__ inline void loadTransposed(uint32_t (&x)[4], const void *row) {
@@ -57,6 +63,14 @@ __device__ inline void loadTransposed(uint32_t (&x)[4], const void *row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
                : "r"(address));
+}
+
+/// Stores them so; for devices from 9.0 on.
+__device__ inline void storeMatrices(void *row, const uint32_t (&x)[4]) {
+  auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(address),
+               "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3])
+               : "memory");
 }
 
 /// Copies 16 bytes to shared memory behind the thread's back, or zeros where not `inside`.

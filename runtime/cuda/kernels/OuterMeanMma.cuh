@@ -104,57 +104,6 @@ __global__ void __launch_bounds__(256) packMeanKernel(const __grid_constant__ Me
   call.packed[part][block * int64_t{kMeanUnits} + in] = unit;
 }
 
-/// Says of each stage of the ring whether its blocks are there and whether all warps are done with
-/// them, so that warps need not keep step.
-struct MeanBarriers {
-  uint64_t full[kMeanStages], empty[kMeanStages];
-
-  __device__ static uint32_t addressOf(uint64_t *barrier) {
-    return static_cast<uint32_t>(__cvta_generic_to_shared(barrier));
-  }
-  __device__ void begin() {
-    for (int i = threadIdx.x; i < 2 * kMeanStages; i += kMeanThreads) {
-      bool isFull = i < kMeanStages;
-      uint64_t *barrier = isFull ? full + i : empty + i - kMeanStages;
-      asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(addressOf(barrier)),
-                   "r"(isFull ? kMeanThreads : kMeanThreads / 32)
-                   : "memory");
-    }
-    __syncthreads();
-  }
-  /// When the thread's copies are done.
-  __device__ static void fillWithCopies(uint64_t *barrier) {
-    asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(addressOf(barrier))
-                 : "memory");
-  }
-  /// By all lanes of a warp.
-  __device__ static void release(uint64_t *barrier) {
-    __syncwarp();
-    if (threadIdx.x % 32 == 0)
-      asm volatile(
-          "{ .reg .b64 state; mbarrier.arrive.shared.b64 state, [%0]; }" ::"r"(addressOf(barrier))
-          : "memory");
-  }
-  __device__ static void wait(uint64_t *barrier, int parity) {
-    uint32_t done = 0;
-    while (!done)
-      asm volatile("{ .reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2; "
-                   "selp.b32 %0, 1, 0, p; }"
-                   : "=r"(done)
-                   : "r"(addressOf(barrier)), "r"(parity)
-                   : "memory");
-  }
-};
-
-/// A place in the ring, and how often it has gone round.
-struct MeanStage {
-  int stage = 0, parity = 0;
-  __device__ void step() {
-    if (++stage == kMeanStages)
-      stage = 0, parity ^= 1;
-  }
-};
-
 /// The blocks that a thread block reads, one after the other: of each chunk those of s, then that
 /// of the weight.
 struct MeanFetch {
@@ -162,8 +111,7 @@ struct MeanFetch {
   const uint4 *leftStart, *rightStart; ///< of the present chunk of c, of all d
   uint4 *slots;                        ///< a thread's units of the first slot
   int row = 0, d = 0, chunk = 0;       ///< of the next block
-  int slot = 0;                        ///< of those for a
-  MeanStage at;
+  int slot = 0, stage = 0;             ///< of those for a; of the ring
   bool takesLeft = true;
 
   __device__ static void copy(uint4 *to, const uint4 *from) {
@@ -171,11 +119,15 @@ struct MeanFetch {
     for (int u = 0; u < kMeanUnits; u += kMeanThreads)
       copyAsync(to + u, from + u, true);
   }
-  __device__ void next(const MeanMmaCall &call, MeanBarriers &barriers) {
-    if (chunk == call.cChunks)
-      return;
-    MeanBarriers::wait(&barriers.empty[at.stage], at.parity ^ 1);
-    uint4 *to = slots + (kMeanLeft + at.stage) * kMeanUnits;
+  __device__ void next(const MeanMmaCall &call) {
+    if (chunk < call.cChunks)
+      begin(call);
+    commitCopies(); // of a stage, even of nothing
+  }
+
+private:
+  __device__ void begin(const MeanMmaCall &call) {
+    uint4 *to = slots + (kMeanLeft + stage) * kMeanUnits;
     if (row < call.sBlocks) {
       copy(to, right);
       right += kMeanUnits, ++row;
@@ -192,8 +144,7 @@ struct MeanFetch {
         left = call.isResident ? left : leftStart;
       takesLeft = !call.isResident || d == 0;
     }
-    MeanBarriers::fillWithCopies(&barriers.full[at.stage]);
-    at.step();
+    stage = stage + 1 == kMeanStages ? 0 : stage + 1;
   }
 };
 
@@ -335,7 +286,6 @@ template <class S>
 __global__ void __launch_bounds__(kMeanThreads, 1)
     meanMmaKernel(const __grid_constant__ MeanMmaCall call) {
   extern __shared__ uint4 meanSpace[];
-  __shared__ MeanBarriers barriers;
   int64_t nTile = blockIdx.x % call.nTiles, pair = blockIdx.x / call.nTiles;
   int64_t jTile = pair % call.jTiles, iTile = pair / call.jTiles;
   int warp = threadIdx.x / 32, lane = threadIdx.x % 32, half = warp / 4, quarter = warp % 4;
@@ -346,20 +296,22 @@ __global__ void __launch_bounds__(kMeanThreads, 1)
   fetch.weight = call.packed[2] + nTile * cBlocks * dBlocks * kMeanUnits + threadIdx.x;
   fetch.leftStart = fetch.left, fetch.rightStart = fetch.right;
   fetch.slots = meanSpace + threadIdx.x;
-  barriers.begin();
   for (int i = 0; i < kMeanAhead; ++i)
-    fetch.next(call, barriers);
+    fetch.next(call);
   askForResidual<S>(call, iTile * kMeanPairs, jTile * kMeanPairs, nTile * kMeanCols);
   float y[2][16][4] = {};
-  MeanStage at;
-  int slot = 0;
-  auto begin = [&] { // a stage
-    MeanBarriers::wait(&barriers.full[at.stage], at.parity);
-    return meanSpace + (kMeanLeft + at.stage) * kMeanUnits + lane;
-  };
-  auto end = [&] {
-    MeanBarriers::release(&barriers.empty[at.stage]);
-    at.step();
+  int slot = 0, stage = 0;
+  // Warps meet every other stage: then two are there, and all are done with those before, which
+  // are what is copied to until they meet again.
+  static_assert(kMeanStages % 2 == 0 && kMeanAhead + 2 <= kMeanStages);
+  auto begin = [&] {
+    if (stage % 2 == 0) {
+      waitForCopies<kMeanAhead - 2>();
+      __syncthreads();
+    }
+    const uint4 *own = meanSpace + (kMeanLeft + stage) * kMeanUnits + lane;
+    stage = stage + 1 == kMeanStages ? 0 : stage + 1;
+    return own;
   };
   for (int chunk = 0; chunk < call.cChunks; ++chunk) {
     int firstSlot = slot;
@@ -371,7 +323,7 @@ __global__ void __launch_bounds__(kMeanThreads, 1)
         const uint4 *left = meanSpace + slot * kMeanUnits + half * 128 + lane;
         slot = slot + 1 == call.leftSlots ? 0 : slot + 1;
         addDepths<S>(sum, left, right);
-        fetch.next(call, barriers);
+        fetch.next(call);
         if (row + 1 < call.sBlocks || call.lastDepths == 4) {
 #pragma unroll
           for (int k = 1; k < 4; ++k)
@@ -381,14 +333,13 @@ __global__ void __launch_bounds__(kMeanThreads, 1)
           for (int k = 1; k < call.lastDepths; ++k)
             addDepths<S>(sum, left + k * 256, right + k * 256);
         }
-        end();
       }
       const uint4 *weight = begin();
-      fetch.next(call, barriers);
+      fetch.next(call);
       project<S>(y, sum, weight, call.factor);
-      end();
     }
   }
+  waitForCopies<0>();
   __syncthreads(); // the space is free
   float *sums = reinterpret_cast<float *>(meanSpace) + warp * 32 * kMeanPitch;
   float unscaled = 1 / call.factor;

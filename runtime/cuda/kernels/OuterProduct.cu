@@ -4,11 +4,11 @@
 // o[i,j,(c,d)] = factor sum_s a[s,i,c] b[s,j,d]; x is c times d.
 //
 // Half types whose c and d lie together in eights are multiplied and stored in one kernel
-// (OuterMma.cuh). Everything else is one product of (i, c) x (j, d) a box of i and j, rounded once,
-// whose result is brought to (i, j, c, d) by a copy.
+// (OuterHopper.cu, OuterMma.cuh). Everything else is one product of (i, c) x (j, d) a box of i and
+// j, rounded once, whose result is brought to (i, j, c, d) by a copy.
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/kernels/OuterBox.cuh"
-#include "runtime/cuda/kernels/OuterMma.cuh"
+#include "runtime/cuda/kernels/OuterHopper.h"
 
 namespace evo::cuda {
 
@@ -26,6 +26,9 @@ template <class S> Status outerOnTensorCores(const Launch &launch, bool &done) {
   call.factor = static_cast<float>(launch.attributes->factor);
   call.parts = 1, call.depths = static_cast<int>(smaller(a.shape[0], INT32_MAX));
   if (!describeOuter(call, true, true))
+    return {};
+  EVO_TRY((launchOuterHopper<S, OuterKind::Product>(launch, call, a, b, o, done)));
+  if (done)
     return {};
   // Where there is little to sum, more blocks with less to store; else more sums of what is read.
   if (a.shape[0] <= 256)

@@ -5,12 +5,12 @@
 // db[s,j,d] = accumulator[s,j,d] + factor sum_{i,c} dout[i,j,(c,d)] a[s,i,c]; db may be the
 // accumulator.
 //
-// Half types whose c and d lie together in eights are multiplied where they lie (OuterMma.cuh).
-// Otherwise dout is brought to (i, c) x (j, d) in scratch, some i at a time, for which both are one
-// product. Where the rows of one i do not fit, it is read where it lies.
+// Half types whose c and d lie together in eights are multiplied where they lie (OuterHopper.cu,
+// OuterMma.cuh). Otherwise dout is brought to (i, c) x (j, d) in scratch, some i at a time, for
+// which both are one product. Where the rows of one i do not fit, it is read where it lies.
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/kernels/OuterBox.cuh"
-#include "runtime/cuda/kernels/OuterMma.cuh"
+#include "runtime/cuda/kernels/OuterHopper.h"
 
 namespace evo::cuda {
 
@@ -103,10 +103,19 @@ template <class S> Status gradOnTensorCores(const Launch &launch, bool &done) {
   ofA.factor = ofB.factor = static_cast<float>(launch.attributes->factor);
   if (!describeOuter(ofA, false, false) || !describeOuter(ofB, false, true))
     return {};
-  sharePart(launch, ofA);
-  sharePart(launch, ofB);
-  EVO_TRY((launchOuterGradMma<S, false>(launch, ofA, done)));
-  return done ? launchOuterGradMma<S, true>(launch, ofB, done) : Status::success();
+  EVO_TRY((launchOuterHopper<S, OuterKind::LeftGrad>(launch, ofA, a, b, dout, done)));
+  if (!done) {
+    sharePart(launch, ofA);
+    EVO_TRY((launchOuterGradMma<S, false>(launch, ofA, done)));
+  }
+  if (!done)
+    return {};
+  EVO_TRY((launchOuterHopper<S, OuterKind::RightGrad>(launch, ofB, a, b, dout, done)));
+  if (!done) {
+    sharePart(launch, ofB);
+    EVO_TRY((launchOuterGradMma<S, true>(launch, ofB, done)));
+  }
+  return {};
 }
 
 } // namespace

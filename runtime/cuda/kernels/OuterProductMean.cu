@@ -5,14 +5,14 @@
 // + bias[n]); y may be the residual.
 //
 // The outer product is rounded as the plan stores, as `outer_product` would, and in fp16 in a scale
-// that sums over s cannot leave. Half types have a kernel that keeps it in registers
-// (OuterMeanMma.cuh). Otherwise, and where there are so many s that what the kernel reads would not
-// fit the scratch, it exists for a box of (i, j) at a time, in scratch, from where it is multiplied
-// by the weight.
+// that sums over s cannot leave. Half types have kernels that keep it in registers
+// (OuterMeanMma.cuh and OuterMeanHopper.cu). Otherwise, and where there are so many s that what the
+// kernel reads would not fit the scratch, it exists for a box of (i, j) at a time, in scratch, from
+// where it is multiplied by the weight.
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/kernels/DynamicShared.cuh"
 #include "runtime/cuda/kernels/OuterBox.cuh"
-#include "runtime/cuda/kernels/OuterMeanMma.cuh"
+#include "runtime/cuda/kernels/OuterMeanHopper.h"
 
 namespace evo::cuda {
 
@@ -173,7 +173,13 @@ template <class S> Status meanOnTensorCores(const Launch &launch, bool &done) {
   const Operand *o = launch.operands;
   MeanMmaCall call{};
   int64_t steps[2];
-  done = describeMean<S>(launch, call, steps) && admitsShared(meanMmaKernel<S>, kMeanBytes);
+  if (!describeMean<S>(launch, call, steps))
+    return {};
+  call.rowScale = o[4].data, call.residual = o[5].data, call.y = o[6].data;
+  EVO_TRY(launchMeanHopper<S>(launch, call, done));
+  if (done)
+    return {};
+  done = admitsShared(meanMmaKernel<S>, kMeanBytes);
   if (!done)
     return {};
   const int64_t extents[] = {o[6].shape[0], o[6].shape[1]};

@@ -65,6 +65,35 @@ __device__ inline void copyBox(void *to, const CUtensorMap &map, PhaseBarrier &b
                : "memory");
 }
 
+/// Copies what lies together, units of 16 bytes.
+__device__ inline void copyBytes(void *to, const void *from, int bytes, PhaseBarrier &barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
+          "r"(static_cast<uint32_t>(__cvta_generic_to_shared(to))),
+      "l"(__cvta_generic_to_global(from)), "r"(bytes), "r"(barrier.address())
+      : "memory");
+}
+
+/// Shared memory that threads wrote becomes visible to copies that a thread asks for after a
+/// barrier.
+__device__ inline void publishToCopies() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+/// Begins to copy a box from shared memory; what lies beyond the tensor is left out.
+__device__ inline void storeBox(const CUtensorMap &map, const void *from, int x, int y, int z,
+                                int w) {
+  asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group "
+               "[%0, {%1, %2, %3, %4}], [%5];" ::"l"(&map),
+               "r"(x), "r"(y), "r"(z), "r"(w),
+               "r"(static_cast<uint32_t>(__cvta_generic_to_shared(from)))
+               : "memory");
+}
+__device__ inline void commitStores() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+/// Until the thread's stores but the last kPending groups have read what they copy.
+template <int kPending> __device__ inline void waitForStoredReads() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kPending) : "memory");
+}
+
 /// The driver's function that describes tensors to copies; null where there is none.
 inline decltype(&cuTensorMapEncodeTiled) tensorMapEncoder() {
   void *function = nullptr;
@@ -94,6 +123,12 @@ template <class S, int kRank> struct TensorOfBoxes {
     static const auto encode = tensorMapEncoder();
     cuuint64_t extents[kRank], strides[kRank];
     cuuint32_t boxes[kRank], steps[kRank];
+    // What the driver would refuse, it would have checkers report.
+    bool isAligned = reinterpret_cast<uint64_t>(data) % 16 == 0;
+    for (int d = 1; d < kRank; ++d)
+      isAligned &= extent[d] == 1 || stride[d - 1] * static_cast<int64_t>(sizeof(S)) % 16 == 0;
+    if (!isAligned)
+      return false;
     for (int d = 0; d < kRank; ++d) {
       extents[d] = static_cast<cuuint64_t>(extent[d]), boxes[d] = static_cast<cuuint32_t>(box[d]);
       steps[d] = 1;

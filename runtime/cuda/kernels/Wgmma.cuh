@@ -29,9 +29,9 @@ __device__ inline void beginProducts() { asm volatile("wgmma.fence.sync.aligned;
 __device__ inline void endProducts() {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
-/// Until all groups are done.
-__device__ inline void waitForProducts() {
-  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+/// Until all groups but the last kPending are done.
+template <int kPending = 0> __device__ inline void waitForProducts() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
 /// Keeps uses of registers that products write behind the wait.
 template <int kTiles> __device__ inline void holdSums(float (&sum)[kTiles][4]) {
