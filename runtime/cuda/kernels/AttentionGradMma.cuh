@@ -5,6 +5,7 @@
 // There are two, each of which computes the weights p and their slopes dl again from the lse:
 //   headGradKernel (AttentionGradHead.cuh) makes dquery, dkey and dvalue of a batch and head;
 //   biasGradKernel (AttentionGradBias.cuh) makes the pair bias' gradient, a tile through batches.
+// Those of AttentionGradHopper.cu take their place where they are for the device and the call.
 // Before them, prepareKernel reduces what a row or key needs to a number each, padded so that tiles
 // need no test for the ends: a row begins its sums of query key^T with -lse / scale and those of
 // dout value^T with -D, so that one multiplication and addition makes an exponent of a product.
@@ -25,7 +26,8 @@ inline constexpr float kNoWeight = -0x1p24f;
 struct MmaGradCall {
   AttentionCall call;
   int64_t paddedQueries = 0, paddedKeys = 0; ///< whole tiles
-  float *start = nullptr;                    ///< [b, h, q]: -lse / scale; no weight beyond the last
+  float startFactor = 0;                     ///< 1 / scale, or what the kernels of Hopper want
+  float *start = nullptr;                    ///< [b, h, q]: -lse startFactor; no weight beyond
   float *delta = nullptr;                    ///< [b, h, q]: -D, 0 beyond the last
   float *terms = nullptr;       ///< [b, k]: of the mask, in powers of two; -infinity: no weight
   uint32_t *weighted = nullptr; ///< [b, k / 32]: a bit a key, whether it may have weight
@@ -69,6 +71,14 @@ template <class S, int kWidth, int kThreads = kMmaThreads> struct TileCopy {
     copy(tile, m, stride, width, [&](int i) { return i < count; });
   }
 };
+
+/// Two neighbours of half type; `unpacked` takes an instruction more for bf16.
+template <class S> __device__ inline float2 pairOf(uint32_t bits) {
+  if constexpr (std::is_same_v<S, __nv_bfloat16>)
+    return {__uint_as_float(bits << 16), __uint_as_float(bits & 0xffff0000)};
+  else
+    return unpacked<S>(bits);
+}
 
 /// 16 bytes of shared memory, in order with the copies to it.
 __device__ inline void loadFour(uint4 &x, const uint4 *from) {
@@ -187,7 +197,7 @@ template <class S> __device__ inline void prepareRows(const MmaGradCall &grad, i
       if (q[i] < call.queries)
         lse = at<float>(call.lse, b, h[i])[q[i] * call.lse.row];
       int64_t to = (b * heads + h[i]) * grad.paddedQueries + q[i];
-      grad.start[to] = -lse / call.scale, grad.delta[to] = -sum[i];
+      grad.start[to] = -lse * grad.startFactor, grad.delta[to] = -sum[i];
     }
   }
 }

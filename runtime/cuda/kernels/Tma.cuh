@@ -65,6 +65,14 @@ __device__ inline void copyBox(void *to, const CUtensorMap &map, PhaseBarrier &b
                : "memory");
 }
 
+/// Bytes that lie together, from and to multiples of 16.
+__device__ inline void copyBytes(void *to, const void *from, int bytes, PhaseBarrier &barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, "
+               "[%3];" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(to))),
+               "l"(__cvta_generic_to_global(from)), "r"(bytes), "r"(barrier.address())
+               : "memory");
+}
+
 /// The driver's function that describes tensors to copies; null where there is none.
 inline decltype(&cuTensorMapEncodeTiled) tensorMapEncoder() {
   void *function = nullptr;
