@@ -233,6 +233,34 @@ void attentionKernels(CaseBuilder &builder) {
   builder.add(big);
 }
 
+/// More than 64 queries of aligned heads that share no keys, which have kernels of their own on
+/// some devices: around one, two and three blocks of 128, 256 and 384 keys, with and without pair
+/// bias and mask.
+void longAttentionKernels(CaseBuilder &builder) {
+  KernelAttributes attributes;
+  attributes.inf = 1e9;
+  attributes.scale = 0.25;
+  attributes.heads = 2;
+  struct Shape {
+    int64_t queries, keys, width;
+  };
+  for (const Shape &shape : {Shape{70, 100, 32}, Shape{129, 128, 16}, Shape{65, 200, 8},
+                             Shape{128, 257, 24}, Shape{200, 400, 32}, Shape{66, 700, 16}})
+    for (bool bias : {false, true})
+      for (bool mask : {false, true}) {
+        KernelCase one = builder.make(
+            Kernel::AttentionGrad, attributes,
+            attentionSizes(2, 3, shape.queries, shape.keys, shape.width, attributes.heads));
+        for (size_t i : {size_t{3}, size_t{8}, size_t{12}})
+          one.operands[i].present = bias;
+        one.operands[4].present = mask;
+        one.operands[4].fill = Fill::Mask;
+        one.hugeIfMasked = mask;
+        one.aligned = true;
+        builder.add(one);
+      }
+}
+
 } // namespace
 
 void gradientKernels(CaseBuilder &builder) {
@@ -242,6 +270,7 @@ void gradientKernels(CaseBuilder &builder) {
   batchKernels(builder);
   outerKernels(builder);
   attentionKernels(builder);
+  longAttentionKernels(builder);
 }
 
 } // namespace evo::conformance

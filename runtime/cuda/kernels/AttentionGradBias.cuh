@@ -196,6 +196,7 @@ private:
   __device__ void addBatch(const Stage &now) {
     int row = warp / 2 * (16 * kTiles), key = warp % 2 * 64;
     float scale = call.scale * kLog2E, start[kTiles][2], delta[kTiles][4];
+    float startScale = kLog2E / grad.startFactor;
     uint32_t query[kTiles][kSteps][4], dout[kTiles][kSteps][4];
 #pragma unroll
     for (int i = 0; i < kTiles; ++i) {
@@ -207,7 +208,7 @@ private:
       }
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        start[i][half] = now.start[row + 16 * i + 8 * half + lane / 4] * scale;
+        start[i][half] = now.start[row + 16 * i + 8 * half + lane / 4] * startScale;
         delta[i][2 * half] = delta[i][2 * half + 1] = now.delta[row + 16 * i + 8 * half + lane / 4];
       }
     }

@@ -2,13 +2,15 @@
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
 // A call of `attention_grad` of a half type as launches of prepareKernel, headGradKernel and, where
-// there is a pair bias, biasGradKernel and joinKernel: for as many batches and heads at a time as
-// the context's scratch has space for.
+// there is a pair bias, biasGradKernel and joinKernel, or of prepareKernel and those of
+// AttentionGradHopper.cu: for as many batches and heads at a time as the context's scratch has
+// space for.
 //===----------------------------------------------------------------------===//
 #pragma once
 
 #include "runtime/cuda/kernels/AttentionGradBias.cuh"
 #include "runtime/cuda/kernels/AttentionGradHead.cuh"
+#include "runtime/cuda/kernels/AttentionGradHopper.h"
 #include "runtime/cuda/kernels/DynamicShared.cuh"
 
 #include <cmath>
@@ -85,10 +87,14 @@ template <class S> Status launchPart(const Launch &launch, MmaGradCall grad) {
   take(grad.weighted, call.batches * grad.paddedKeys / 8);
   take(grad.bias, packedBiasBytes<S>(grad, call.heads));
   grad.sums = elements<float>(launch.context->scratch + kPreparedBytes);
+  bool hopper = takesHopperGrad<S>(launch, call);
+  grad.startFactor = hopper ? kLog2E : 1 / call.scale;
   int64_t most = int64_t{8} * launch.context->processors;
   grad.keyBlocks = std::min(call.batches, most / 4);
   unsigned blocks = gridOf(std::min(call.batches * RowCut(grad).blocks, most) + grad.keyBlocks);
   prepareKernel<S><<<blocks, 256, 0, launch.context->stream>>>(grad);
+  if (hopper)
+    return launchHopperGrad<S>(launch, grad);
   if (call.width <= 16)
     return launchKernels<S, 16>(launch, grad);
   if (call.width <= 32)

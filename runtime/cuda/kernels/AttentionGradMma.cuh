@@ -5,6 +5,7 @@
 // There are two, each of which computes the weights p and their slopes dl again from the lse:
 //   headGradKernel (AttentionGradHead.cuh) makes dquery, dkey and dvalue of a batch and head;
 //   biasGradKernel (AttentionGradBias.cuh) makes the pair bias' gradient, a tile through batches.
+// Those of AttentionGradHopper.cu take their place where they are for the device and the call.
 // Before them, prepareKernel reduces what a row or key needs to a number each, padded so that tiles
 // need no test for the ends: a row begins its sums of query key^T with -lse / scale and those of
 // dout value^T with -D, so that one multiplication and addition makes an exponent of a product.
@@ -25,7 +26,8 @@ inline constexpr float kNoWeight = -0x1p24f;
 struct MmaGradCall {
   AttentionCall call;
   int64_t paddedQueries = 0, paddedKeys = 0; ///< whole tiles
-  float *start = nullptr;                    ///< [b, h, q]: -lse / scale; no weight beyond the last
+  float startFactor = 0;                     ///< 1 / scale, or what the kernels of Hopper want
+  float *start = nullptr;                    ///< [b, h, q]: -lse startFactor; no weight beyond
   float *delta = nullptr;                    ///< [b, h, q]: -D, 0 beyond the last
   float *terms = nullptr;       ///< [b, k]: of the mask, in powers of two; -infinity: no weight
   uint32_t *weighted = nullptr; ///< [b, k / 32]: a bit a key, whether it may have weight
@@ -69,6 +71,14 @@ template <class S, int kWidth, int kThreads = kMmaThreads> struct TileCopy {
     copy(tile, m, stride, width, [&](int i) { return i < count; });
   }
 };
+
+/// Two neighbours of half type; `unpacked` takes an instruction more for bf16.
+template <class S> __device__ inline float2 pairOf(uint32_t bits) {
+  if constexpr (std::is_same_v<S, __nv_bfloat16>)
+    return {__uint_as_float(bits << 16), __uint_as_float(bits & 0xffff0000)};
+  else
+    return unpacked<S>(bits);
+}
 
 /// 16 bytes of shared memory, in order with the copies to it.
 __device__ inline void loadFour(uint4 &x, const uint4 *from) {
@@ -123,8 +133,7 @@ __device__ inline void multiplyRows(float (&sum)[4], const uint32_t (&left)[kSte
 }
 
 /// sum_c of 8 channels.
-template <class S> __device__ inline float innerProduct(const S *x, const S *y) {
-  uint4 left = *reinterpret_cast<const uint4 *>(x), right = *reinterpret_cast<const uint4 *>(y);
+template <class S> __device__ inline float innerProduct(const uint4 &left, const uint4 &right) {
   const uint32_t a[4] = {left.x, left.y, left.z, left.w};
   const uint32_t b[4] = {right.x, right.y, right.z, right.w};
   float sum = 0;
@@ -135,41 +144,49 @@ template <class S> __device__ inline float innerProduct(const S *x, const S *y) 
   return sum;
 }
 
-/// How prepareRows cuts the rows of a batch: a thread has 8 channels of each of its rows.
+/// How prepareRows cuts the rows of a batch, fewer than 2^29: a thread has 8 channels of each of
+/// its rows.
 struct RowCut {
   static constexpr int kRows = 4, kItems = 256 * kRows;
-  int lanes;      ///< threads of a row, a power of two
+  int shift;      ///< 2^shift threads have a row
   int64_t blocks; ///< of a batch
 
   __host__ __device__ explicit RowCut(const MmaGradCall &grad)
-      : lanes(grad.call.width <= 8    ? 1
-              : grad.call.width <= 16 ? 2
-              : grad.call.width <= 32 ? 4
-                                      : 8),
-        blocks(ceilDiv(grad.paddedQueries * grad.call.heads * lanes, kItems)) {}
+      : shift(grad.call.width <= 8    ? 0
+              : grad.call.width <= 16 ? 1
+              : grad.call.width <= 32 ? 2
+                                      : 3),
+        blocks(ceilDiv((grad.paddedQueries * grad.call.heads) << shift, kItems)) {}
 };
 
-/// Heads lie side by side.
+/// Neighbours have eight rows of a head, whose numbers lie together, then those of the next head.
 template <class S> __device__ inline void prepareRows(const MmaGradCall &grad, int64_t grid) {
   constexpr int kRows = RowCut::kRows;
   const AttentionCall &call = grad.call;
-  auto width = static_cast<int>(call.width), heads = static_cast<int>(call.heads);
+  auto width = static_cast<int>(call.width);
+  auto heads = static_cast<uint32_t>(call.heads);
   RowCut cut(grad);
-  int lanes = cut.lanes, c = threadIdx.x % lanes * 8;
+  int lanes = 1 << cut.shift, c = threadIdx.x % lanes * 8;
   for (int64_t task = blockIdx.x; task < call.batches * cut.blocks; task += grid) {
     int64_t b = quotient(task, cut.blocks);
-    int64_t first = (task - b * cut.blocks) * RowCut::kItems + threadIdx.x;
-    float sum[kRows];
+    uint32_t first = static_cast<uint32_t>(task - b * cut.blocks) * RowCut::kItems + threadIdx.x;
+    uint4 left[kRows], right[kRows]; // all are loaded before the first is used
     int q[kRows], h[kRows];
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
-      int64_t item = (first + 256 * i) / lanes;
-      q[i] = static_cast<int>(quotient(item, heads));
-      h[i] = static_cast<int>(item) - q[i] * heads, sum[i] = 0;
-      if (q[i] < call.queries && c < width)
-        sum[i] = innerProduct(at<S>(call.o, b, h[i]) + q[i] * call.o.row + c,
-                              at<S>(call.dout, b, h[i]) + q[i] * call.dout.row + c);
+      uint32_t item = (first + 256 * i) >> cut.shift, eight = item / 8 / heads;
+      q[i] = static_cast<int>(eight * 8 + item % 8);
+      h[i] = static_cast<int>(item / 8 - eight * heads);
+      bool inside = q[i] < call.queries && c < width;
+      int64_t row = inside ? q[i] : 0, col = inside ? c : 0;
+      left[i] = *reinterpret_cast<const uint4 *>(at<S>(call.o, b, h[i]) + row * call.o.row + col);
+      right[i] =
+          *reinterpret_cast<const uint4 *>(at<S>(call.dout, b, h[i]) + row * call.dout.row + col);
     }
+    float sum[kRows];
+#pragma unroll
+    for (int i = 0; i < kRows; ++i)
+      sum[i] = q[i] < call.queries && c < width ? innerProduct<S>(left[i], right[i]) : 0;
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
       for (int step = 1; step < lanes; step *= 2)
@@ -180,7 +197,7 @@ template <class S> __device__ inline void prepareRows(const MmaGradCall &grad, i
       if (q[i] < call.queries)
         lse = at<float>(call.lse, b, h[i])[q[i] * call.lse.row];
       int64_t to = (b * heads + h[i]) * grad.paddedQueries + q[i];
-      grad.start[to] = -lse / call.scale, grad.delta[to] = -sum[i];
+      grad.start[to] = -lse * grad.startFactor, grad.delta[to] = -sum[i];
     }
   }
 }

@@ -8,6 +8,8 @@
 //
 // The right factor has rows of 16 or 32 elements, eight of which are 256 or 512 bytes that begin at
 // a multiple of as much; chunks of 16 bytes lie permuted in them as Tma.cuh's copies leave them.
+// The left factor may lie there too, as rows like those, or turned: rows of 64 elements, whose
+// columns are the rows of the factor.
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -22,6 +24,32 @@ template <int kWidth> __device__ inline uint64_t factorAt(const void *start) {
   constexpr uint64_t kEightRows = 8 * kWidth * 2 / 16, kPermuted = kWidth == 32 ? 2 : 3;
   return (__cvta_generic_to_shared(start) & 0x3ffff) >> 4 | uint64_t{1} << 16 | kEightRows << 32 |
          kPermuted << 62;
+}
+
+/// The same of a turned left factor: where 16 rows of 64 elements begin.
+__device__ inline uint64_t turnedFactorAt(const void *start) {
+  return (__cvta_generic_to_shared(start) & 0x3ffff) >> 4 | uint64_t{1} << 16 | uint64_t{64} << 32 |
+         uint64_t{1} << 62;
+}
+/// What lies so many elements of a half type behind.
+__device__ inline uint64_t further(uint64_t factor, int elements) {
+  return factor >> 32 << 32 | (static_cast<uint32_t>(factor) + static_cast<uint32_t>(elements / 8));
+}
+/// Where chunk `chunk` of 16 bytes of row `row` lies among rows of kWidth elements.
+template <int kWidth> __device__ inline int permutedChunk(int row, int chunk) {
+  static_assert(kWidth == 16 || kWidth == 32 || kWidth == 64);
+  return kWidth == 64 ? chunk ^ row % 8 : kWidth == 32 ? chunk ^ row / 2 % 4 : chunk ^ row / 4 % 2;
+}
+/// Writes four matrices as loadMatrices reads them.
+__device__ inline void storeMatrices(void *row, const uint32_t (&x)[4]) {
+  auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(address),
+               "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3])
+               : "memory");
+}
+/// Lets products read what the thread wrote to shared memory, after a barrier.
+__device__ inline void publishToProducts() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
 /// Before the first product on registers that were written.
@@ -107,6 +135,65 @@ __device__ inline void startTurnedProduct(float (&sum)[2][4], const uint32_t (&a
     EVO_WGMMA_16("f16");
 }
 
+#define EVO_WGMMA_ROWS_32(type)                                                                    \
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, %21, 0;\n"                                          \
+               "wgmma.mma_async.sync.aligned.m64n32k16.f32." type "." type                         \
+               " {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}, {%16,%17,%18,%19}, "     \
+               "%20, p, 1, 1, 0; }"                                                                \
+               : EVO_WGMMA_TILE(sum, 0), EVO_WGMMA_TILE(sum, 1), EVO_WGMMA_TILE(sum, 2),           \
+                 EVO_WGMMA_TILE(sum, 3)                                                            \
+               : EVO_WGMMA_LEFT(a), "l"(factor), "r"(static_cast<int>(add)))
+
+/// sum = a times the transpose of 32 rows, a chunk of 16 of their elements, or that much more.
+template <class S>
+__device__ inline void startProduct(float (&sum)[4][4], const uint32_t (&a)[4], uint64_t factor,
+                                    bool add) {
+  if constexpr (std::is_same_v<S, __nv_bfloat16>)
+    EVO_WGMMA_ROWS_32("bf16");
+  else
+    EVO_WGMMA_ROWS_32("f16");
+}
+
+#define EVO_WGMMA_SHARED_32(type)                                                                  \
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, %18, 0;\n"                                          \
+               "wgmma.mma_async.sync.aligned.m64n32k16.f32." type "." type                         \
+               " {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}, %16, %17, p, 1, 1, "     \
+               "%19, %19; }"                                                                       \
+               : EVO_WGMMA_TILE(sum, 0), EVO_WGMMA_TILE(sum, 1), EVO_WGMMA_TILE(sum, 2),           \
+                 EVO_WGMMA_TILE(sum, 3)                                                            \
+               : "l"(left), "l"(factor), "r"(static_cast<int>(add)), "n"(kTurned))
+
+/// The same of a left factor in shared memory; kTurned: of the transpose of 16 rows of 64 elements
+/// times 16 rows of 32.
+template <class S, bool kTurned>
+__device__ inline void startSharedProduct(float (&sum)[4][4], uint64_t left, uint64_t factor,
+                                          bool add) {
+  if constexpr (std::is_same_v<S, __nv_bfloat16>)
+    EVO_WGMMA_SHARED_32("bf16");
+  else
+    EVO_WGMMA_SHARED_32("f16");
+}
+
+#define EVO_WGMMA_SHARED_16(type)                                                                  \
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, %10, 0;\n"                                          \
+               "wgmma.mma_async.sync.aligned.m64n16k16.f32." type "." type                         \
+               " {%0,%1,%2,%3,%4,%5,%6,%7}, %8, %9, p, 1, 1, %11, %11; }"                          \
+               : EVO_WGMMA_TILE(sum, 0), EVO_WGMMA_TILE(sum, 1)                                    \
+               : "l"(left), "l"(factor), "r"(static_cast<int>(add)), "n"(kTurned))
+
+/// The same of rows of 16.
+template <class S, bool kTurned>
+__device__ inline void startSharedProduct(float (&sum)[2][4], uint64_t left, uint64_t factor,
+                                          bool add) {
+  if constexpr (std::is_same_v<S, __nv_bfloat16>)
+    EVO_WGMMA_SHARED_16("bf16");
+  else
+    EVO_WGMMA_SHARED_16("f16");
+}
+
+#undef EVO_WGMMA_SHARED_16
+#undef EVO_WGMMA_SHARED_32
+#undef EVO_WGMMA_ROWS_32
 #undef EVO_WGMMA_16
 #undef EVO_WGMMA_32
 #undef EVO_WGMMA_64

@@ -1,0 +1,124 @@
+//===- AttentionGradHopper.cu - attention's gradient on Hopper --*- C++ -*-===//
+// Part of Evo, under the Apache License v2.0. See LICENSE.
+//
+// The half types' `attention_grad` for heads of 8 to 32 channels with keys of their own and more
+// than 64 queries: see AttentionGradHopperHead.cuh and AttentionGradHopperBias.cuh.
+//===----------------------------------------------------------------------===//
+#include "runtime/cuda/kernels/AttentionGradHopper.h"
+
+#include "runtime/cuda/kernels/AttentionGradHopperBias.cuh"
+#include "runtime/cuda/kernels/AttentionGradHopperHead.cuh"
+#include "runtime/cuda/kernels/DynamicShared.cuh"
+
+namespace evo::cuda {
+
+namespace {
+
+/// Describes queries, or keys, to copies; false where they do not take them.
+template <class S>
+bool describeHeads(CUtensorMap &map, const AttentionCall &call, const HeadMatrix &m, int64_t rows,
+                   int boxRows) {
+  int width = call.width <= 16 ? 16 : 32;
+  TensorOfBoxes<S, 4> tensor{m.data,
+                             {call.width, call.heads, rows, call.batches},
+                             {m.head, m.row, m.batch},
+                             {width, 1, boxRows, 1}};
+  return tensor.describe(map, width == 32 ? CU_TENSOR_MAP_SWIZZLE_64B : CU_TENSOR_MAP_SWIZZLE_32B);
+}
+template <class S> bool describe(HopperGradCall &hopper) {
+  const AttentionCall &call = hopper.grad.call;
+  return describeHeads<S>(hopper.query, call, call.query, call.queries, kQueryRows) &&
+         describeHeads<S>(hopper.dout, call, call.dout, call.queries, kQueryRows) &&
+         describeHeads<S>(hopper.key, call, call.key, call.keys, kKeyRows) &&
+         describeHeads<S>(hopper.value, call, call.value, call.keys, kKeyRows);
+}
+
+template <class S, int kWidth, int kGroups, bool kBias>
+Status launchHead(const Launch &launch, const MmaGradCall &grad) {
+  using Shape = HopperHeadBlock<S, kWidth, kGroups>;
+  auto kernel = hopperHeadGradKernel<S, kWidth, kGroups, kBias>;
+  EVO_TRY(allowShared(kernel, Shape::kBytes, "the shared memory of a gradient on Hopper"));
+  const AttentionCall &call = grad.call;
+  HopperGradCall hopper{grad, {}, {}, {}, {}};
+  describe<S>(hopper);
+  int64_t blocks = int64_t{Shape::kBlocks} * launch.context->processors;
+  if (call.keys > Shape::kKeys) // each has a part of the scratch
+    blocks = std::min(blocks, kScratchBytes / 2 / (grad.paddedQueries * kWidth * 4));
+  kernel<<<gridOf(std::min(blocks, call.batches * call.heads)), Shape::kThreads, Shape::kBytes,
+           launch.context->stream>>>(hopper);
+  return statusOf(cudaGetLastError(), "the launch of a gradient on Hopper");
+}
+
+template <class S, int kWidth, int kGroups>
+Status launchShape(const Launch &launch, const MmaGradCall &grad) {
+  return grad.call.bias.data ? launchHead<S, kWidth, kGroups, true>(launch, grad)
+                             : launchHead<S, kWidth, kGroups, false>(launch, grad);
+}
+
+/// Blocks of 256 keys, or smaller ones that the call fills better.
+template <class S, int kWidth> Status launchWidth(const Launch &launch, const MmaGradCall &grad) {
+  int64_t keys = grad.call.keys;
+  return ceilDiv(keys, 128) % 2 == 1 ? launchShape<S, kWidth, 2>(launch, grad)
+                                     : launchShape<S, kWidth, 4>(launch, grad);
+}
+
+/// Into how many parts the batches are cut: such that the blocks' waves take the least time, if a
+/// block takes as long as three batches to begin and to end.
+int64_t partsOf(int64_t tiles, int64_t batches, int64_t processors, int64_t most) {
+  int64_t best = 1, least = 0;
+  for (int64_t parts = 1; parts <= std::min(batches, std::max(most / tiles, int64_t{1})); ++parts) {
+    int64_t time = ceilDiv(tiles * parts, processors) * (ceilDiv(batches, parts) + 3);
+    if (parts == 1 || time < least)
+      best = parts, least = time;
+  }
+  return best;
+}
+
+template <class S, int kWidth> Status launchBias(const Launch &launch, MmaGradCall grad) {
+  using Grad = HopperBiasGrad<S, kWidth>;
+  constexpr int kBytes = sizeof(typename Grad::Memory);
+  constexpr int64_t kPartBytes = int64_t{Grad::kSums} * Grad::kThreads * 4;
+  auto kernel = hopperBiasGradKernel<S, kWidth>;
+  EVO_TRY(allowShared(kernel, kBytes, "the shared memory of a pair bias' gradient on Hopper"));
+  typename Grad::Tiles tiles(grad.call);
+  int64_t parts =
+      partsOf(tiles.all, tiles.batches, launch.context->processors, kScratchBytes / 2 / kPartBytes);
+  grad.biasBlocks = tiles.all * parts;
+  cudaStream_t stream = launch.context->stream;
+  HopperGradCall hopper{grad, {}, {}, {}, {}};
+  describe<S>(hopper);
+  kernel<<<gridOf(grad.biasBlocks), Grad::kThreads, kBytes, stream>>>(hopper);
+  if (parts > 1)
+    addBiasPartsKernel<S, kWidth>
+        <<<gridOf(tiles.all * Grad::kPieces), Grad::kThreads, 0, stream>>>(grad);
+  return statusOf(cudaGetLastError(), "the launch of a pair bias' gradient on Hopper");
+}
+
+} // namespace
+
+template <class S> bool takesHopperGrad(const Launch &launch, const AttentionCall &call) {
+  HopperGradCall hopper{{call}, {}, {}, {}, {}};
+  constexpr int64_t kMost = int64_t{1} << 29;
+  if (call.width > 32 || call.queries <= 64 || call.heads != call.groups || call.scale <= 0 ||
+      call.keys > kMost || call.queries > kMost || call.batches * call.heads > kMost)
+    return false;
+  int major = 0, minor = 0, device = launch.context->device;
+  return cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+         cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess &&
+         major == 9 && minor == 0 && describe<S>(hopper);
+}
+
+template <class S> Status launchHopperGrad(const Launch &launch, const MmaGradCall &grad) {
+  bool narrow = grad.call.width <= 16;
+  EVO_TRY((narrow ? launchWidth<S, 16>(launch, grad) : launchWidth<S, 32>(launch, grad)));
+  if (!grad.call.dbias.data)
+    return {};
+  return narrow ? launchBias<S, 16>(launch, grad) : launchBias<S, 32>(launch, grad);
+}
+
+template bool takesHopperGrad<__nv_bfloat16>(const Launch &, const AttentionCall &);
+template bool takesHopperGrad<__half>(const Launch &, const AttentionCall &);
+template Status launchHopperGrad<__nv_bfloat16>(const Launch &, const MmaGradCall &);
+template Status launchHopperGrad<__half>(const Launch &, const MmaGradCall &);
+
+} // namespace evo::cuda
