@@ -137,6 +137,16 @@ void usualWeights(CaseBuilder &builder) {
       tryRows(builder, shape, 40, 264, turned, Layout::Broadcast);
       tryRows(builder, shape, 3, 136, turned, Layout::Broadcast);
     }
+  // Around pieces of 64 rows and tiles of 128 and 256 columns, of rows that join and that do not.
+  for (auto [n, k] : {std::pair<int64_t, int64_t>{8, 136}, {264, 40}, {128, 256}, {130, 264}}) {
+    tryRows(builder, {1030}, n, k, 0, Layout::Dense);
+    for (size_t turned : {0, 1})
+      tryRows(builder, {10, 103}, n, k, turned, Layout::SwapOuter);
+  }
+  // Rows that are read as half as many, and an odd number of them.
+  for (auto [rows, k] :
+       {std::pair<int64_t, int64_t>{1030, 40}, {1030, 128}, {1026, 256}, {1027, 128}})
+    tryRows(builder, {rows}, 4, k, 0, Layout::Dense);
   for (auto [n, k] : {std::pair<int64_t, int64_t>{1, 8}, {4, 128}, {3, 512}, {2, 520}})
     tryRows(builder, {3, 700}, n, k, 0, Layout::Slice);
 }

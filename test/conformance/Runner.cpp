@@ -28,6 +28,8 @@ std::vector<size_t> memoryOrder(size_t rank, Layout layout) {
   std::iota(order.begin(), order.end(), size_t(0));
   if (layout == Layout::SwapInner && rank >= 2)
     std::swap(order[rank - 1], order[rank - 2]);
+  if (layout == Layout::SwapOuter && rank >= 2)
+    std::swap(order[0], order[1]);
   if (layout == Layout::FirstInner)
     std::rotate(order.begin(), order.begin() + (rank ? 1 : 0), order.end());
   if (layout == Layout::LastOuter && rank)

@@ -3,19 +3,24 @@
 //
 // dweight[n,k] = accumulator[n,k] + factor sum_* du[*,n] x[*,k]; dweight may be the accumulator.
 //
-// A product of the library where it takes the rows as they lie; half types have a kernel for rows
-// that it does not (WeightGradMma.cuh), and one for a du of few columns (WeightGradNarrow.cuh).
+// Half types have a kernel for a du of few columns (WeightGradNarrow.cuh), one for Hopper
+// (WeightGradHopper.cu), and one for rows that the library does not take as they lie
+// (WeightGradMma.cuh); everything else is a product of the library.
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/Product.h"
+#include "runtime/cuda/kernels/WeightGradHopper.h"
 #include "runtime/cuda/kernels/WeightGradMma.cuh"
 
 namespace evo::cuda {
 
 template <class S> Status launchWeightGrad(const Launch &launch) {
   if constexpr (kIsHalf<S>) {
+    bool done = false;
+    EVO_TRY(launchWeightHopper<S>(launch, done));
+    if (done)
+      return {};
     if (NarrowGradCall call{}; describeNarrowGrad<S>(call, launch))
       return launchNarrowGrad<S>(launch, call);
-    bool done = false;
     if (WeightMmaCall call{}; describeWeight<S>(call, launch))
       EVO_TRY(launchWeightMma<S>(launch, call, done));
     if (done)

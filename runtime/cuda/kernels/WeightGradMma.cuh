@@ -4,7 +4,7 @@
 // The half types' `weight_grad` where the rows of du and x are two axes that do not join, as where
 // one of them is transposed: the library would have to be given copies. A block computes 128 x 128
 // of a weight from a stretch of the rows, three pieces of 32 of which are on their way at a time,
-// and leaves its fp32 sums in a slot of the scratch (Slots.cuh).
+// and leaves its fp32 sums in a slot of the scratch (WeightGradSlots.cuh).
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -21,7 +21,6 @@ struct WeightMmaCall {
   int64_t stretches, stretch; ///< rows of a block, a multiple of kWeightDepth
   const std::byte *data[kOperands];
   float *slots; ///< [stretches][cols of du][cols of x]
-  float factor;
 };
 
 inline constexpr int kWeightThreads = 256, kWeightTile = 128, kWeightDepth = 32, kWeightStages = 4;
@@ -126,14 +125,14 @@ __global__ void __launch_bounds__(kWeightThreads, 2)
         if (n < call.cols[0] && k < call.cols[1])
           *reinterpret_cast<float2 *>(
               &call.slots[(stretch * call.cols[0] + n) * call.cols[1] + k]) =
-              make_float2(call.factor * sum[m][j][e], call.factor * sum[m][j][e + 1]);
+              make_float2(sum[m][j][e], sum[m][j][e + 1]);
       }
 }
 
 /// du, x, accumulator, dweight. False: the library takes the operands as they lie, or they do not
 /// lie as the kernel reads them.
 template <class S> bool describeWeight(WeightMmaCall &call, const Launch &launch) {
-  const Operand *o = launch.operands, &accumulator = o[2], &dweight = o[3];
+  const Operand *o = launch.operands, &dweight = o[3];
   int leading = o[0].rank - 1;
   for (int d = 0; d < leading; ++d) {
     for (int i : {0, 1})
@@ -151,8 +150,6 @@ template <class S> bool describeWeight(WeightMmaCall &call, const Launch &launch
     for (int d = 0; d < call.rows.rank; ++d)
       fits &= call.rows.stride[i][d] % 8 == 0;
   }
-  for (const Operand *sum : {&accumulator, &dweight})
-    fits &= !*sum || (sum->strides[1] == 1 && sum->strides[0] == dweight.shape[1]);
   if (!fits)
     return false;
   int64_t tiles = call.colTiles[0] * call.colTiles[1], size = call.cols[0] * call.cols[1];
@@ -162,7 +159,6 @@ template <class S> bool describeWeight(WeightMmaCall &call, const Launch &launch
                  kWeightDepth;
   call.stretches = ceilDiv(call.rowCount, call.stretch);
   call.slots = elements<float>(launch.context->scratch);
-  call.factor = static_cast<float>(launch.attributes->factor);
   return most >= 1;
 }
 
@@ -176,7 +172,7 @@ Status launchWeightMma(const Launch &launch, const WeightMmaCall &call, bool &do
   weightMmaKernel<S><<<gridOf(call.stretches * call.colTiles[0] * call.colTiles[1]), kWeightThreads,
                        kBytes, launch.context->stream>>>(call);
   EVO_TRY(statusOf(cudaGetLastError(), "the launch of a weight's gradient on tensor cores"));
-  return sumMatrixSlots(launch, call.slots, call.stretches);
+  return sumDenseSlots(launch, call.slots, call.stretches);
 }
 
 } // namespace evo::cuda

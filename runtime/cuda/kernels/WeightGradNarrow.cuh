@@ -3,23 +3,30 @@
 //
 // `weight_grad` of half types where du has at most 4 columns, as those of a pair bias, which the
 // library reads one by one. A thread has eight columns of x and every so-manyth row of its block's
-// stretch; blocks leave their fp32 sums in slots of the scratch (Slots.cuh).
+// stretch; blocks leave their fp32 sums in slots of the scratch (WeightGradSlots.cuh).
 //===----------------------------------------------------------------------===//
 #pragma once
 
-#include "runtime/cuda/kernels/Slots.cuh"
+#include "runtime/cuda/kernels/WeightGradSlots.cuh"
 
 namespace evo::cuda {
 
-/// Adds slots of a dense matrix, the output of `weight_grad`, to its accumulator.
-inline Status sumMatrixSlots(const Launch &launch, const float *slots, int64_t count) {
-  const Operand &dweight = launch.operands[3];
-  Operand sums[2];
-  for (int i : {0, 1}) {
-    sums[i].data = launch.operands[2 + i].data, sums[i].rank = 1;
-    sums[i].shape[0] = dweight.shape[0] * dweight.shape[1], sums[i].strides[0] = 1;
+/// Slots of whole rows of a dense matrix.
+struct DenseFours {
+  int cols; ///< a multiple of four
+
+  __device__ void locate(int four, int (&row)[4], int (&col)[4]) const {
+    int first = four / (cols / 4);
+    for (int i = 0; i < 4; ++i)
+      row[i] = first, col[i] = (four - first * (cols / 4)) * 4 + i;
   }
-  return sumSlots(launch, SlotCall(slots, count, sums[1].shape[0], 0, sums[0], sums[1]));
+};
+
+/// Slots that are dense matrices of the weight's shape.
+inline Status sumDenseSlots(const Launch &launch, const float *slots, int64_t count) {
+  const Operand &dweight = launch.operands[3];
+  MatrixSlots call(launch, slots, count, dweight.shape[0] * dweight.shape[1] / 4);
+  return sumMatrixSlots(launch, call, DenseFours{static_cast<int>(dweight.shape[1])});
 }
 
 struct NarrowGradCall {
@@ -30,7 +37,6 @@ struct NarrowGradCall {
   const std::byte *data[kOperands];
   int64_t duStride;
   float *slots; ///< [stretches][n][k]
-  float factor;
 };
 
 inline constexpr int kNarrowGradThreads = 256, kNarrowGradCols = 512;
@@ -91,7 +97,7 @@ __global__ void __launch_bounds__(kNarrowGradThreads, 2)
       float total = 0;
       for (int l = 0; l < lines; ++l)
         total += space[l * call.k + k];
-      call.slots[(int64_t{blockIdx.x} * call.n + n) * call.k + k] = call.factor * total;
+      call.slots[(int64_t{blockIdx.x} * call.n + n) * call.k + k] = total;
     }
   }
 }
@@ -113,8 +119,6 @@ template <class S> bool describeNarrowGrad(NarrowGradCall &call, const Launch &l
               x.strides[leading] == 1 && reinterpret_cast<uint64_t>(x.data) % 16 == 0;
   for (int d = 0; d < call.rows.rank; ++d)
     fits &= call.rows.stride[C::X][d] % 8 == 0;
-  for (const Operand *sum : {&o[2], &dweight})
-    fits &= !*sum || (sum->strides[1] == 1 && sum->strides[0] == dweight.shape[1]);
   if (!fits)
     return false;
   call.n = static_cast<int>(dweight.shape[0]), call.k = static_cast<int>(dweight.shape[1]);
@@ -123,7 +127,6 @@ template <class S> bool describeNarrowGrad(NarrowGradCall &call, const Launch &l
   call.stretch = ceilDiv(call.rowCount, wanted);
   call.stretches = ceilDiv(call.rowCount, call.stretch);
   call.slots = elements<float>(launch.context->scratch);
-  call.factor = static_cast<float>(launch.attributes->factor);
   return call.stretches * call.n * call.k <= kScratchBytes / 4;
 }
 
@@ -131,7 +134,7 @@ template <class S> Status launchNarrowGrad(const Launch &launch, const NarrowGra
   auto grid = gridOf(call.stretches);
   narrowGradKernel<S><<<grid, kNarrowGradThreads, 0, launch.context->stream>>>(call);
   EVO_TRY(statusOf(cudaGetLastError(), "the launch of a weight's gradient of few rows"));
-  return sumMatrixSlots(launch, call.slots, call.stretches);
+  return sumDenseSlots(launch, call.slots, call.stretches);
 }
 
 } // namespace evo::cuda
