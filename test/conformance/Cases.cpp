@@ -154,8 +154,9 @@ void gatedByChannel(CaseBuilder &builder) {
         gated.operands[5].present = false;
         builder.add(gated);
       }
-  // Several tiles a block where 88 blocks share 64 rows of 3 times 128 columns each.
-  for (int64_t rows : {171, 176}) {
+  // Several tiles a block where 88 blocks share 64 rows of 3 times 128 columns each, or 26 each of
+  // 5 times 64.
+  for (int64_t rows : {171, 176, 264}) {
     KernelCase gated = builder.make(Kernel::GatedLinear, {}, {{40, rows}, {{'k', 8}, {'n', 264}}});
     gated.aligned = true;
     gated.operands[6].layout = Layout::LastOuter;

@@ -3,6 +3,7 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "runtime/cuda/kernels/GatedLinearMma.cuh"
 #include "runtime/cuda/kernels/LinearTile.cuh"
 
 namespace evo::cuda {
@@ -11,5 +12,8 @@ namespace evo::cuda {
 /// describeTile takes, and else leaves `launched` false.
 template <class S>
 Status launchLinearHopper(const Launch &launch, const LinearTileCall &call, bool &launched);
+/// The same of GatedLinearHopper.cu and what describeGated takes.
+template <class S>
+Status launchGatedHopper(const Launch &launch, const GatedMmaCall &call, bool &launched);
 
 } // namespace evo::cuda
