@@ -123,6 +123,21 @@ void usualLinears(CaseBuilder &builder) {
     }
 }
 
+/// More rows than a device's blocks hold at a time, so that each goes through several tiles, of two
+/// axes the inner of which ends within a tile.
+void tallLinears(CaseBuilder &builder) {
+  for (auto [k, n] : {std::pair<int64_t, int64_t>{8, 16}, {72, 24}})
+    for (unsigned subset = 0; subset < 4; ++subset) {
+      KernelCase tall = builder.make(Kernel::Linear, {}, {{301, 200}, {{'k', k}, {'n', n}}});
+      tall.aligned = true;
+      tall.operands[1].layout = subset & 1 ? Layout::LastOuter : Layout::Dense;
+      tall.operands[3].layout = Layout::SwapInner;
+      tall.operands[4].present = subset & 1, tall.operands[5].present = false;
+      tall.operands[6].present = subset & 2;
+      builder.add(tall);
+    }
+}
+
 /// y by channel in runs that tensor cores store eight rows at a time, and others; a row scale that
 /// lies across the rows; around tiles of 64 rows and 128 columns, depths of 64 and 128.
 void gatedByChannel(CaseBuilder &builder) {
@@ -139,8 +154,9 @@ void gatedByChannel(CaseBuilder &builder) {
         gated.operands[5].present = false;
         builder.add(gated);
       }
-  // Several tiles a block where 88 blocks share 64 rows of 3 times 128 columns each.
-  for (int64_t rows : {171, 176}) {
+  // Several tiles a block where 88 blocks share 64 rows of 3 times 128 columns each, or 26 each of
+  // 5 times 64.
+  for (int64_t rows : {171, 176, 264}) {
     KernelCase gated = builder.make(Kernel::GatedLinear, {}, {{40, rows}, {{'k', 8}, {'n', 264}}});
     gated.aligned = true;
     gated.operands[6].layout = Layout::LastOuter;
@@ -193,6 +209,7 @@ void linearKernels(CaseBuilder &builder) {
           builder.add(border);
         }
   usualLinears(builder);
+  tallLinears(builder);
   gatedByChannel(builder);
   narrowLinears(builder);
   builder.sweep(Kernel::Gate, {},

@@ -4,14 +4,13 @@
 // y[*,n] = row_scale[*] * sigmoid(sum_k x[*,k] gate_weight[n,k] + gate_bias[n]) *
 //          (sum_k x[*,k] weight[n,k] + bias[n]).
 //
-// Half types have kernels that do everything at once on tensor cores, one for a y by channel
-// (GatedLinearMma.cuh) and one for any other (LinearMma.cuh), where the operands lie as they need
-// it. Else both products go to scratch, a box of rows at a time; they are one where the weights lie
-// together.
+// Half types have kernels that do everything at once on tensor cores, two for a y by channel, on
+// Hopper (GatedLinearHopper.cu) and elsewhere (GatedLinearMma.cuh), and one for any other
+// (LinearMma.cuh), where the operands lie as they need it. Else both products go to scratch, a box
+// of rows at a time; they are one where the weights lie together.
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/Product.h"
-#include "runtime/cuda/kernels/GatedLinearMma.cuh"
-#include "runtime/cuda/kernels/LinearMma.cuh"
+#include "runtime/cuda/kernels/LinearHopper.h"
 #include "runtime/cuda/kernels/RowPieces.cuh"
 
 namespace evo::cuda {
@@ -62,7 +61,9 @@ Status multiplyBox(const Launch &launch, const AxisSpace<3> &rows, const Box &bo
 template <class S> Status gatedOnTensorCores(const Launch &launch, bool &done) {
   const Operand *o = launch.operands, none;
   if (GatedMmaCall byChannel{}; describeGated<S>(byChannel, o)) {
-    EVO_TRY(launchGatedMma<S>(launch, byChannel, done));
+    EVO_TRY(launchGatedHopper<S>(launch, byChannel, done));
+    if (!done)
+      EVO_TRY(launchGatedMma<S>(launch, byChannel, done));
     if (done)
       return {};
   }

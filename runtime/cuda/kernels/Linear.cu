@@ -8,11 +8,11 @@
 // dropout it goes to scratch, a box of rows at a time; so it does where plans store half and there
 // is a residual, since the library would round the product before it adds one. Where operands lie
 // as tensor cores need it, half types have kernels that do everything at once: one for few channels
-// (NarrowLinear.cuh), one for columns in eights, which also takes turned weights (LinearTile.cuh),
-// and one for others (LinearMma.cuh).
+// (NarrowLinear.cuh), two for columns in eights, which also take turned weights, on Hopper
+// (LinearHopper.cu) and elsewhere (LinearTile.cuh), and one for others (LinearMma.cuh).
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/Product.h"
-#include "runtime/cuda/kernels/LinearTile.cuh"
+#include "runtime/cuda/kernels/LinearHopper.h"
 #include "runtime/cuda/kernels/NarrowLinear.cuh"
 #include "runtime/cuda/kernels/RowPieces.cuh"
 
@@ -92,11 +92,18 @@ template <class S> Status linearInPieces(const Launch &launch) {
   });
 }
 
-/// On tensor cores, where the operands lie as they need it; else `done` stays false.
-template <class S> Status linearOnTensorCores(const Launch &launch, bool &done) {
+/// Whether Hopper's kernel, which keeps the weight of a few columns in shared memory, does better
+/// than others: of more columns it reads x too often, and long ones leave x too little room.
+bool isWorthTiles(const LinearMmaCall &call) {
+  return call.n <= 256 && call.n * call.k <= int64_t{1} << 17;
+}
+
+/// On tensor cores, where the operands lie as they need it; else `done` stays false. `isProduct`:
+/// the library can do it all, and better than kernels other than Hopper's.
+template <class S> Status linearOnTensorCores(const Launch &launch, bool isProduct, bool &done) {
   const Operand *o = launch.operands;
   LinearMmaCall call{};
-  // Both kernels take weights whose rows are contiguous; the one of tiles, also turned ones.
+  // All kernels take weights whose rows are contiguous; those of tiles, also turned ones.
   bool isTurned = o[1].strides[1] != 1;
   call.weight[0] = o[1].data, call.weightStride[0] = isTurned ? 0 : o[1].strides[0];
   call.bias[0] = o[2].data, call.biasStride[0] = o[2].strides[0];
@@ -106,9 +113,13 @@ template <class S> Status linearOnTensorCores(const Launch &launch, bool &done) 
   if (!describeLinear<S>(call, byRow))
     return {};
   LinearTileCall tiles{{}, {}, call, {}, false};
-  if (describeTile<S>(tiles, o[1]))
-    EVO_TRY(launchLinearTile<S>(launch, tiles, done));
-  if (done || isTurned)
+  if (describeTile<S>(tiles, o[1])) {
+    if (isWorthTiles(call))
+      EVO_TRY(launchLinearHopper<S>(launch, tiles, done));
+    if (!done && !isProduct)
+      EVO_TRY(launchLinearTile<S>(launch, tiles, done));
+  }
+  if (done || isTurned || isProduct)
     return {};
   done = true;
   return launchLinearMma<S, false>(launch, call);
@@ -128,15 +139,19 @@ template <class S> Status launchLinear(const Launch &launch) {
   const Operand &x = o[0], &weight = o[1], &residual = o[6], &y = o[7];
   bool relu = launch.attributes->activation == plan::Activation::Relu;
   bool takesBias = !o[2] || takesBiasOf(o[2], weight);
-  if (o[3] || o[4] || o[5] || (residual && (relu || kIsHalf<S>)) || !takesBias) {
+  bool isProduct = !o[3] && !o[4] && !o[5] && !(residual && (relu || kIsHalf<S>)) && takesBias;
+  if constexpr (kIsHalf<S>) {
+    if (NarrowLinearCall call{}; !isProduct && describeNarrow<S>(call, launch))
+      return launchNarrow<S>(launch, call);
+    // The library's kernels that add a bias are slower than those that only multiply.
     bool done = false;
-    if constexpr (kIsHalf<S>) {
-      if (NarrowLinearCall call{}; describeNarrow<S>(call, launch))
-        return launchNarrow<S>(launch, call);
-      EVO_TRY(linearOnTensorCores<S>(launch, done));
-    }
-    return done ? Status::success() : linearInPieces<S>(launch);
+    if (!isProduct || o[2])
+      EVO_TRY(linearOnTensorCores<S>(launch, isProduct, done));
+    if (done)
+      return {};
   }
+  if (!isProduct)
+    return linearInPieces<S>(launch);
   int leading = x.rank - 1;
   Product product = productOf(launch);
   product.set(Product::Y, y);

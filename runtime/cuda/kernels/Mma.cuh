@@ -72,6 +72,13 @@ __device__ inline void storeMatrices(void *row, const uint32_t (&x)[4]) {
                "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3])
                : "memory");
 }
+/// The same, each transposed.
+__device__ inline void storeTransposed(void *row, const uint32_t (&x)[4]) {
+  auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(address),
+               "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3])
+               : "memory");
+}
 
 /// Copies 16 bytes to shared memory behind the thread's back, or zeros where not `inside`.
 __device__ inline void copyAsync(void *to, const void *from, bool inside) {

@@ -2,7 +2,7 @@
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
 // One thread asks for a box of a strided tensor; it arrives in shared memory by itself, zeros where
-// it lies beyond the tensor, and a barrier there counts its bytes.
+// it lies beyond the tensor, and a barrier there counts its bytes. Boxes go back the same way.
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -87,6 +87,12 @@ __device__ inline void storeBox(const CUtensorMap &map, const void *from, int x,
                "r"(x), "r"(y), "r"(z), "r"(w),
                "r"(static_cast<uint32_t>(__cvta_generic_to_shared(from)))
                : "memory");
+}
+__device__ inline void storeBox(const CUtensorMap &map, const void *from, int x, int y, int z) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(&map),
+      "r"(static_cast<uint32_t>(__cvta_generic_to_shared(from))), "r"(x), "r"(y), "r"(z)
+      : "memory");
 }
 __device__ inline void commitStores() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 /// Until the thread's stores but the last kPending groups have read what they copy.

@@ -26,27 +26,6 @@ template <int kWidth> __device__ inline uint64_t factorAt(const void *start) {
          kPermuted << 62;
 }
 
-/// The same of a turned left factor: where 16 rows of 64 elements begin.
-__device__ inline uint64_t turnedFactorAt(const void *start) {
-  return (__cvta_generic_to_shared(start) & 0x3ffff) >> 4 | uint64_t{1} << 16 | uint64_t{64} << 32 |
-         uint64_t{1} << 62;
-}
-/// What lies so many elements of a half type behind.
-__device__ inline uint64_t further(uint64_t factor, int elements) {
-  return factor >> 32 << 32 | (static_cast<uint32_t>(factor) + static_cast<uint32_t>(elements / 8));
-}
-/// Where chunk `chunk` of 16 bytes of row `row` lies among rows of kWidth elements.
-template <int kWidth> __device__ inline int permutedChunk(int row, int chunk) {
-  static_assert(kWidth == 16 || kWidth == 32 || kWidth == 64);
-  return kWidth == 64 ? chunk ^ row % 8 : kWidth == 32 ? chunk ^ row / 2 % 4 : chunk ^ row / 4 % 2;
-}
-/// Writes four matrices as loadMatrices reads them.
-__device__ inline void storeMatrices(void *row, const uint32_t (&x)[4]) {
-  auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(address),
-               "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3])
-               : "memory");
-}
 /// Lets products read what the thread wrote to shared memory, after a barrier.
 __device__ inline void publishToProducts() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
@@ -194,6 +173,68 @@ __device__ inline void startSharedProduct(float (&sum)[2][4], uint64_t left, uin
 #undef EVO_WGMMA_SHARED_16
 #undef EVO_WGMMA_SHARED_32
 #undef EVO_WGMMA_ROWS_32
+/// What the product instructions take in place of an address of 64 elements of 128 bytes, permuted
+/// as copies do in rows of that size: rows, eight of which follow each other, whose elements are
+/// summed over; or where turned, 64 rows' elements of one depth, with the next 64 `block` bytes on.
+__device__ inline uint64_t wideFactorAt(const void *start, uint64_t block = 16) {
+  return (__cvta_generic_to_shared(start) & 0x3ffff) >> 4 | block >> 4 << 16 | uint64_t{64} << 32 |
+         uint64_t{1} << 62;
+}
+
+#define EVO_WGMMA_WIDE_128(type, turned)                                                         \
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, %66, 0;\n"                                          \
+               "wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type " {"                   \
+               "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,"    \
+               "%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,"  \
+               "%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,"  \
+               "%62,%63}, %64, %65, p, 1, 1, 0, " turned "; }"                                     \
+               : EVO_WGMMA_TILE(sum, 0), EVO_WGMMA_TILE(sum, 1), EVO_WGMMA_TILE(sum, 2),           \
+                 EVO_WGMMA_TILE(sum, 3), EVO_WGMMA_TILE(sum, 4), EVO_WGMMA_TILE(sum, 5),           \
+                 EVO_WGMMA_TILE(sum, 6), EVO_WGMMA_TILE(sum, 7), EVO_WGMMA_TILE(sum, 8),           \
+                 EVO_WGMMA_TILE(sum, 9), EVO_WGMMA_TILE(sum, 10), EVO_WGMMA_TILE(sum, 11),         \
+                 EVO_WGMMA_TILE(sum, 12), EVO_WGMMA_TILE(sum, 13), EVO_WGMMA_TILE(sum, 14),        \
+                 EVO_WGMMA_TILE(sum, 15)                                                           \
+               : "l"(left), "l"(factor), "r"(static_cast<int>(add)))
+
+#define EVO_WGMMA_WIDE_64(type, turned)                                                          \
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, %34, 0;\n"                                          \
+               "wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type " {"                    \
+               "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,"    \
+               "%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, %32, %33, p, 1, 1, 0, " turned "; }"     \
+               : EVO_WGMMA_TILE(sum, 0), EVO_WGMMA_TILE(sum, 1), EVO_WGMMA_TILE(sum, 2),           \
+                 EVO_WGMMA_TILE(sum, 3), EVO_WGMMA_TILE(sum, 4), EVO_WGMMA_TILE(sum, 5),           \
+                 EVO_WGMMA_TILE(sum, 6), EVO_WGMMA_TILE(sum, 7)                                    \
+               : "l"(left), "l"(factor), "r"(static_cast<int>(add)))
+
+/// sum = 64 rows of the left factor, times the transpose of 128 or 64 rows of the right one, 16
+/// depths of both, or that much more; `kTurned`: as wideFactorAt says of the right factor.
+template <class S, bool kTurned>
+__device__ inline void startWideProduct(float (&sum)[16][4], uint64_t left, uint64_t factor,
+                                          bool add) {
+  if constexpr (std::is_same_v<S, __nv_bfloat16> && kTurned)
+    EVO_WGMMA_WIDE_128("bf16", "1");
+  else if constexpr (std::is_same_v<S, __nv_bfloat16>)
+    EVO_WGMMA_WIDE_128("bf16", "0");
+  else if constexpr (kTurned)
+    EVO_WGMMA_WIDE_128("f16", "1");
+  else
+    EVO_WGMMA_WIDE_128("f16", "0");
+}
+template <class S, bool kTurned>
+__device__ inline void startWideProduct(float (&sum)[8][4], uint64_t left, uint64_t factor,
+                                          bool add) {
+  if constexpr (std::is_same_v<S, __nv_bfloat16> && kTurned)
+    EVO_WGMMA_WIDE_64("bf16", "1");
+  else if constexpr (std::is_same_v<S, __nv_bfloat16>)
+    EVO_WGMMA_WIDE_64("bf16", "0");
+  else if constexpr (kTurned)
+    EVO_WGMMA_WIDE_64("f16", "1");
+  else
+    EVO_WGMMA_WIDE_64("f16", "0");
+}
+
+#undef EVO_WGMMA_WIDE_64
+#undef EVO_WGMMA_WIDE_128
 #undef EVO_WGMMA_16
 #undef EVO_WGMMA_32
 #undef EVO_WGMMA_64
