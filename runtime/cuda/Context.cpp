@@ -32,7 +32,10 @@ Result<std::unique_ptr<Context>> Context::create(int device) {
   context->memoryBytes = static_cast<int64_t>(properties.totalGlobalMem);
   EVO_CUDA_TRY(cudaSetDevice(device));
   EVO_CUDA_TRY(cudaStreamCreateWithFlags(&context->stream, cudaStreamNonBlocking));
+  constexpr size_t kArrivalBytes = kArrivals * sizeof(uint32_t);
   context->meter.contextIsMade();
+  EVO_CUDA_TRY(cudaMalloc(reinterpret_cast<void **>(&context->arrivals), kArrivalBytes));
+  EVO_CUDA_TRY(cudaMemsetAsync(context->arrivals, 0, kArrivalBytes, context->stream));
   EVO_CUDA_TRY(cudaMalloc(reinterpret_cast<void **>(&context->dropoutKey), 2 * sizeof(uint32_t)));
   EVO_CUDA_TRY(cudaMemsetAsync(context->dropoutKey, 0, 2 * sizeof(uint32_t), context->stream));
   EVO_ASSIGN(context->lt, CublasLt::load());
@@ -54,6 +57,7 @@ Context::~Context() {
   if (stream)
     cudaStreamSynchronize(stream);
   cudaFree(dropoutKey);
+  cudaFree(arrivals);
   if (stream)
     cudaStreamDestroy(stream);
 }

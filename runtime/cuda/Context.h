@@ -17,6 +17,9 @@
 
 namespace evo::cuda {
 
+/// Counters of blocks that have come; a launch uses as many as it has sums to finish.
+inline constexpr int64_t kArrivals = 1024;
+
 /// A product of cuBLASLt with everything resolved but the pointers; see Product.cpp.
 class LtPlan;
 
@@ -49,6 +52,7 @@ public:
   bool isHopper = false;  ///< of compute capability 9.0, whose kernels no other device runs
   int64_t memoryBytes = 0;
   cudaStream_t stream = nullptr;
+  uint32_t *arrivals = nullptr; ///< kArrivals; 0 between launches
   /// Seed and step of the masks of dropout, on the device, where recorded launches find those of a
   /// later step; and what they are.
   uint32_t *dropoutKey = nullptr;

@@ -404,6 +404,18 @@ void usualNorms(CaseBuilder &builder) {
         }
 }
 
+/// So many rows that the warps of a large device have some more than once.
+void manyRows(CaseBuilder &builder) {
+  KernelAttributes norm;
+  norm.eps = 1e-5;
+  for (Kernel kernel : {Kernel::LayerNorm, Kernel::LayerNormGrad})
+    for (int64_t channels : {8, 72}) {
+      KernelCase many = builder.make(kernel, norm, {{601, 80}, {{'c', channels}}});
+      many.aligned = true;
+      builder.add(many);
+    }
+}
+
 /// Sums of half in scratch: 63 queries or keys a tile, 512 columns, 1024 columns of a product.
 void wideHeads(CaseBuilder &builder) {
   KernelAttributes attributes;
@@ -449,6 +461,7 @@ const std::vector<KernelCase> &kernelCases() {
     commonHeads(builder);
     tiledAttention(builder);
     usualNorms(builder);
+    manyRows(builder);
     wideHeads(builder);
     optimizerKernels(builder);
     factorKernels(builder);

@@ -43,7 +43,46 @@ void gatesByChannel(CaseBuilder &builder) {
       }
 }
 
+/// Rows of half types in eights, of which a device takes two or four at a time: of one axis, of two
+/// that do not join and broadcast along one, and a row too few; also what is none such.
+void evenRows(CaseBuilder &builder) {
+  auto add = [&](KernelCase even, std::initializer_list<int> absent) {
+    even.aligned = true;
+    for (int operand : absent)
+      even.operands[size_t(operand)].present = false;
+    for (Layout layout : {Layout::Dense, Layout::Slice, Layout::Padded}) {
+      even.operands[0].layout = layout;
+      builder.add(even);
+    }
+  };
+  KernelAttributes relu, mean;
+  relu.activation = plan::Activation::Relu, mean.eps = 1e-3;
+  for (int64_t queries : {64, 63}) {
+    for (int64_t u : {queries, int64_t{1}})
+      for (Kernel kernel : {Kernel::Gate, Kernel::GateGrad})
+        add(builder.make(kernel, {}, {{}, {{'b', 3}, {'u', u}, {'q', queries}, {'x', 128}}}), {});
+    Sizes rows{{3, queries}, {{'n', 128}}};
+    add(builder.make(Kernel::LinearGrad, relu, rows), {2, 3, 4, 6});
+    add(builder.make(Kernel::LinearGrad, {}, rows), {1, 3, 4, 6});
+    add(builder.make(Kernel::LinearGrad, {}, rows), {2, 4});
+    add(builder.make(Kernel::LinearGrad, relu, rows), {4});
+    add(builder.make(Kernel::MaskedMeanGrad, mean,
+                     {{}, {{'b', 3}, {'q', queries}, {'x', 128}, {'u', 1}}}),
+        {});
+    add(builder.make(Kernel::Add, {}, {{3, queries, 128}, {}}), {});
+    add(builder.make(Kernel::Copy, {}, {{3, queries, 128}, {}}), {});
+  }
+  // Channels of one batch in eights, in tiles of 256; few columns that lie apart.
+  add(builder.make(Kernel::GateGrad, {}, {{}, {{'b', 2}, {'u', 1}, {'q', 70}, {'x', 264}}}), {});
+  for (int64_t cols : {4, 8}) {
+    KernelCase few = builder.make(Kernel::Copy, {}, {{30, 11, cols}, {}});
+    few.aligned = true, few.operands[0].layout = Layout::LastOuter;
+    builder.add(few);
+  }
+}
+
 void elementKernels(CaseBuilder &builder) {
+  evenRows(builder);
   builder.sweep(Kernel::Add, {},
                 {{{}, {}},
                  {{1}, {}},
@@ -165,12 +204,16 @@ void weightKernels(CaseBuilder &builder) {
   for (int64_t rows : {257, 17000})
     tryBorder(builder, builder.make(Kernel::BiasGrad, {}, {{rows}, {{'n', 3}}}), 3);
   tryBorder(builder, builder.make(Kernel::BiasGrad, {}, {{3}, {{'n', 98311}}}), 2);
-  // Columns in eights and fours, which are read together.
-  for (int64_t n : {8, 12, 136}) {
-    KernelCase together = builder.make(Kernel::BiasGrad, {}, {{3, 333}, {{'n', n}}});
-    together.aligned = true;
-    builder.add(together);
-  }
+  // Columns in eights and fours, which are read together; tiles of 256 columns.
+  for (int64_t n : {8, 12, 136, 520})
+    for (Layout layout : {Layout::Dense, Layout::Slice, Layout::Padded}) {
+      KernelCase together = builder.make(Kernel::BiasGrad, {}, {{3, 333}, {{'n', n}}});
+      together.aligned = true;
+      together.operands[0].layout = layout;
+      builder.add(together);
+      together.inPlace = true;
+      builder.add(together);
+    }
   builder.add(builder.make(Kernel::WeightGrad, {}, {{0}, {{'n', 5}, {'k', 3}}}));
   usualWeights(builder);
 }

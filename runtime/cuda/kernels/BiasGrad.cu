@@ -3,9 +3,9 @@
 //
 // dbias[n] = accumulator[n] + sum_* du[*,n]; dbias may be the accumulator.
 //
-// A block sums a chunk of the rows for 32, 128 or, where they lie in eights, up to 2048 columns, so
-// that it reads memory on end; where
-// the rows are contiguous and the columns are not, its lanes run along the rows.
+// A block sums a chunk of the rows for 32, 128 or, where they lie in eights, up to 256 columns;
+// where the rows are contiguous and the columns are not, its lanes run along the rows. Eights are
+// read at the rate of memory by as many blocks as a device has room for.
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/kernels/Mma.cuh"
 #include "runtime/cuda/kernels/Slots.cuh"
@@ -16,10 +16,12 @@ namespace {
 
 struct BiasCall {
   AxisSpace<1> rows;
-  int64_t rowCount, cols, colStride, chunk, chunks;
-  int lanes; ///< of a row that is read in eights
+  int64_t rowCount, cols, rowStride, colStride, chunk, chunks; ///< rowStride: of one axis of rows
+  int lanes, colTiles;                                         ///< of rows that are read in eights
   const std::byte *du;
-  float *slots; ///< [chunks][cols]
+  float *slots;       ///< [chunks][cols]
+  SlotCall sum;       ///< of the slots
+  uint32_t *arrivals; ///< null: another launch adds up the slots
 };
 
 /// V columns a lane, 32 V a block.
@@ -54,25 +56,42 @@ template <class S, int V> __global__ void __launch_bounds__(256) columnKernel(Bi
   }
 }
 
-/// Eight columns a lane, call.lanes lanes a row; rows are read eight at a time.
-template <class S> __global__ void __launch_bounds__(256) eightsKernel(BiasCall call) {
-  __shared__ float sums[256][9];
-  constexpr int kBatch = 8;
-  int lanes = call.lanes, parts = 256 / lanes, part = threadIdx.x / lanes;
-  int lane = threadIdx.x - part * lanes;
-  int64_t colTiles = ceilDiv(call.cols, lanes * 8);
-  int64_t chunk = quotient(blockIdx.x, colTiles),
-          first = (blockIdx.x - chunk * colTiles) * lanes * 8;
-  int64_t col = first + lane * 8, end = smaller(call.rowCount, (chunk + 1) * call.chunk);
+constexpr int kEightsThreads = 1024, kMostLanes = 32;
+
+/// Eight columns a lane, call.lanes lanes a row; a thread reads kBatch rows at once, which lie
+/// evenly where kIsEven. The last block of a tile of columns adds what all left of it.
+template <class S, bool kIsEven>
+__global__ void __launch_bounds__(kEightsThreads, 1)
+    eightsKernel(const __grid_constant__ BiasCall call) {
+  constexpr int kBatch = 4;
+  __shared__ union {
+    float sums[kEightsThreads][9];
+    float4 space[kEightsThreads];
+  } shared;
+  int lanes = call.lanes, parts = kEightsThreads / lanes;
+  int part = static_cast<int>(threadIdx.x) / lanes;
+  int lane = static_cast<int>(threadIdx.x) - part * lanes;
+  auto tile = static_cast<int>(blockIdx.x % call.colTiles);
+  int64_t chunk = blockIdx.x / call.colTiles, first = int64_t{tile} * lanes * 8;
+  int cols = static_cast<int>(smaller(lanes * 8, call.cols - first));
+  int64_t begin = chunk * call.chunk;
+  auto rows = static_cast<int>(smaller(call.rowCount - begin, call.chunk));
+  if (part >= parts || lane * 8 >= cols)
+    rows = 0;
+  const S *from = reinterpret_cast<const S *>(call.du) + first + lane * 8;
+  if (kIsEven)
+    from += (begin + part) * call.rowStride;
   float sum[8] = {};
-  for (int64_t row = chunk * call.chunk + part; part < parts && col < call.cols && row < end;
-       row += kBatch * parts) {
+  for (int row = part; row < rows; row += kBatch * parts) {
     uint4 bits[kBatch] = {};
 #pragma unroll
-    for (int i = 0; i < kBatch; ++i)
-      if (int64_t at = row + i * parts; at < end)
-        bits[i] = *reinterpret_cast<const uint4 *>(reinterpret_cast<const S *>(call.du) + col +
-                                                   call.rows.offsetOf(0, at));
+    for (int i = 0; i < kBatch; ++i) {
+      if (row + i * parts < rows)
+        bits[i] = *reinterpret_cast<const uint4 *>(
+            kIsEven ? from : from + call.rows.offsetOf(0, begin + row + i * parts));
+      if (kIsEven)
+        from += parts * call.rowStride;
+    }
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       const uint32_t words[] = {bits[i].x, bits[i].y, bits[i].z, bits[i].w};
@@ -83,15 +102,27 @@ template <class S> __global__ void __launch_bounds__(256) eightsKernel(BiasCall 
       }
     }
   }
-  for (int v = 0; v < 8; ++v)
-    sums[threadIdx.x][v] = sum[v];
+  // Lanes of the same columns first, where a warp has whole rows.
+  bool whole = 32 % lanes == 0;
+  for (int step = 16; whole && step >= lanes; step /= 2)
+    for (float &one : sum)
+      one += __shfl_xor_sync(0xffffffffu, one, step);
+  int row = whole ? static_cast<int>(threadIdx.x) / 32 : part;
+  if (!whole || threadIdx.x % 32 < lanes)
+    for (int v = 0; v < 8; ++v)
+      shared.sums[row * lanes + lane][v] = sum[v];
   __syncthreads();
-  for (int c = threadIdx.x; c < lanes * 8 && first + c < call.cols; c += 256) {
+  if (int c = static_cast<int>(threadIdx.x); c < cols) {
     float total = 0;
-    for (int i = 0; i < parts; ++i)
-      total += sums[i * lanes + c / 8][c % 8];
+    int sums = whole ? kEightsThreads / 32 : parts;
+#pragma unroll 8
+    for (int i = 0; i < sums; ++i)
+      total += shared.sums[i * lanes + c / 8][c % 8];
     call.slots[chunk * call.cols + first + c] = total;
   }
+  if (call.arrivals && isLast(call.arrivals + tile, static_cast<uint32_t>(call.chunks)))
+    addSlots<4, kEightsThreads, 8>(&call.sum, call.chunks, first, cols, cols,
+                                   reinterpret_cast<float *>(shared.space));
 }
 
 template <class S> __global__ void __launch_bounds__(256) rowKernel(BiasCall call) {
@@ -139,28 +170,34 @@ template <class S> Status launchBiasGrad(const Launch &launch) {
     return fits;
   };
   bool eights = kIsHalf<S> && liesIn(8), fours = liesIn(4);
-  call.lanes = static_cast<int>(smaller(call.cols / 8, 256));
+  call.lanes = static_cast<int>(smaller(call.cols / 8, kMostLanes));
   int64_t colsOfTile = down ? 1 : eights ? call.lanes * 8 : fours ? 128 : 32;
   int64_t colTiles = ceilDiv(call.cols, colsOfTile);
-  int64_t wanted = ceilDiv(int64_t{eights ? 4 : 8} * launch.context->processors, colTiles);
+  int64_t wanted = ceilDiv(int64_t{eights ? 1 : 8} * launch.context->processors, colTiles);
   call.chunks = std::max<int64_t>(1, std::min({wanted, room, ceilDiv(call.rowCount, 64)}));
   call.chunk = ceilDiv(call.rowCount, call.chunks);
+  call.chunks = std::max<int64_t>(1, ceilDiv(call.rowCount, std::max<int64_t>(1, call.chunk)));
   call.du = du.data, call.slots = elements<float>(launch.context->scratch);
+  call.sum = SlotCall(call.slots, call.chunks, call.cols, 0, launch.operands[1], dbias);
   cudaStream_t stream = launch.context->stream;
+  unsigned grid = gridOf(colTiles * call.chunks);
   if constexpr (kIsHalf<S>)
-    if (eights) {
-      eightsKernel<S><<<gridOf(colTiles * call.chunks), 256, 0, stream>>>(call);
-      return sumSlots(launch,
-                      SlotCall(call.slots, call.chunks, call.cols, 0, launch.operands[1], dbias));
+    if (eights && grid == colTiles * call.chunks) {
+      call.colTiles = static_cast<int>(colTiles);
+      call.rowStride = call.rows.rank > 0 ? call.rows.stride[0][0] : 0;
+      call.arrivals = colTiles <= kArrivals ? launch.context->arrivals : nullptr;
+      auto *kernel = call.rows.rank <= 1 ? eightsKernel<S, true> : eightsKernel<S, false>;
+      kernel<<<grid, kEightsThreads, 0, stream>>>(call);
+      return call.arrivals ? statusOf(cudaGetLastError(), "the launch of a bias's gradient")
+                           : sumSlots(launch, call.sum);
     }
   if (down)
-    rowKernel<S><<<gridOf(call.cols * call.chunks), 256, 0, stream>>>(call);
+    rowKernel<S><<<grid, 256, 0, stream>>>(call);
   else if (fours)
-    columnKernel<S, 4><<<gridOf(colTiles * call.chunks), 256, 0, stream>>>(call);
+    columnKernel<S, 4><<<grid, 256, 0, stream>>>(call);
   else
-    columnKernel<S, 1><<<gridOf(colTiles * call.chunks), 256, 0, stream>>>(call);
-  return sumSlots(launch,
-                  SlotCall(call.slots, call.chunks, call.cols, 0, launch.operands[1], dbias));
+    columnKernel<S, 1><<<grid, 256, 0, stream>>>(call);
+  return sumSlots(launch, call.sum);
 }
 
 EVO_CUDA_INSTANTIATE(BiasGrad)

@@ -4,61 +4,14 @@
 // The axes of a call are put in the order of its output in memory and merged; the last one becomes
 // the columns. A block has some rows of columns, so that where an element lies is computed once a
 // row; columns of unit stride are read and written four at a time, those of half types eight at a
-// time. Operands that lie along another axis than the columns go through tiles in shared
-// memory.
+// time; rows that lie evenly are taken several at a time (Stripes.cuh). Operands that lie along
+// another axis than the columns go through tiles in shared memory.
 //===----------------------------------------------------------------------===//
 #pragma once
 
-#include "runtime/cuda/kernels/Storage.cuh"
+#include "runtime/cuda/kernels/Stripes.cuh"
 
 namespace evo::cuda {
-
-/// I inputs and O outputs over the same axes; inputs may be broadcast along any of them.
-template <int I, int O> struct Elements {
-  static constexpr int kOperands = I + O;
-  AxisSpace<I + O> axes;
-  std::byte *data[I + O] = {}; ///< null: absent
-  plan::DType type[I + O];
-
-  /// The axes of `shape`; operands are added by `set`.
-  Elements(int rank, const int64_t *shape) {
-    for (plan::DType &one : type)
-      one = plan::DType::F32;
-    for (int d = 0; d < rank; ++d)
-      axes.push(shape[d]);
-  }
-  explicit Elements(const Operand &like) : Elements(like.rank, like.shape) {}
-
-  /// An operand of the first axes of the call, as many as it has; broadcast along the others.
-  void set(int index, const Operand &operand) {
-    data[index] = operand.data, type[index] = operand.type;
-    for (int d = 0; operand && d < operand.rank; ++d)
-      axes.stride[index][d] = operand.strides[d];
-  }
-  /// An operand of the last axis alone.
-  void setColumns(int index, const Operand &operand) {
-    data[index] = operand.data, type[index] = operand.type;
-    if (operand)
-      axes.stride[index][axes.rank - 1] = operand.strides[0];
-  }
-  /// An operand with an axis for each of the call, of its extent or 1.
-  void setBroadcast(int index, const Operand &operand) {
-    set(index, operand);
-    for (int d = 0; operand && d < operand.rank; ++d)
-      if (operand.shape[d] == 1)
-        axes.stride[index][d] = 0;
-  }
-};
-
-/// As the kernel takes it.
-template <int N> struct Lines {
-  AxisSpace<N> rows;
-  int64_t rowCount, cols;
-  int64_t colStride[N];
-  std::byte *data[N];
-  bool statistic[N];
-  int threadsOfRow; ///< a power of two
-};
 
 /// V neighbours as they lie in memory, aligned together, or one that stands for all. What waits for
 /// them is left to `widenTo`, so that the loads of several operands are under way together; but
@@ -126,14 +79,15 @@ __device__ inline void storeGroup(std::byte *data, int64_t at, bool statistic,
 
 /// op(x, y): the outputs y of the inputs x; those of absent inputs are 0.
 template <class S, int I, int O, int V, class Op>
-__global__ void __launch_bounds__(256, I > 5 ? 2 : 3) lineKernel(Lines<I + O> lines, Op op) {
-  int perRow = lines.threadsOfRow, rowsOfBlock = 256 / perRow;
+__global__ void __launch_bounds__(256, I > 5 ? 2 : 3)
+    lineKernel(const __grid_constant__ Lines<I + O> lines, const __grid_constant__ Op op) {
+  int perRow = 1 << lines.rowShift, rowsOfBlock = 256 >> lines.rowShift;
   int64_t groups = lines.cols / V, colTiles = ceilDiv(groups, perRow);
   int64_t tiles = ceilDiv(lines.rowCount, rowsOfBlock) * colTiles;
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     int64_t rowTile = colTiles == 1 ? tile : quotient(tile, colTiles);
-    int64_t row = rowTile * rowsOfBlock + threadIdx.x / perRow;
-    int64_t col = ((tile - rowTile * colTiles) * perRow + threadIdx.x % perRow) * V;
+    int64_t row = rowTile * rowsOfBlock + (threadIdx.x >> lines.rowShift);
+    int64_t col = ((tile - rowTile * colTiles) * perRow + (threadIdx.x & (perRow - 1))) * V;
     if (row >= lines.rowCount || col >= lines.cols)
       continue;
     int64_t at[I + O];
@@ -279,11 +233,9 @@ template <class S, int N> bool takesGroups(const Lines<N> &lines, int inputs, in
 template <class S, int I, int O, int V, class Op>
 Status launchLines(const Launch &launch, Lines<I + O> &lines, const Op &op) {
   int64_t groups = lines.cols / V;
-  lines.threadsOfRow = 1;
-  while (lines.threadsOfRow < 256 && lines.threadsOfRow < groups)
-    lines.threadsOfRow *= 2;
-  int64_t tiles =
-      ceilDiv(lines.rowCount, 256 / lines.threadsOfRow) * ceilDiv(groups, lines.threadsOfRow);
+  setRowShift(lines, groups);
+  int64_t tiles = ceilDiv(lines.rowCount, 256 >> lines.rowShift) *
+                  ceilDiv(groups, int64_t{1} << lines.rowShift);
   unsigned grid = gridOf(std::min<int64_t>(tiles, int64_t{64} * launch.context->processors));
   lineKernel<S, I, O, V><<<grid, 256, 0, launch.context->stream>>>(lines, op);
   return statusOf(cudaGetLastError(), "an elementwise launch");
@@ -318,8 +270,12 @@ Status elementwise(const Launch &launch, Elements<I, O> elements, const Op &op, 
   if (int across = axisAcross(lines); across >= 0)
     return launchTurned<S, I, O>(launch, lines, across, op);
   if constexpr (kIsHalf<S>)
-    if (takesGroups<S>(lines, I, 8))
+    if (takesGroups<S>(lines, I, 8)) {
+      if constexpr (I > 0 && I <= 4)
+        if (launchStripes<S, I, O>(launch, lines, op))
+          return statusOf(cudaGetLastError(), "an elementwise launch of stripes");
       return launchLines<S, I, O, 8>(launch, lines, op);
+    }
   return takesGroups<S>(lines, I, 4) ? launchLines<S, I, O, 4>(launch, lines, op)
                                      : launchLines<S, I, O, 1>(launch, lines, op);
 }

@@ -4,9 +4,11 @@
 // dout[b,u,x] = sum over q of sigmoid(gate + gate_bias) dy (u is 1; no sum where u is q);
 // dgate = o sigmoid'(gate + gate_bias) dy; dgate may be dy.
 //
-// Where u is 1, a block has 32 channels of one batch and goes through all q.
+// Where u is 1, a block has channels of one batch, 32 or, where they lie in eights, up to 256, and
+// goes through all q.
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/kernels/Elementwise.cuh"
+#include "runtime/cuda/kernels/Neighbours.cuh"
 
 namespace evo::cuda {
 
@@ -61,6 +63,73 @@ template <class S> __global__ void __launch_bounds__(256) broadcastKernel(Broadc
   }
 }
 
+/// Eight channels a lane, which lie together and aligned: a block has up to 256 of one batch, and
+/// reads some queries at once.
+template <class S>
+__global__ void __launch_bounds__(256, 2) eightsKernel(const __grid_constant__ BroadcastCall call) {
+  constexpr int kBatch = 4;
+  __shared__ float sums[256][9];
+  int lanes = static_cast<int>(smaller(call.channels / 8, 32)), parts = 256 / lanes;
+  int part = static_cast<int>(threadIdx.x) / lanes;
+  int lane = static_cast<int>(threadIdx.x) - part * lanes;
+  int64_t tiles = ceilDiv(call.channels, lanes * 8), b = quotient(blockIdx.x, tiles);
+  int64_t first = (blockIdx.x - b * tiles) * lanes * 8, x = first + lane * 8;
+  bool inside = part < parts && x < call.channels;
+  float sum[8] = {}, o[8] = {}, bias[8] = {};
+  Neighbours<S, 8> of;
+  if (inside) {
+    of.load(call.o, b * call.oBatch + x), of.widenTo(o);
+    of.load(call.bias, x), of.widenTo(bias);
+  }
+  for (int64_t q = part; inside && q < call.queries; q += kBatch * parts) {
+    Neighbours<S, 8> gate[kBatch], dy[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i)
+      if (int64_t at = q + i * parts; at < call.queries) {
+        gate[i].load(call.gate, b * call.gateBatch + at * call.gateRow + x);
+        dy[i].load(call.dy, b * call.dyBatch + at * call.dyRow + x);
+      }
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      float gates[8], slopes[8];
+      gate[i].widenTo(gates), dy[i].widenTo(slopes);
+#pragma unroll
+      for (int v = 0; v < 8; ++v) {
+        Opening opening = openingOf(bias[v] + gates[v]);
+        sum[v] += opening.value * slopes[v]; // 0 where there is no query
+        slopes[v] *= o[v] * opening.slope;
+      }
+      dy[i].round(slopes);
+      if (int64_t at = q + i * parts; at < call.queries)
+        dy[i].store(call.dgate, b * call.dgateBatch + at * call.dgateRow + x);
+    }
+  }
+  for (int v = 0; v < 8; ++v)
+    sums[threadIdx.x][v] = sum[v];
+  __syncthreads();
+  int c = static_cast<int>(threadIdx.x);
+  if (c >= lanes * 8 || first + c >= call.channels)
+    return;
+  float total = 0;
+  for (int i = 0; i < parts; ++i)
+    total += sums[i * lanes + c / 8][c % 8];
+  store<S>(call.dout, b * call.doutBatch + (first + c) * call.doutCol, total);
+}
+
+/// Whether channels can be read and written in eights.
+template <class S> bool takesEights(const BroadcastCall &call) {
+  const std::byte *const data[] = {call.o, call.gate, call.bias, call.dy, call.dgate};
+  for (const std::byte *one : data)
+    if (reinterpret_cast<uint64_t>(one) % 16 != 0)
+      return false;
+  for (int64_t stride : {call.oBatch, call.gateBatch, call.gateRow, call.dyBatch, call.dyRow,
+                         call.dgateBatch, call.dgateRow, call.channels})
+    if (stride % 8 != 0)
+      return false;
+  return kIsHalf<S> && call.oCol == 1 && call.gateCol == 1 && call.biasCol == 1 &&
+         call.dyCol == 1 && call.dgateCol == 1;
+}
+
 } // namespace
 
 template <class S> Status launchGateGrad(const Launch &launch) {
@@ -81,6 +150,13 @@ template <class S> Status launchGateGrad(const Launch &launch) {
                      gate.strides[1],  gate.strides[2],  o[2].strides[0], dy.strides[0],
                      dy.strides[1],    dy.strides[2],    dout.strides[0], dout.strides[2],
                      dgate.strides[0], dgate.strides[1], dgate.strides[2]};
+  if constexpr (kIsHalf<S>)
+    if (int64_t lanes = smaller(call.channels / 8, 32); lanes > 0 && takesEights<S>(call)) {
+      int64_t blocks = call.batches * ceilDiv(call.channels, lanes * 8);
+      if (blocks > 0)
+        eightsKernel<S><<<gridOf(blocks), 256, 0, launch.context->stream>>>(call);
+      return statusOf(cudaGetLastError(), "the launch of a gate's gradient");
+    }
   int64_t blocks = call.batches * ceilDiv(call.channels, 32);
   if (blocks > 0)
     broadcastKernel<S><<<gridOf(blocks), 256, 0, launch.context->stream>>>(call);

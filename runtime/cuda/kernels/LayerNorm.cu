@@ -10,7 +10,7 @@
 // through tiles of 32 rows in shared memory, read and written along whichever axis is contiguous;
 // rows that are too long for either are gone through three times by a block.
 //===----------------------------------------------------------------------===//
-#include "runtime/cuda/kernels/Mma.cuh"
+#include "runtime/cuda/kernels/Neighbours.cuh"
 #include "runtime/cuda/kernels/TurnedTile.cuh"
 
 namespace evo::cuda {
@@ -41,11 +41,14 @@ __device__ void storeMoments(const NormCall &call, const int64_t (&at)[4], float
 template <int kLanes, int kRows, int kOwn>
 __device__ void centre(float (&x)[kRows][kOwn], int own, const NormCall &call, float (&mean)[kRows],
                        float (&rstd)[kRows]) {
+#pragma unroll
   for (int r = 0; r < kRows; ++r) {
     float sum = 0, squares = 0;
+#pragma unroll
     for (int i = 0; i < kOwn; ++i)
       sum += x[r][i];
     mean[r] = laneSum<kLanes>(sum) * call.inverse;
+#pragma unroll
     for (int i = 0; i < kOwn; ++i) {
       x[r][i] = i < own ? x[r][i] - mean[r] : 0.0f;
       squares = fmaf(x[r][i], x[r][i], squares);
@@ -54,46 +57,79 @@ __device__ void centre(float (&x)[kRows][kOwn], int own, const NormCall &call, f
   }
 }
 
-/// kLanes lanes share kRows rows of at most kGroups * kLanes * 4 channels, a multiple of 4. The
-/// last axis of the rows is a multiple of the rows that a warp has at a time.
-template <class S, int kLanes, int kGroups, int kRows>
-__global__ void __launch_bounds__(256, kGroups > 2 ? 3 : 4)
+/// What a warp reads of rows, of which it has kRows in each of its parts of kLanes lanes.
+template <class S, int kLanes, int kGroups, int kWide, int kRows> struct FetchedRows {
+  Neighbours<S, kWide> x[kRows][kGroups];
+
+  __device__ void fetch(const NormCall &call, int64_t row, int own) {
+    constexpr int kApart = 32 / kLanes;
+    int64_t at = call.rows.offsetOf(0, row) + threadIdx.x % 32 / kLanes * call.next[0];
+#pragma unroll
+    for (int r = 0; r < kRows; ++r)
+#pragma unroll
+      for (int g = 0; g < kGroups; ++g)
+        if (g * kWide < own)
+          x[r][g].load(call.x, at + r * kApart * call.next[0] +
+                                   (g * kLanes + threadIdx.x % kLanes) * kWide);
+  }
+};
+
+/// kLanes lanes share kRows rows of at most kGroups * kLanes * kWide channels, a multiple of kWide;
+/// they read all and then work on two at a time. The last axis of the rows is a multiple of the
+/// rows that a warp has at a time.
+template <class S, int kLanes, int kGroups, int kWide, int kRows>
+__global__ void __launch_bounds__(256, kGroups *kWide > 8 ? 3 : 4)
     warpKernel(const __grid_constant__ NormCall call) {
-  constexpr int kApart = 32 / kLanes, kTogether = kRows * kApart;
-  int lane = threadIdx.x % kLanes, side = threadIdx.x % 32 / kLanes;
-  int own = static_cast<int>((call.channels + 4 * (kLanes - 1 - lane)) / (4 * kLanes)) * 4;
-  float weight[kGroups][4] = {}, bias[kGroups][4] = {};
-  for (int g = 0; g < kGroups; ++g)
-    if (4 * g < own) {
-      load4<S>(call.weight, (g * kLanes + lane) * 4, false, weight[g]);
-      load4<S>(call.bias, (g * kLanes + lane) * 4, false, bias[g]);
-    }
+  constexpr int kApart = 32 / kLanes, kTogether = kRows * kApart, kOwn = kGroups * kWide;
+  constexpr int kHeld = kRows < 2 ? 1 : 2;
+  using Rows = FetchedRows<S, kLanes, kGroups, kWide, kRows>;
+  int lane = threadIdx.x % kLanes, channels = static_cast<int>(call.channels);
+  int own = (channels + kWide * (kLanes - 1 - lane)) / (kWide * kLanes) * kWide;
   int64_t step = gridDim.x * int64_t{8 * kTogether};
-  for (int64_t row = (blockIdx.x * int64_t{8} + threadIdx.x / 32) * kTogether; row < call.rowCount;
-       row += step) {
+  int64_t row = (blockIdx.x * int64_t{8} + threadIdx.x / 32) * kTogether;
+  Neighbours<S, kWide> weights[kGroups], biases[kGroups];
+#pragma unroll
+  for (int g = 0; g < kGroups; ++g)
+    if (g * kWide < own) {
+      weights[g].load(call.weight, (g * kLanes + lane) * kWide);
+      biases[g].load(call.bias, (g * kLanes + lane) * kWide);
+    }
+  for (; row < call.rowCount; row += step) {
+    Rows rows;
+    rows.fetch(call, row, own);
     int64_t at[4];
     call.rows.locate(row, at);
-    for (int o = 0; o < 4 && kApart > 1; ++o)
-      at[o] += side * call.next[o];
-    float x[kRows][kGroups * 4] = {}, mean[kRows], rstd[kRows];
-    for (int r = 0; r < kRows; ++r)
-      for (int g = 0; g < kGroups; ++g)
-        if (4 * g < own)
-          load4<S>(call.x, at[0] + r * kApart * call.next[0] + (g * kLanes + lane) * 4, false,
-                   reinterpret_cast<float(&)[4]>(x[r][4 * g]));
-    centre<kLanes>(x, own, call, mean, rstd);
-    for (int r = 0; r < kRows; ++r) {
-      for (int g = 0; g < kGroups; ++g) {
-        float y[4];
-        for (int i = 0; i < 4; ++i)
-          y[i] = fmaf(x[r][4 * g + i] * rstd[r], weight[g][i], bias[g][i]);
-        if (4 * g < own)
-          store4<S>(call.y, at[1] + (g * kLanes + lane) * 4, false, y);
+    for (int o = 1; o < 4; ++o)
+      at[o] += threadIdx.x % 32 / kLanes * call.next[o] + (o == 1 ? lane * kWide : 0);
+#pragma unroll
+    for (int first = 0; first < kRows; first += kHeld) {
+      float x[kHeld][kOwn], mean[kHeld], rstd[kHeld];
+#pragma unroll
+      for (int r = 0; r < kHeld; ++r)
+#pragma unroll
+        for (int g = 0; g < kGroups; ++g)
+          rows.x[first + r][g].widenTo(x[r] + g * kWide);
+      centre<kLanes>(x, own, call, mean, rstd);
+#pragma unroll
+      for (int r = 0; r < kHeld; ++r) {
+#pragma unroll
+        for (int g = 0; g < kGroups; ++g) {
+          float y[kWide], weight[kWide], bias[kWide];
+          weights[g].keepAsStored(), biases[g].keepAsStored();
+          weights[g].widenTo(weight), biases[g].widenTo(bias);
+#pragma unroll
+          for (int i = 0; i < kWide; ++i)
+            y[i] = fmaf(x[r][kWide * g + i] * rstd[r], weight[i], bias[i]);
+          Neighbours<S, kWide> out;
+          out.round(y);
+          if (g * kWide < own)
+            out.store(call.y, at[1] + g * kLanes * kWide);
+        }
+        if (lane == 0)
+          storeMoments(call, at, mean[r], rstd[r]);
+        for (int o = 1; o < 4; ++o)
+          at[o] += kApart * call.next[o];
       }
-      if (lane == 0)
-        storeMoments(call, at, mean[r], rstd[r]);
-      for (int o = 1; o < 4; ++o)
-        at[o] += kApart * call.next[o];
     }
   }
 }
@@ -227,18 +263,40 @@ template <class S> __global__ void __launch_bounds__(256) blockKernel(NormCall c
   }
 }
 
-/// Whether a warp may read and write the rows four channels at a time.
-template <class S> bool takesFours(const NormCall &call) {
-  if (call.channels % 4 != 0 || call.channels > 512 || call.xStride != 1 || call.yStride != 1 ||
+/// Whether lanes may read and write the rows `wide` channels at a time.
+template <class S> bool takesGroups(const NormCall &call, int wide) {
+  if (call.channels % wide != 0 || call.channels > 512 || call.xStride != 1 || call.yStride != 1 ||
       call.weightStride != 1 || call.biasStride != 1)
     return false;
   for (const std::byte *data : {call.x, call.weight, call.bias, (const std::byte *)call.y})
-    if (reinterpret_cast<uint64_t>(data) % (4 * sizeof(S)) != 0)
+    if (reinterpret_cast<uint64_t>(data) % (static_cast<uint64_t>(wide) * sizeof(S)) != 0)
       return false;
   for (int d = 0; d < call.rows.rank; ++d)
-    if (call.rows.stride[0][d] % 4 != 0 || call.rows.stride[1][d] % 4 != 0)
+    if (call.rows.stride[0][d] % wide != 0 || call.rows.stride[1][d] % wide != 0)
       return false;
   return true;
+}
+
+/// Where channels lie together as lanes take them, runs on rows in registers.
+template <class S> bool launchWarps(const Launch &launch, const NormCall &call) {
+  constexpr int kWide = kWidest<S>, kRows = 4, kGroups = 8 / kWide;
+  auto run = [&](auto *kernel, int64_t rowsOfWarp) {
+    unsigned grid = gridOf(
+        std::min(ceilDiv(call.rowCount, 8 * rowsOfWarp), int64_t{16} * launch.context->processors));
+    kernel<<<grid, 256, 0, launch.context->stream>>>(call);
+    return true;
+  };
+  int inner = call.rows.rank - 1;
+  int64_t last = inner >= 0 ? call.rows.extent[inner] : 1;
+  if (takesGroups<S>(call, kWide)) {
+    if (call.channels <= 64 && last % (4 * kRows) == 0)
+      return run(warpKernel<S, 8, kGroups, kWide, kRows>, 4 * kRows);
+    if (call.channels <= 128 && last % (2 * kRows) == 0)
+      return run(warpKernel<S, 16, kGroups, kWide, kRows>, 2 * kRows);
+    if (call.channels <= 256 && last % kRows == 0)
+      return run(warpKernel<S, 32, kGroups, kWide, kRows>, kRows);
+  }
+  return takesGroups<S>(call, 4) && run(warpKernel<S, 32, 4, 4, 1>, 1);
 }
 
 /// Where x is channel-first as tiles take it, runs on them.
@@ -292,20 +350,9 @@ template <class S> Status launchLayerNorm(const Launch &launch) {
   int inner = call.rows.rank - 1;
   for (int i = 0; i < 4; ++i)
     call.next[i] = inner >= 0 ? call.rows.stride[i][inner] : 0;
-  bool fours = takesFours<S>(call), several = inner >= 0 && call.rows.extent[inner] % 4 == 0;
-  auto blocksOf = [&](int64_t rows) {
-    return gridOf(
-        std::min(ceilDiv(call.rowCount, 8 * rows), int64_t{16} * launch.context->processors));
-  };
-  if (fours && several && call.channels <= 64)
-    warpKernel<S, 16, 1, 2><<<blocksOf(4), 256, 0, stream>>>(call);
-  else if (fours && several && call.channels <= 128)
-    warpKernel<S, 16, 2, 2><<<blocksOf(4), 256, 0, stream>>>(call);
-  else if (fours && several && call.channels <= 256)
-    warpKernel<S, 32, 2, 2><<<blocksOf(2), 256, 0, stream>>>(call);
-  else if (fours)
-    warpKernel<S, 32, 4, 1><<<blocksOf(1), 256, 0, stream>>>(call);
-  else if (call.channels <= kMostTileChannels)
+  if (launchWarps<S>(launch, call))
+    return {};
+  if (call.channels <= kMostTileChannels)
     tileKernel<S><<<gridOf(ceilDiv(call.rowCount, kTileRows)), 256,
                     static_cast<size_t>(call.channels) * kTilePitch * 4, stream>>>(call);
   else

@@ -7,13 +7,13 @@
 // Each output may be what is added to it. x is normalised as it lies, with eps / factor^2; its rstd
 // is then that of factor x, times factor.
 //
-// A fixed number of blocks goes through the rows and leaves sums of dweight and dbias in slots.
+// A fixed number of blocks goes through the rows and leaves sums of dweight and dbias in slots
+// (Slots.cuh).
 // Where channels lie together a warp has rows in registers; half-type rows of a channel-first x
 // become such rows in tiles of 64 (TurnedTile.cuh). Other rows that are not too long go through
 // tiles of 32 rows in shared memory, else a block goes through each.
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/kernels/LayerNormGradRows.cuh"
-#include "runtime/cuda/kernels/Slots.cuh"
 
 namespace evo::cuda {
 
@@ -151,18 +151,20 @@ template <class S> __global__ void __launch_bounds__(256) blockKernel(NormGradCa
   }
 }
 
-template <class S> bool takesFours(const NormGradCall &call) {
-  if (call.channels % 4 != 0 || call.channels > 512 || call.weightStride != 1 ||
-      reinterpret_cast<uint64_t>(call.weight) % (4 * sizeof(S)) != 0)
+/// Whether lanes may read and write the rows `wide` channels at a time.
+template <class S> bool takesGroups(const NormGradCall &call, int wide) {
+  uint64_t bytes = static_cast<uint64_t>(wide) * sizeof(S);
+  if (call.channels % wide != 0 || call.channels > 512 || call.weightStride != 1 ||
+      reinterpret_cast<uint64_t>(call.weight) % bytes != 0)
     return false;
   const std::byte *data[] = {call.x, call.dy, call.residual, call.dx};
   for (int o = 0; o < 4; ++o) {
     if (!data[o])
       continue;
-    if (call.stride[o] != 1 || reinterpret_cast<uint64_t>(data[o]) % (4 * sizeof(S)) != 0)
+    if (call.stride[o] != 1 || reinterpret_cast<uint64_t>(data[o]) % bytes != 0)
       return false;
     for (int d = 0; d < call.rows.rank; ++d)
-      if (call.rows.stride[o][d] % 4 != 0)
+      if (call.rows.stride[o][d] % wide != 0)
         return false;
   }
   return true;
@@ -172,10 +174,11 @@ template <class S> bool takesFours(const NormGradCall &call) {
 /// multiprocessor; returns the blocks.
 template <class Kernel, class... Arguments>
 int64_t launchBlocks(const Launch &launch, int64_t tasks, int64_t perProcessor, int64_t room,
-                     size_t shared, Kernel *kernel, const Arguments &...arguments) {
+                     unsigned threads, size_t shared, Kernel *kernel,
+                     const Arguments &...arguments) {
   int64_t blocks =
       std::max<int64_t>(1, std::min({perProcessor * launch.context->processors, room, tasks}));
-  kernel<<<static_cast<unsigned>(blocks), 256, shared, launch.context->stream>>>(arguments...);
+  kernel<<<static_cast<unsigned>(blocks), threads, shared, launch.context->stream>>>(arguments...);
   return blocks;
 }
 
@@ -187,36 +190,52 @@ int64_t launchTurned(const Launch &launch, const NormGradCall &call, int64_t roo
       !takesTurnedTiles<S>(call.rows, call.channels, 0, data, call.stride, 4))
     return 0;
   TurnedRows<4> rows(call.rows);
+  auto run = [&](auto *kernel, int64_t perProcessor) {
+    return launchBlocks(launch, rows.tasks, perProcessor, room, kTurnedThreads, 0, kernel, call,
+                        rows);
+  };
   if (call.channels <= 64)
-    return launchBlocks(launch, rows.tasks, 3, room, 0, turnedKernel<S, 1>, call, rows);
-  if (call.channels <= 128)
-    return launchBlocks(launch, rows.tasks, 3, room, 0, turnedKernel<S, 2>, call, rows);
-  return launchBlocks(launch, rows.tasks, 2, room, 0, turnedKernel<S, 4>, call, rows);
+    return run(turnedKernel<S, 1>, 3);
+  return call.channels <= 128 ? run(turnedKernel<S, 2>, 3) : run(turnedKernel<S, 4>, 2);
 }
 
-/// Runs the kernel for the call's layout; how many blocks left sums in slots.
+/// Where channels lie together as lanes take them, runs on rows in registers; the blocks, or 0.
 template <class S>
-int64_t launchNormGrad(const Launch &launch, const NormGradCall &call, int64_t room) {
+int64_t launchWarps(const Launch &launch, const NormGradCall &call, int64_t room) {
+  constexpr int kWide = kWidest<S>, kRows = kIsHalf<S> ? 2 : 1, kGroups = 8 / kWide;
+  auto run = [&](auto *kernel, int64_t rowsOfWarp) {
+    int64_t rowsOfBlock = kNormThreads / 32 * rowsOfWarp;
+    return launchBlocks(launch, ceilDiv(call.rowCount, rowsOfBlock), 1, room, kNormThreads, 0,
+                        kernel, call);
+  };
+  int inner = call.rows.rank - 1;
+  int64_t last = inner >= 0 ? call.rows.extent[inner] : 1;
+  if (takesGroups<S>(call, kWide)) {
+    if (call.channels <= 64 && last % (4 * kRows) == 0)
+      return run(warpKernel<S, 8, kGroups, kWide, kRows>, 4 * kRows);
+    if (call.channels <= 128 && last % (2 * kRows) == 0)
+      return run(warpKernel<S, 16, kGroups, kWide, kRows>, 2 * kRows);
+    if (call.channels <= 256 && last % kRows == 0)
+      return run(warpKernel<S, 32, kGroups, kWide, kRows>, kRows);
+  }
+  return takesGroups<S>(call, 4) ? run(warpKernel<S, 32, 4, 4, 1>, 1) : 0;
+}
+
+/// Runs the kernel for the call's layout; how many blocks left sums in slots. What lanes have is
+/// added up by the last block, where slots are read in fours.
+template <class S> int64_t launchNormGrad(const Launch &launch, NormGradCall &call, int64_t room) {
+  call.arrivals = call.channels % 4 == 0 ? launch.context->arrivals : nullptr;
   if constexpr (kIsHalf<S>)
     if (int64_t blocks = launchTurned<S>(launch, call, room))
       return blocks;
-  int inner = call.rows.rank - 1;
-  bool several = inner >= 0 && call.rows.extent[inner] % 4 == 0;
-  int64_t eights = ceilDiv(call.rowCount, 8);
-  if (takesFours<S>(call)) {
-    if (call.channels <= 64 && several)
-      return launchBlocks(launch, ceilDiv(eights, 4), 3, room, 0, warpKernel<S, 16, 1, 2>, call);
-    if (call.channels <= 128 && several)
-      return launchBlocks(launch, ceilDiv(eights, 4), 2, room, 0, warpKernel<S, 16, 2, 2>, call);
-    if (call.channels <= 256 && several)
-      return launchBlocks(launch, ceilDiv(eights, 2), 2, room, 0, warpKernel<S, 32, 2, 2>, call);
-    return launchBlocks(launch, eights, 2, room, 0, warpKernel<S, 32, 4, 1>, call);
-  }
+  if (int64_t blocks = launchWarps<S>(launch, call, room))
+    return blocks;
+  call.arrivals = nullptr;
   if (call.channels <= kMostTileChannels)
-    return launchBlocks(launch, ceilDiv(call.rowCount, kTileRows), 4, room,
+    return launchBlocks(launch, ceilDiv(call.rowCount, kTileRows), 4, room, 256,
                         static_cast<size_t>(call.channels) * 2 * kTilePitch * 4, tileKernel<S>,
                         call);
-  return launchBlocks(launch, call.rowCount, 4, room, 0, blockKernel<S>, call);
+  return launchBlocks(launch, call.rowCount, 4, room, 256, 0, blockKernel<S>, call);
 }
 
 } // namespace
@@ -253,10 +272,14 @@ template <class S> Status launchLayerNormGrad(const Launch &launch) {
     return Status::error(ErrorCode::Unsupported,
                          "expected at most " + std::to_string(kScratchBytes / 8) +
                              " channels, got " + std::to_string(call.channels));
+  for (int part : {0, 1})
+    call.sums[part] =
+        SlotCall(call.slots, 0, 2 * call.channels, part * call.channels, o[4 + part], o[7 + part]);
   int64_t blocks = launchNormGrad<S>(launch, call, room);
-  SlotCall weights(call.slots, blocks, 2 * call.channels, 0, o[4], o[7]);
-  SlotCall biases(call.slots, blocks, 2 * call.channels, call.channels, o[5], o[8]);
-  return sumSlots(launch, weights, &biases);
+  if (call.arrivals)
+    return statusOf(cudaGetLastError(), "the launch of a normalisation's gradient");
+  call.sums[0].count = call.sums[1].count = blocks;
+  return sumSlots(launch, call.sums[0], &call.sums[1]);
 }
 
 EVO_CUDA_INSTANTIATE(LayerNormGrad)

@@ -2,11 +2,14 @@
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
 // The kernels of `layer_norm_grad` for rows whose channels lie together or, of half types, for a
-// channel-first x: lanes of a warp share rows, which they hold in registers.
+// channel-first x: lanes of a warp share rows, which they hold in registers. They wait for memory:
+// a warp reads its next rows while it works on those it has, and the lanes of a row meet twice only
+// (means of x and e; then what goes with x - mean).
 //===----------------------------------------------------------------------===//
 #pragma once
 
-#include "runtime/cuda/kernels/Mma.cuh"
+#include "runtime/cuda/kernels/Neighbours.cuh"
+#include "runtime/cuda/kernels/Slots.cuh"
 #include "runtime/cuda/kernels/TurnedTile.cuh"
 
 namespace evo::cuda {
@@ -18,6 +21,8 @@ struct NormGradCall {
   const std::byte *x, *weight, *dy, *residual;
   std::byte *dx;
   float *slots;                 ///< [blocks][2 * channels]
+  SlotCall sums[2];             ///< of dweight and dbias
+  uint32_t *arrivals;           ///< null: another launch adds up the slots
   float eps, factor;            ///< eps is that of x as it lies
   float inverse, inverseFactor; ///< 1 / channels, 1 / factor
 };
@@ -29,104 +34,172 @@ template <int kLanes, int kRows, int kOwn> struct RowGrads {
 
   __device__ void differentiate(const NormGradCall &call, int own, const float (&weight)[kOwn],
                                 float (&weightSum)[kOwn], float (&biasSum)[kOwn]) {
+    float mean[kRows], meanE[kRows], squares[kRows], product[kRows];
+#pragma unroll
     for (int r = 0; r < kRows; ++r) {
-      float sum = 0, squares = 0, e = 0, product = 0;
+      float sum = 0, e = 0;
       for (int i = 0; i < kOwn; ++i)
-        sum += x[r][i];
-      float mean = laneSum<kLanes>(sum) * call.inverse;
+        sum += x[r][i], e = fmaf(dy[r][i], weight[i], e);
+      mean[r] = laneSum<kLanes>(sum) * call.inverse;
+      meanE[r] = laneSum<kLanes>(e) * call.inverse;
+    }
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      float square = 0, along = 0;
       for (int i = 0; i < kOwn; ++i) {
-        x[r][i] = i < own ? x[r][i] - mean : 0.0f;
-        squares = fmaf(x[r][i], x[r][i], squares);
+        x[r][i] = i < own ? x[r][i] - mean[r] : 0.0f;
+        square = fmaf(x[r][i], x[r][i], square);
+        along = fmaf(dy[r][i] * weight[i], x[r][i], along);
       }
-      float rstd = rsqrtf(fmaf(laneSum<kLanes>(squares), call.inverse, call.eps));
+      squares[r] = laneSum<kLanes>(square), product[r] = laneSum<kLanes>(along);
+    }
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      float rstd = rsqrtf(fmaf(squares[r], call.inverse, call.eps));
+      float scaled = rstd * call.inverseFactor, meanProduct = product[r] * rstd * call.inverse;
       for (int i = 0; i < kOwn; ++i) {
         x[r][i] *= rstd;
         weightSum[i] = fmaf(dy[r][i], x[r][i], weightSum[i]);
         biasSum[i] += dy[r][i];
-        dy[r][i] *= weight[i];
-        e += dy[r][i], product = fmaf(dy[r][i], x[r][i], product);
+        dy[r][i] = scaled * (fmaf(dy[r][i], weight[i], -meanE[r]) - x[r][i] * meanProduct);
       }
-      e = laneSum<kLanes>(e) * call.inverse, product = laneSum<kLanes>(product) * call.inverse;
-      rstd *= call.inverseFactor;
-      for (int i = 0; i < kOwn; ++i)
-        dy[r][i] = rstd * (dy[r][i] - e - x[r][i] * product);
     }
   }
 };
 
 /// Leaves a block's sums of dweight and dbias in its slot; kLanes lanes share the channels, in
-/// groups of kTogether.
-template <int kLanes, int kOwn, int kTogether>
+/// groups of kTogether. The last block adds the slots.
+template <int kThreads, int kLanes, int kOwn, int kTogether>
 __device__ void leaveSums(const NormGradCall &call, const float (&weightSum)[kOwn],
                           const float (&biasSum)[kOwn]) {
-  __shared__ float sums[8][kOwn * kLanes];
-  int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  for (int part : {0, 1}) {
+  constexpr int kWarps = kThreads / 32, kCols = kOwn * kLanes;
+  // Beside a tile there is room for less.
+  constexpr int kAtOnce = 2 * kWarps * kCols <= (kThreads == kTurnedThreads ? 2048 : 8192) ? 2 : 1;
+  __shared__ union {
+    float sums[kWarps][kAtOnce][kCols];
+    float4 space[kThreads];
+  } shared;
+  int lane = threadIdx.x % 32, warp = threadIdx.x / 32, each = static_cast<int>(call.channels);
+  for (int first = 0; first < 2; first += kAtOnce) {
     __syncthreads();
-    for (int i = 0; i < kOwn; ++i) {
-      float sum = part ? biasSum[i] : weightSum[i];
-      for (int step = 16; step >= kLanes; step /= 2)
-        sum += __shfl_xor_sync(0xffffffffu, sum, step);
-      if (lane < kLanes)
-        sums[warp][(i / kTogether * kLanes + lane) * kTogether + i % kTogether] = sum;
-    }
+#pragma unroll
+    for (int part = 0; part < kAtOnce; ++part)
+#pragma unroll
+      for (int i = 0; i < kOwn; i += 2) {
+        float2 sum = first + part ? make_float2(biasSum[i], biasSum[i + 1])
+                                  : make_float2(weightSum[i], weightSum[i + 1]);
+        for (int step = 16; step >= kLanes; step /= 2) {
+          sum.x += __shfl_xor_sync(0xffffffffu, sum.x, step);
+          sum.y += __shfl_xor_sync(0xffffffffu, sum.y, step);
+        }
+        int col = (i / kTogether * kLanes + lane) * kTogether + i % kTogether;
+        if (lane < kLanes)
+          *reinterpret_cast<float2 *>(&shared.sums[warp][part][col]) = sum;
+      }
     __syncthreads();
-    for (int c = threadIdx.x; c < call.channels; c += 256) {
+    for (int c = static_cast<int>(threadIdx.x); c < kAtOnce * each; c += kThreads) {
+      int part = c >= each;
       float sum = 0;
-      for (int i = 0; i < 8; ++i)
-        sum += sums[i][c];
-      call.slots[(blockIdx.x * int64_t{2} + part) * call.channels + c] = sum;
+#pragma unroll
+      for (int i = 0; i < kWarps; ++i)
+        sum += shared.sums[i][part][c - part * each];
+      call.slots[(blockIdx.x * int64_t{2} + first) * each + c] = sum;
     }
+  }
+  if (!call.arrivals || !isLast(call.arrivals, gridDim.x))
+    return;
+  // Both at once, where there are threads for them.
+  auto *space = reinterpret_cast<float *>(shared.space);
+  int both = 2 * each <= kThreads ? 2 : 1;
+  for (int part = 0; part < 2; part += both) {
+    addSlots<4, kThreads, 17>(call.sums + part, gridDim.x, 0, both * each, each, space);
+    __syncthreads();
   }
 }
 
-/// Four neighbours as they are stored, for what is not needed at once.
-template <class S> struct alignas(4 * sizeof(S)) Four { S value[4]; };
+inline constexpr int kNormThreads = 512;
 
-/// kLanes lanes share kRows rows of at most kGroups * kLanes * 4 channels, a multiple of 4. The
-/// last axis of the rows is a multiple of the rows that a warp has at a time.
-template <class S, int kLanes, int kGroups, int kRows>
-__global__ void __launch_bounds__(256, kGroups > 1 ? 2 : 3)
-    warpKernel(const __grid_constant__ NormGradCall call) {
-  constexpr int kOwn = 4 * kGroups, kApart = 32 / kLanes, kTogether = kRows * kApart;
-  int lane = threadIdx.x % kLanes, side = threadIdx.x % 32 / kLanes, warp = threadIdx.x / 32;
-  int own = static_cast<int>((call.channels + 4 * (kLanes - 1 - lane)) / (4 * kLanes)) * 4;
-  float weight[kOwn] = {}, weightSum[kOwn] = {}, biasSum[kOwn] = {};
-  auto four = [](float *x) -> float(&)[4] { return *reinterpret_cast<float(*)[4]>(x); };
-  for (int i = 0; i < kOwn; i += 4)
-    if (i < own)
-      load4<S>(call.weight, i * kLanes + lane * 4, false, four(weight + i));
-  int64_t step = gridDim.x * int64_t{8 * kTogether};
-  for (int64_t row = (blockIdx.x * int64_t{8} + warp) * kTogether; row < call.rowCount;
-       row += step) {
+/// What a warp reads of rows, of which it has kRows in each of its parts of kLanes lanes.
+template <class S, int kLanes, int kGroups, int kWide, int kRows> struct FetchedRows {
+  using Part = Neighbours<S, kWide>;
+  Part x[kRows][kGroups], dy[kRows][kGroups], residual[kRows][kGroups];
+  int64_t dx;
+
+  __device__ void fetch(const NormGradCall &call, int64_t row, int own) {
+    constexpr int kApart = 32 / kLanes;
+    int lane = threadIdx.x % kLanes, side = threadIdx.x % 32 / kLanes;
     int64_t at[4];
     call.rows.locate(row, at);
-    for (int o = 0; o < 4 && kApart > 1; ++o)
-      at[o] += side * call.next[o];
-    RowGrads<kLanes, kRows, kOwn> grads = {};
-    Four<S> residual[kRows][kGroups] = {};
+    for (int o = 0; o < 4; ++o)
+      at[o] += side * call.next[o] + lane * kWide;
+    dx = at[3];
+#pragma unroll
     for (int r = 0; r < kRows; ++r)
-      for (int i = 0; i < kOwn; i += 4) {
-        int64_t c = i * kLanes + lane * 4, apart = r * kApart;
-        if (i >= own)
+#pragma unroll
+      for (int g = 0; g < kGroups; ++g) {
+        int64_t apart = r * kApart, c = g * kLanes * kWide;
+        if (g * kWide >= own)
           continue;
-        load4<S>(call.x, at[0] + apart * call.next[0] + c, false, four(grads.x[r] + i));
-        load4<S>(call.dy, at[1] + apart * call.next[1] + c, false, four(grads.dy[r] + i));
+        x[r][g].load(call.x, at[0] + apart * call.next[0] + c);
+        dy[r][g].load(call.dy, at[1] + apart * call.next[1] + c);
         if (call.residual)
-          residual[r][i / 4] = *reinterpret_cast<const Four<S> *>(
-              call.residual + (at[2] + apart * call.next[2] + c) * sizeof(S));
-      }
-    grads.differentiate(call, own, weight, weightSum, biasSum);
-    for (int r = 0; r < kRows; ++r)
-      for (int i = 0; i < kOwn; i += 4) {
-        float dx[4];
-        for (int j = i; j < i + 4; ++j)
-          dx[j - i] = widen(residual[r][i / 4].value[j - i]) + grads.dy[r][j];
-        if (i < own)
-          store4<S>(call.dx, at[3] + r * kApart * call.next[3] + i * kLanes + lane * 4, false, dx);
+          residual[r][g].load(call.residual, at[2] + apart * call.next[2] + c);
       }
   }
-  leaveSums<kLanes, kOwn, 4>(call, weightSum, biasSum);
+};
+
+/// kLanes lanes share kRows rows of at most kGroups * kLanes * kWide channels, a multiple of kWide.
+/// The last axis of the rows is a multiple of the rows that a warp has at a time.
+template <class S, int kLanes, int kGroups, int kWide, int kRows>
+__global__ void __launch_bounds__(kNormThreads, 1)
+    warpKernel(const __grid_constant__ NormGradCall call) {
+  using Rows = FetchedRows<S, kLanes, kGroups, kWide, kRows>;
+  constexpr int kOwn = kWide * kGroups, kApart = 32 / kLanes, kTogether = kRows * kApart;
+  constexpr bool kAhead = kRows * kGroups * Rows::Part::kWords <= 8; // there are registers for it
+  int lane = threadIdx.x % kLanes, channels = static_cast<int>(call.channels);
+  int own = (channels + kWide * (kLanes - 1 - lane)) / (kWide * kLanes) * kWide;
+  float weight[kOwn] = {}, weightSum[kOwn] = {}, biasSum[kOwn] = {};
+#pragma unroll
+  for (int g = 0; g < kGroups; ++g)
+    if (Neighbours<S, kWide> part; g * kWide < own) {
+      part.load(call.weight, (g * kLanes + lane) * kWide);
+      part.widenTo(weight + g * kWide);
+    }
+  int64_t step = gridDim.x * int64_t{kNormThreads / 32 * kTogether};
+  int64_t row = (blockIdx.x * int64_t{kNormThreads / 32} + threadIdx.x / 32) * kTogether;
+  Rows ahead;
+  if (kAhead && row < call.rowCount)
+    ahead.fetch(call, row, own);
+  for (; row < call.rowCount; row += step) {
+    Rows rows = ahead;
+    if (!kAhead)
+      rows.fetch(call, row, own);
+    else if (row + step < call.rowCount)
+      ahead.fetch(call, row + step, own);
+    RowGrads<kLanes, kRows, kOwn> grads;
+#pragma unroll
+    for (int r = 0; r < kRows; ++r)
+#pragma unroll
+      for (int g = 0; g < kGroups; ++g) {
+        rows.x[r][g].widenTo(grads.x[r] + g * kWide);
+        rows.dy[r][g].widenTo(grads.dy[r] + g * kWide);
+      }
+    grads.differentiate(call, own, weight, weightSum, biasSum);
+#pragma unroll
+    for (int r = 0; r < kRows; ++r)
+#pragma unroll
+      for (int g = 0; g < kGroups; ++g) {
+        float dx[kWide];
+        rows.residual[r][g].widenTo(dx);
+        for (int i = 0; i < kWide; ++i)
+          dx[i] += grads.dy[r][g * kWide + i];
+        Neighbours<S, kWide> out;
+        out.round(dx);
+        if (g * kWide < own)
+          out.store(call.dx, rows.dx + r * kApart * call.next[3] + g * kLanes * kWide);
+      }
+  }
+  leaveSums<kNormThreads, kLanes, kOwn, kWide>(call, weightSum, biasSum);
 }
 
 /// x lies channel-first, the others by rows.
@@ -135,6 +208,7 @@ __global__ void __launch_bounds__(kTurnedThreads, kPairs > 2 ? 2 : 3)
     turnedKernel(const __grid_constant__ NormGradCall call,
                  const __grid_constant__ TurnedRows<4> rows) {
   constexpr int kRows = kPairs > 1 ? 2 : 4, kOwn = 2 * kPairs;
+  constexpr int kOwnRows = kTurnedRows / (kTurnedThreads / 32);
   __shared__ TurnedTile<S, kPairs> tile;
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32, channels = static_cast<int>(call.channels);
   int own = (channels - lane * 2 + 63) / 64 * 2;
@@ -144,31 +218,44 @@ __global__ void __launch_bounds__(kTurnedThreads, kPairs > 2 ? 2 : 3)
   for (int64_t task = blockIdx.x; task < rows.tasks; task += gridDim.x) {
     int64_t at[4];
     int count = rows.locate(task, at);
+    auto pairOf = [&](const std::byte *data, int o, int row, int i) -> uint32_t {
+      if (2 * i >= own || row >= count)
+        return 0;
+      return reinterpret_cast<const uint32_t *>(reinterpret_cast<const S *>(data) + at[o] +
+                                                row * rows.stride[o])[lane + 32 * i];
+    };
+    // They are under way while the tile is filled.
+    uint32_t slopes[kOwnRows][kPairs];
+#pragma unroll
+    for (int r = 0; r < kOwnRows; ++r)
+#pragma unroll
+      for (int i = 0; i < kPairs; ++i)
+        slopes[r][i] = pairOf(call.dy, 1, warp * kOwnRows + r, i);
     __syncthreads(); // of the last tile's rows
     tile.fill(reinterpret_cast<const S *>(call.x) + at[0], call.stride[0], count, channels);
     __syncthreads();
-    for (int first = warp * 8; first < warp * 8 + 8 && first < count; first += kRows) {
+#pragma unroll
+    for (int own0 = 0; own0 < kOwnRows; own0 += kRows) {
+      int first = warp * kOwnRows + own0;
       RowGrads<32, kRows, kOwn> grads;
       uint32_t residual[kRows][kPairs] = {};
-      auto pairOf = [&](const std::byte *data, int o, int r, int i) -> uint32_t {
-        if (2 * i >= own || first + r >= count)
-          return 0;
-        int64_t row = at[o] + (first + r) * rows.stride[o];
-        return reinterpret_cast<const uint32_t *>(reinterpret_cast<const S *>(data) +
-                                                  row)[lane + 32 * i];
-      };
+#pragma unroll
       for (int r = 0; r < kRows; ++r)
+#pragma unroll
         for (int i = 0; i < kPairs; ++i) {
-          float2 dy = unpacked<S>(pairOf(call.dy, 1, r, i));
+          float2 dy = unpacked<S>(slopes[own0 + r][i]);
           float2 x = unpacked<S>(tile.pair[first + r][lane + 32 * i]);
           if (call.residual)
-            residual[r][i] = pairOf(call.residual, 2, r, i);
+            residual[r][i] = pairOf(call.residual, 2, first + r, i);
           grads.dy[r][2 * i] = dy.x, grads.dy[r][2 * i + 1] = dy.y;
           grads.x[r][2 * i] = 2 * i < own ? x.x : 0.0f;
           grads.x[r][2 * i + 1] = 2 * i < own ? x.y : 0.0f;
         }
       grads.differentiate(call, own, weight, weightSum, biasSum);
-      for (int r = 0; r < kRows && first + r < count; ++r) {
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) {
+        if (first + r >= count)
+          continue;
         auto *dx = reinterpret_cast<uint32_t *>(reinterpret_cast<S *>(call.dx) + at[3] +
                                                 (first + r) * rows.stride[3]);
         for (int i = 0; i < kPairs; ++i)
@@ -180,7 +267,7 @@ __global__ void __launch_bounds__(kTurnedThreads, kPairs > 2 ? 2 : 3)
       }
     }
   }
-  leaveSums<32, kOwn, 2>(call, weightSum, biasSum);
+  leaveSums<kTurnedThreads, 32, kOwn, 2>(call, weightSum, biasSum);
 }
 
 } // namespace evo::cuda

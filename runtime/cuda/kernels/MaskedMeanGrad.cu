@@ -25,6 +25,7 @@ __global__ void totalKernel(const std::byte *mask, int64_t maskBatch, int64_t ma
 }
 
 struct MaskedMeanGradOp {
+  static constexpr uint32_t kOnes = 0b1010;
   bool hasMask;
   /// x: dy, mask, residual, total.
   __device__ void operator()(const float *x, float *y) const {
