@@ -26,6 +26,21 @@ template <int kWidth> __device__ inline uint64_t factorAt(const void *start) {
          kPermuted << 62;
 }
 
+/// The same of a turned left factor: where 16 rows of 64 elements begin.
+__device__ inline uint64_t turnedFactorAt(const void *start) {
+  return (__cvta_generic_to_shared(start) & 0x3ffff) >> 4 | uint64_t{1} << 16 | uint64_t{64} << 32 |
+         uint64_t{1} << 62;
+}
+/// What lies so many elements of a half type behind.
+__device__ inline uint64_t further(uint64_t factor, int elements) {
+  return factor >> 32 << 32 | (static_cast<uint32_t>(factor) + static_cast<uint32_t>(elements / 8));
+}
+/// Where chunk `chunk` of 16 bytes of row `row` lies among rows of kWidth elements.
+template <int kWidth> __device__ inline int permutedChunk(int row, int chunk) {
+  static_assert(kWidth == 16 || kWidth == 32 || kWidth == 64);
+  return kWidth == 64 ? chunk ^ row % 8 : kWidth == 32 ? chunk ^ row / 2 % 4 : chunk ^ row / 4 % 2;
+}
+
 /// Lets products read what the thread wrote to shared memory, after a barrier.
 __device__ inline void publishToProducts() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
