@@ -32,6 +32,8 @@ void measureErrors(KernelCase &testCase) {
     testCase.conditioning = 4;
     [[fallthrough]];
   case Kernel::Linear:
+  case Kernel::GatedLinear:
+  case Kernel::OuterProductMean:
   case Kernel::LayerNormGrad:
   case Kernel::WeightGrad:
   case Kernel::BatchMatmulGrad:
