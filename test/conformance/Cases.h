@@ -24,8 +24,9 @@ enum class Layout : uint8_t {
   LastOuter,  ///< the last axis outermost (channel-first)
   Spaced,     ///< every second element of a row
   Broadcast,  ///< inputs only: the first axis has a stride of 0
+  Eights,     ///< rows padded to a multiple of 8 elements, as plans have them; in no mixture
 };
-inline constexpr int kLayouts = 8;
+inline constexpr int kLayouts = 8; ///< of mixtures
 
 /// What an input holds.
 enum class Fill : uint8_t {

@@ -46,6 +46,8 @@ std::vector<int64_t> stridesOf(const std::vector<int64_t> &shape, Layout layout)
       extent += 3;
     if (i + 1 == order.size() && layout == Layout::Slice)
       extent = 2 * extent + 1;
+    if (i + 1 == order.size() && layout == Layout::Eights)
+      extent = (extent + 7) / 8 * 8;
     step *= extent;
   }
   if (layout == Layout::Broadcast && !strides.empty())
