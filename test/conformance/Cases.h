@@ -64,7 +64,11 @@ struct KernelCase {
   uint64_t seed = 0;
 };
 
-/// All cases of all kernels; the same ones each time.
+/// EVO_CONFORMANCE_SEED, a number that what cases draw depends on, or "random", which draws one for
+/// this run and prints it; 0 without it.
+uint64_t runSeed();
+
+/// All cases of all kernels; the same ones each time that `runSeed` is.
 const std::vector<KernelCase> &kernelCases();
 
 /// Terms in the longest sum of the call, for tolerances.

@@ -31,6 +31,11 @@ std::string subjectName(const testing::TestParamInfo<Subject> &info) {
          std::string(plan::precisionName(info.param.precision));
 }
 
+/// This run's data; nothing to say where it is every run's.
+std::string howToRepeat() {
+  return runSeed() ? "; EVO_CONFORMANCE_SEED=" + std::to_string(runSeed()) + " repeats it" : "";
+}
+
 /// Lists of tests tell how many cases each has.
 void PrintTo(const Subject &subject, std::ostream *out) {
   int64_t cases = 0;
@@ -130,7 +135,7 @@ TEST_P(Conformance, AgreesWithReference) {
       auto after = runCase(*backend, testCase, placement, precision);
       ASSERT_TRUE(after.ok()) << name << ", " << testCase.name << ": " << after.status().message();
       std::string problems = compareCase(testCase, placement, expected, *after, roundsBetween);
-      EXPECT_EQ(problems, "") << name << ", " << testCase.name;
+      EXPECT_EQ(problems, "") << name << ", " << testCase.name << howToRepeat();
       failures += !problems.empty();
     }
     ASSERT_LT(failures, 5) << "and perhaps more";
