@@ -62,6 +62,7 @@ Result<std::vector<std::vector<std::byte>>> runFar(Backend &backend, const Devic
     views.push_back(view);
     refs.push_back(view.ref);
   }
+  EVO_TRY(poisonWorkspace(backend));
   EVO_TRY(backend.launch(
       KernelCall{testCase.kernel, placement.precision, &testCase.attributes, refs, {}}));
   EVO_TRY(backend.synchronize());

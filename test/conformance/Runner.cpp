@@ -4,6 +4,7 @@
 #include "test/conformance/Runner.h"
 
 #include "runtime/core/Convert.h"
+#include "test/conformance/Backends.h"
 
 #include <algorithm>
 #include <array>
@@ -393,6 +394,7 @@ Result<std::vector<std::vector<std::byte>>> runCase(Backend &backend, const Kern
         testCase.operands[i].present ? memory[buffer.sharedWith]->data() + buffer.start : nullptr;
     refs.push_back(ref);
   }
+  EVO_TRY(poisonWorkspace(backend));
   EVO_TRY(backend.launch(
       KernelCall{testCase.kernel, precision, &testCase.attributes, refs, testCase.dropout}));
   EVO_TRY(backend.synchronize());
