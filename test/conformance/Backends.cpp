@@ -18,14 +18,24 @@ namespace evo::conformance {
 namespace {
 
 #if defined(EVO_HAS_CUDA)
-/// Backends of the device launch one after the other: a new one's workspace takes the place of the
-/// one's before.
+/// Of the backend that was created last: backends of the device launch one after the other, a new
+/// one's workspace takes the place of the one's before.
+struct Lent {
+  std::unique_ptr<DeviceMemory> workspace, nan; ///< and an element to fill it with
+};
+
+Lent &lent() {
+  static Lent lent;
+  return lent;
+}
+
 Result<std::unique_ptr<Backend>> createCuda() {
-  static std::unique_ptr<DeviceMemory> workspace;
   const char *library = std::getenv("EVO_CONFORMANCE_LIBRARY");
   EVO_ASSIGN(std::unique_ptr<Backend> backend,
              createCudaBackend(0, !library || std::string_view(library) != "0"));
-  EVO_ASSIGN(workspace, allocateWorkspace(*backend));
+  EVO_ASSIGN(lent().workspace, allocateWorkspace(*backend));
+  EVO_ASSIGN(lent().nan, backend->allocate(plan::kAlignment));
+  EVO_TRY(poison(*backend, *lent().nan));
   return backend;
 }
 
@@ -46,6 +56,23 @@ void addCuda(std::vector<BackendFactory> &backends) {
 #endif
 
 } // namespace
+
+Status poisonWorkspace(Backend &backend) {
+#if defined(EVO_HAS_CUDA)
+  if (backend.identity().workspaceBytes == 0)
+    return {};
+  // The device fills it itself: an upload of as much takes longer than most cases.
+  TensorRef from, to;
+  from.rank = to.rank = 1;
+  from.shape[0] = to.shape[0] = lent().workspace->bytes() / plan::elementBytes(plan::DType::F32);
+  to.strides[0] = 1;
+  from.data = lent().nan->data(), to.data = lent().workspace->data();
+  plan::KernelAttributes none;
+  const TensorRef operands[] = {from, to};
+  EVO_TRY(backend.launch(KernelCall{plan::Kernel::Copy, plan::Precision::Fp32, &none, operands}));
+#endif
+  return {};
+}
 
 std::vector<BackendFactory> conformanceBackends() {
   using enum plan::Precision;

@@ -31,6 +31,10 @@ struct BackendFactory {
   std::vector<plan::Kernel> roundingBetween = {};
 };
 
+/// Fills with NaNs what the kernels of a backend that a factory created last use while they run:
+/// what an earlier call has left there must not pass for a later one's.
+Status poisonWorkspace(Backend &backend);
+
 /// Those that this build has and this machine can run. EVO_CONFORMANCE_BACKEND names the only one;
 /// EVO_CONFORMANCE_LIBRARY=0 keeps products on a GPU from cuBLASLt.
 std::vector<BackendFactory> conformanceBackends();

@@ -3,7 +3,9 @@
 //===----------------------------------------------------------------------===//
 #include "test/conformance/CaseBuilder.h"
 
+#include <cstdlib>
 #include <iomanip>
+#include <iostream>
 #include <limits>
 #include <sstream>
 
@@ -32,6 +34,8 @@ void measureErrors(KernelCase &testCase) {
     testCase.conditioning = 4;
     [[fallthrough]];
   case Kernel::Linear:
+  case Kernel::GatedLinear:
+  case Kernel::OuterProductMean:
   case Kernel::LayerNormGrad:
   case Kernel::WeightGrad:
   case Kernel::BatchMatmulGrad:
@@ -118,7 +122,23 @@ uint64_t hashOf(const std::string &text) {
   return hash ^ hash >> 33;
 }
 
+uint64_t readSeed() {
+  const char *text = std::getenv("EVO_CONFORMANCE_SEED");
+  if (!text)
+    return 0;
+  if (std::string_view(text) != "random")
+    return std::strtoull(text, nullptr, 10);
+  uint64_t seed = std::random_device()();
+  std::cout << "EVO_CONFORMANCE_SEED=" << seed << "\n";
+  return seed;
+}
+
 } // namespace
+
+uint64_t runSeed() {
+  static const uint64_t seed = readSeed();
+  return seed;
+}
 
 void CaseBuilder::sweep(Kernel kernel, const KernelAttributes &attributes,
                         const std::vector<Sizes> &sizes, int mixtures) {
@@ -175,7 +195,8 @@ KernelCase CaseBuilder::make(Kernel kernel, const KernelAttributes &attributes, 
 
 void CaseBuilder::add(KernelCase testCase) {
   std::string key = keyOf(testCase);
-  testCase.seed = hashOf(key + " #" + std::to_string(known[key]++));
+  std::string text = key + " #" + std::to_string(known[key]++);
+  testCase.seed = hashOf(runSeed() ? text + " seed " + std::to_string(runSeed()) : text);
   testCase.aligned |= (testCase.seed >> 40 & 1) != 0;
   std::ostringstream name;
   name << plan::kernelInfo(testCase.kernel).mnemonic << ' ' << cases.size();

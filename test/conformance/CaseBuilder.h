@@ -18,7 +18,8 @@ struct Sizes {
 };
 
 /// What a case draws, its data and its mixtures of layouts, follows from a hash of its kernel,
-/// attributes, shapes, fills and layouts: one more case changes none of the others.
+/// attributes, shapes, fills and layouts, the data also from `runSeed`: one more case changes none
+/// of the others.
 class CaseBuilder {
 public:
   std::vector<KernelCase> cases;

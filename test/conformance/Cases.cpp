@@ -386,6 +386,89 @@ void tiledAttention(CaseBuilder &builder) {
       }
 }
 
+/// Pair biases as plans lay them out, their rows padded to a multiple of 8 elements: around the
+/// tiles of 64 and 128 queries or keys that devices have, and 64 to 384 of the gradient's.
+void paddedBiases(CaseBuilder &builder) {
+  std::vector<std::array<int64_t, 2>> shapes;
+  for (int64_t queries : {64, 127, 128, 129})
+    for (int64_t keys : {1, 63, 64, 65, 129})
+      shapes.push_back({queries, keys});
+  for (const std::array<int64_t, 2> &shape : {std::array<int64_t, 2>{63, 127},
+                                              {65, 128},
+                                              {64, 191},
+                                              {66, 193},
+                                              {191, 192},
+                                              {193, 65},
+                                              {65, 255},
+                                              {129, 257},
+                                              {65, 383},
+                                              {70, 385}})
+    shapes.push_back(shape);
+  KernelAttributes attributes;
+  attributes.inf = 1e9, attributes.scale = 0.3, attributes.heads = 2;
+  for (Kernel kernel : {Kernel::Attention, Kernel::AttentionGrad})
+    for (size_t i = 0; i < shapes.size(); ++i) {
+      // Each width and each count of batches meets each count of keys.
+      auto width = static_cast<int64_t>(8 * (1 + (i / 5 + i) % 4));
+      auto batches = static_cast<int64_t>(1 + (i / 5 + 2 * i) % 3);
+      auto [queries, keys] = shapes[i];
+      KernelCase padded = builder.make(
+          kernel, attributes, attentionSizes(2, batches, queries, keys, width, i % 7 == 6 ? 1 : 2));
+      padded.aligned = true;
+      const plan::KernelInfo &info = plan::kernelInfo(kernel);
+      for (const char *name : {"pair_bias", "accumulator", "dpair_bias"})
+        if (int index = info.operandIndex(name); index >= 0)
+          padded.operands[size_t(index)].layout = Layout::Eights;
+      builder.add(padded);
+      padded.operands[4].present = false; // the mask
+      padded.inPlace = kernel == Kernel::AttentionGrad;
+      builder.add(padded);
+    }
+}
+
+/// Rows, columns and depths around the tiles of 64, 128, 192 and 256 that devices have for aligned
+/// operands of whole eights.
+void tiledProducts(CaseBuilder &builder) {
+  const int64_t rows[] = {63, 64, 65, 127, 128, 129, 191, 192, 193, 255, 257};
+  const int64_t channels[] = {56, 64, 72, 120, 128, 136, 184, 200, 248, 256, 264};
+  for (Kernel kernel : {Kernel::Linear, Kernel::GatedLinear, Kernel::WeightGrad})
+    for (size_t i = 0; i < 11; ++i) {
+      Sizes sizes{{rows[i]}, {{'n', channels[(4 * i + 2) % 11]}, {'k', channels[(7 * i) % 11]}}};
+      KernelCase tiled = builder.make(kernel, {}, sizes);
+      tiled.aligned = true;
+      builder.add(tiled);
+      sizes.leading = {2, rows[i]};
+      tiled = builder.make(kernel, {}, sizes);
+      tiled.aligned = true;
+      tiled.operands[0].layout = Layout::Slice; // rows of x, or of du, that lie apart
+      // The row scale or the accumulator.
+      tiled.operands[kernel == Kernel::WeightGrad ? 2
+                     : kernel == Kernel::Linear   ? 3
+                                                  : 5]
+          .present = i % 2;
+      builder.add(tiled);
+    }
+  for (size_t i = 0; i < 11; ++i) {
+    int64_t m = rows[(3 * i + 1) % 11];
+    KernelCase outer = builder.make(Kernel::OuterProduct, {},
+                                    {{},
+                                     {{'s', rows[i]},
+                                      {'i', m / 32 + 1},
+                                      {'j', 1 + int64_t(i) % 9},
+                                      {'c', 32},
+                                      {'d', 32},
+                                      {'x', 1024}}});
+    outer.aligned = true;
+    builder.add(outer);
+    outer = builder.make(
+        Kernel::BatchMatmul, {},
+        {{},
+         {{'b', 2}, {'m', m}, {'n', channels[(4 * i + 2) % 11]}, {'k', channels[(7 * i) % 11]}}});
+    outer.aligned = true;
+    builder.add(outer);
+  }
+}
+
 /// What plans have: aligned norms, also of a channel-first x, around tiles of 64 rows, and of as
 /// many channels as fit 16 or 32 lanes once or twice and of one pair more.
 void usualNorms(CaseBuilder &builder) {
@@ -460,6 +543,8 @@ const std::vector<KernelCase> &kernelCases() {
     gradientKernels(builder);
     commonHeads(builder);
     tiledAttention(builder);
+    paddedBiases(builder);
+    tiledProducts(builder);
     usualNorms(builder);
     manyRows(builder);
     wideHeads(builder);

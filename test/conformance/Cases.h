@@ -25,6 +25,7 @@ enum class Layout : uint8_t {
   Spaced,     ///< every second element of a row
   Broadcast,  ///< inputs only: the first axis has a stride of 0
   SwapOuter,  ///< the first two axes swapped; in no mixture
+  Eights,     ///< rows padded to a multiple of 8 elements, as plans have them; in no mixture
 };
 inline constexpr int kLayouts = 8; ///< of mixtures
 
@@ -64,7 +65,11 @@ struct KernelCase {
   uint64_t seed = 0;
 };
 
-/// All cases of all kernels; the same ones each time.
+/// EVO_CONFORMANCE_SEED, a number that what cases draw depends on, or "random", which draws one for
+/// this run and prints it; 0 without it.
+uint64_t runSeed();
+
+/// All cases of all kernels; the same ones each time that `runSeed` is.
 const std::vector<KernelCase> &kernelCases();
 
 /// Terms in the longest sum of the call, for tolerances.

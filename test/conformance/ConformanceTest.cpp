@@ -9,6 +9,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstdlib>
 #include <iostream>
 #include <set>
@@ -27,6 +29,11 @@ struct Subject {
 std::string subjectName(const testing::TestParamInfo<Subject> &info) {
   return std::string(plan::kernelInfo(info.param.kernel).name) + "_" +
          std::string(plan::precisionName(info.param.precision));
+}
+
+/// This run's data; nothing to say where it is every run's.
+std::string howToRepeat() {
+  return runSeed() ? "; EVO_CONFORMANCE_SEED=" + std::to_string(runSeed()) + " repeats it" : "";
 }
 
 /// Lists of tests tell how many cases each has.
@@ -74,7 +81,8 @@ struct Selection {
     }
     return selection;
   }
-  bool has(const KernelCase &testCase, int64_t number) const {
+  /// Of the largest operand.
+  static int64_t elementsOf(const KernelCase &testCase) {
     int64_t largest = 0;
     for (const OperandCase &operand : testCase.operands) {
       int64_t count = operand.present ? 1 : 0;
@@ -82,7 +90,10 @@ struct Selection {
         count *= extent;
       largest = std::max(largest, count);
     }
-    return number % parts == part && largest <= limit;
+    return largest;
+  }
+  bool has(const KernelCase &testCase, int64_t number) const {
+    return number % parts == part && elementsOf(testCase) <= limit;
   }
 };
 
@@ -124,7 +135,7 @@ TEST_P(Conformance, AgreesWithReference) {
       auto after = runCase(*backend, testCase, placement, precision);
       ASSERT_TRUE(after.ok()) << name << ", " << testCase.name << ": " << after.status().message();
       std::string problems = compareCase(testCase, placement, expected, *after, roundsBetween);
-      EXPECT_EQ(problems, "") << name << ", " << testCase.name;
+      EXPECT_EQ(problems, "") << name << ", " << testCase.name << howToRepeat();
       failures += !problems.empty();
     }
     ASSERT_LT(failures, 5) << "and perhaps more";
@@ -132,6 +143,102 @@ TEST_P(Conformance, AgreesWithReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, Conformance, testing::ValuesIn(subjects()), subjectName);
+
+/// A case's buffers after a call that stores `factor` times what the reference says in one output
+/// and all else as it should.
+std::vector<std::vector<std::byte>> scaledOutput(const KernelCase &testCase,
+                                                 const Placement &placement,
+                                                 const std::vector<DenseTensor> &expected,
+                                                 size_t scaled, double factor) {
+  std::vector<std::vector<std::byte>> after;
+  for (const Placement::Buffer &buffer : placement.buffers)
+    after.push_back(buffer.bytes);
+  for (size_t i = 0; i < placement.buffers.size(); ++i)
+    if (plan::kernelInfo(testCase.kernel).operands[i].isOutput() && testCase.operands[i].present)
+      storeInView(placement.buffers[i], expected[i], i == scaled ? factor : 1,
+                  after[placement.buffers[i].sharedWith]);
+  return after;
+}
+
+/// Of outputs that are not of a few elements, which a sum that cancels may leave almost 0: how many
+/// there are, and how many are not told from `factor` times them.
+struct Unseen {
+  int64_t outputs = 0, unseen = 0;
+  std::string first;
+
+  void count(const KernelCase &testCase, plan::Precision precision, double factor) {
+    Placement placement = place(testCase, precision);
+    std::vector<DenseTensor> expected = placement.operands;
+    runReference(testCase.kernel, testCase.attributes, expected, testCase.dropout);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      const std::vector<double> &values = expected[i].data;
+      if (!plan::kernelInfo(testCase.kernel).operands[i].isOutput() ||
+          !testCase.operands[i].present || values.size() < 8 ||
+          std::none_of(values.begin(), values.end(),
+                       [](double v) { return v != 0 && std::isfinite(v); }))
+        continue;
+      ++outputs;
+      auto after = scaledOutput(testCase, placement, expected, i, factor);
+      bool rounds = testCase.kernel == plan::Kernel::OuterProductMean ||
+                    testCase.kernel == plan::Kernel::Attention ||
+                    testCase.kernel == plan::Kernel::AttentionGrad; // at most, on any backend
+      if (!compareCase(testCase, placement, expected, after, rounds).empty())
+        continue;
+      ++unseen;
+      first +=
+          first.size() < 2000 ? "\n  output " + std::to_string(i) + " of " + testCase.name : "";
+    }
+  }
+};
+
+/// A suite that takes zeros for results tests nothing.
+TEST(ConformanceSuite, TellsResultsFromZerosAndFromNineTenths) {
+  using enum plan::Precision;
+  const double factors[] = {0, 0.9};
+  const int64_t most[] = {1, 3}; // in per mille of the outputs
+  for (size_t f : {0, 1})
+    for (plan::Precision precision : {Fp32, Tf32, Bf16, Fp16}) {
+      Unseen unseen;
+      for (const KernelCase &testCase : kernelCases())
+        if (Selection::elementsOf(testCase) <= 3000)
+          unseen.count(testCase, precision, factors[f]);
+      EXPECT_LE(unseen.unseen * 1000, most[f] * unseen.outputs)
+          << plan::precisionName(precision) << ", " << factors[f] << " times: " << unseen.unseen
+          << " of " << unseen.outputs << " outputs" << unseen.first;
+    }
+}
+
+/// What tensor cores read of a float in tf32: 10 bits behind the first, the others cut off.
+double cutOff(double value) {
+  return double(std::bit_cast<float>(std::bit_cast<uint32_t>(float(value)) & ~uint32_t{0x1fff}));
+}
+
+/// The tolerance of tf32 takes exact products of factors that are cut off.
+TEST(ConformanceSuite, TakesFactorsThatTf32CutsOff) {
+  using enum plan::Kernel;
+  int64_t changed = 0;
+  for (const KernelCase &testCase : kernelCases()) {
+    bool multiplies = false;
+    for (plan::Kernel kernel :
+         {Linear, GatedLinear, AttentionLogits, AttentionValues, AttentionLogitsGrad,
+          AttentionValuesGrad, OuterProduct, OuterProductMean, OuterProductGrad, BatchMatmul,
+          BatchMatmulGrad, WeightGrad})
+      multiplies |= testCase.kernel == kernel;
+    if (!multiplies || Selection::elementsOf(testCase) > 100000)
+      continue;
+    Placement placement = place(testCase, plan::Precision::Tf32);
+    std::vector<DenseTensor> expected = placement.operands, cut = placement.operands;
+    for (DenseTensor &operand : cut)
+      std::transform(operand.data.begin(), operand.data.end(), operand.data.begin(), cutOff);
+    runReference(testCase.kernel, testCase.attributes, expected);
+    runReference(testCase.kernel, testCase.attributes, cut);
+    std::vector<std::vector<std::byte>> after =
+        scaledOutput(testCase, placement, cut, placement.buffers.size(), 1);
+    EXPECT_EQ(compareCase(testCase, placement, expected, after), "") << testCase.name;
+    changed += after != scaledOutput(testCase, placement, expected, placement.buffers.size(), 1);
+  }
+  EXPECT_GT(changed, 1000);
+}
 
 TEST(ConformanceSuite, HasCasesForEveryKernel) {
   const std::vector<KernelCase> &cases = kernelCases();

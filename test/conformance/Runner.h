@@ -32,6 +32,10 @@ struct Placement {
 /// The value of a stored element.
 double loadElement(const std::byte *data, plan::DType type);
 
+/// Stores `factor` times the tensor in the buffer's view of `bytes`.
+void storeInView(const Placement::Buffer &buffer, const DenseTensor &tensor, double factor,
+                 std::vector<std::byte> &bytes);
+
 Placement place(const KernelCase &testCase, plan::Precision precision);
 
 /// Runs the case; the result is the buffers after the call.
