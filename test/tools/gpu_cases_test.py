@@ -116,6 +116,7 @@ class Figures(unittest.TestCase):
                  {"ok": False, "oom": True}]
         self.assertEqual(gpu_cases.best_torch(lines), (4.0, 3, "compiled, graph"))
         self.assertEqual(gpu_cases.best_torch([{"ok": False, "oom": True, "graph": True}, {"ok": False, "error": "no"}]), (None, None, "graph: out of memory; eager: no"))
+        self.assertEqual(gpu_cases.best_torch([{"ok": False, "oom": True, "graph": True}, {"ok": False, "oom": True}]), (None, None, "out of memory"))
         self.assertEqual(gpu_cases.best_torch([]), (None, None, "printed nothing"))
 
 
@@ -152,17 +153,26 @@ class Table(unittest.TestCase):
     def test_a_row(self):
         row = {"case": "T1", "policy": "auto", "blocks": 48, "dtype": "bf16", "mode": "train", "budget_bytes": 4505306368, "predicted_ms": 190.0, "median_ms": 200.0,
                "iterations_ms": [200.0] * 5, "predicted_peak_bytes": 4490000000, "measured_peak_bytes": 4400000000, "arena_bytes": 3000000000, "static_bytes": 500000000,
-               "torch_ms": 514.0, "torch_gb": 3.7, "torch_how": "compiled, graph", "limit_ms": 140.0, "goal": "170 ms", "seed": "", "notes": ["a", "b"]}
-        # 190 / 200 - 1, 514 / 200, 140 / 200.
+               "torch_ms": 514.0, "torch_gb": 3.7, "torch_how": "compiled, graph", "limit_ms": 140.0, "goal": "170 ms", "goal_ms": 170, "seed": "",
+               "notes": ["a", "b"]}
+        # 190 / 200 - 1, 514 / 200, 140 / 200; 200 / 170.
         self.assertEqual(gpu_cases.cells(row), ["T1", "auto, 48 blocks, bf16", "4.51", "190.0", "200.0", "-5.0 %", "514.0 (compiled, graph)", "2.57", "140.0", "70 %", "4.49",
-                                                "4.40", "3.50", "3.70", "170 ms", "a; b"])
+                                                "4.40", "3.50", "3.70", "170 ms", "faster, no more memory; goal missed: 1.18 of its time", "a; b"])
         text = gpu_cases.table([row], "a card")
         self.assertTrue(text.startswith("On a card:\n\n| case | "))
         self.assertTrue(text.endswith("\n1 plans: mean error 5.0 %, worst 5.0 %, rank correlation 1.0000.\n"), text)
 
+    def test_verdicts(self):
+        run = {"median_ms": 100.0, "arena_bytes": 2 * 10**9, "static_bytes": 10**9, "torch_ms": 101.0, "torch_gb": 3.0}
+        for expected, changes in (("faster, no more memory", {}), ("slower", {"torch_ms": 100.0}), ("more memory", {"torch_gb": 2.999}), ("memory unknown", {"torch_gb": None}),
+                                  ("slower, more memory", {"torch_ms": 99.0, "torch_gb": 2.0}), ("faster, no more memory; goal met", {"goal_ms": 100}),
+                                  ("PyTorch has no memory for it", {"torch_ms": None, "torch_gb": None, "torch_how": "out of memory"}),
+                                  ("", {"torch_ms": None, "torch_gb": None, "torch_how": "status 1: x"}), ("", {"median_ms": None, "goal_ms": 100})):
+            self.assertEqual(gpu_cases.verdict({**run, **changes}), expected)
+
     def test_a_row_without_a_run(self):
         row = {"case": "X", "policy": "direct", "blocks": 48, "dtype": "fp16", "mode": "train", "goal": "", "seed": "OOM", "notes": ["no plan fits: needs 114.5 GB"]}
-        self.assertEqual(gpu_cases.cells(row), ["X", "direct, 48 blocks, fp16", "device"] + [""] * 11 + ["OOM", "no plan fits: needs 114.5 GB"])
+        self.assertEqual(gpu_cases.cells(row), ["X", "direct, 48 blocks, fp16", "device"] + [""] * 11 + ["OOM", "", "no plan fits: needs 114.5 GB"])
 
 
 class Driver(unittest.TestCase):
@@ -211,9 +221,31 @@ class Driver(unittest.TestCase):
         self.assertEqual((rows[0]["blocks"], rows[0]["notes"][0], rows[0]["predicted_ms"]), (10, "10 of 48 blocks", 10000))
 
     def test_what_does_not_fit_is_said(self):
-        rows, text, _ = self.drive("T1", needs=5 * 10**9)
+        rows, text, progress = self.drive("T1", needs=5 * 10**9, status=1)
         self.assertEqual(rows[0]["notes"], ["no plan fits: needs 5.0 GB"])
         self.assertIn("No run succeeded.", text)
+        self.assertIn("\ngpu_cases.py: expected every case to run, got 1 of 1 that did not or not as they should: T1\n", progress)
+
+    def test_a_named_policy_that_does_not_fit_is_a_result(self):
+        # No budget is given, so the seeming evo-opt has 10^12 bytes.
+        for case, status in (("train-128-256/direct", 0), ("train-128-256/auto", 1)):
+            rows, _, _ = self.drive(case, needs=2 * 10**12, status=status)
+            self.assertEqual(rows[0]["notes"], ["no plan fits: needs 2000.0 GB"])
+
+    def test_without_pytorch_nothing_runs(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run([sys.executable, "-I", "-c", "import importlib.util, sys; importlib.util.find_spec = lambda name: None; sys.path.insert(0, sys.argv.pop(1)); "
+                                   "import gpu_cases; sys.exit(gpu_cases.main())", ROOT / "test" / "bench", "--evo-opt=x", "--evo-run=x", "--torch=x", "--cases=T1"],
+                                  capture_output=True, text=True, cwd=folder)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("which --torch is run with, got none; without --torch", done.stderr)
+
+    def test_pytorch_that_fails_is_said(self):
+        for answer, status in (("dict(config, ok=False, oom=True)", 0), ("dict(config, ok=False, error='no')", 1)):
+            with unittest.mock.patch(f"{__name__}.TORCH", TORCH.replace("dict(config, ok=True, step_ms=9000.0 if config.get(\"compile\") else 12000.0, peak_alloc_gb=3.75)", answer)):
+                rows, _, progress = self.drive("T1", torch=True, status=status)
+            self.assertEqual("did not or not as they should: T1" in progress, bool(status))
+            self.assertIn("PyTorch: ", rows[0]["notes"][-1])
 
     def test_a_run_that_fails_is_said(self):
         rows, _, _ = self.drive("T1", crash=True, status=1)
@@ -238,7 +270,8 @@ class Driver(unittest.TestCase):
         with tempfile.NamedTemporaryFile("w", suffix=".json") as profile:
             json.dump({"library_bytes": 0}, profile)
             profile.flush()
-            rows, _, _ = self.drive("T1,I1", "--time-limit=0", f"--profile={profile.name}")
+            rows, _, progress = self.drive("T1,I1", "--time-limit=0", f"--profile={profile.name}", status=1)
+        self.assertIn("got 2 of 2 that did not or not as they should: T1, I1\n", progress)
         self.assertEqual([row["notes"] for row in rows], [["not finished: out of time"]] * 2)
 
 
