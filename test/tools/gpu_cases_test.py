@@ -50,6 +50,19 @@ json.dump(dict(predicted_ms=plan["predicted_ms"], median_ms=ms, iterations_ms=[m
                running_on="NVIDIA H100 80GB HBM3, kernels 1, 1 thread"), open(flags["json"], "w"))
 """
 
+# Stands in for evo-opt and evo-run under plan_error.py: what is not in fp64 takes 10 ms and 1000 bytes, and runs as predicted.
+PRICED = """#!{python}
+import json, sys
+wide = "--dtype=fp64" in sys.argv
+json.dump(dict(summary=dict(predicted_ms={ms} if wide else 10, predicted_peak_bytes={peak} if wide else 1000)), open(sys.argv[sys.argv.index("-o") + 1], "w"))
+"""
+RUN_AS_PRICED = """#!{python}
+import json, sys
+flags = dict(a[2:].split("=", 1) for a in sys.argv[1:] if "=" in a)
+ms = json.load(open(sys.argv[1]))["summary"]["predicted_ms"]
+json.dump(dict(predicted_ms=ms, thread_ms=[ms] * int(flags["iterations"])), open(flags["json"], "w"))
+"""
+
 # Stands in for torch_baseline.py: the compiled step is the faster one, and counts how often it was called.
 TORCH = """
 import json, pathlib, sys
@@ -105,6 +118,16 @@ class Figures(unittest.TestCase):
     def test_what_choosing_by_the_prediction_loses(self):
         # The second was predicted faster and is 5 % slower; in the other group the right one was.
         self.assertAlmostEqual(plan_error.choice_loss({"a": [(10, 100), (9, 105)], "b": [(1, 3), (2, 4)]}), 0.05)
+
+    def test_shortcomings(self):
+        class Arguments:
+            most_error, least_correlation, least_plans = 10, 0.9, 3
+        # Errors of 10 %; of 10, 10 and 11 %: 10.3 %; the last two exchanged: 1 - 6 * 2 / (3 * 8).
+        good = [(90, 100), (180, 200), (270, 300)]
+        self.assertEqual(plan_error.shortcomings(good, Arguments), [])
+        self.assertEqual(plan_error.shortcomings(good[:2], Arguments), ["expected at least 3 plans run, got 2"])
+        self.assertEqual(plan_error.shortcomings(good[:2] + [(267, 300)], Arguments), ["expected a mean error of at most 10 %, got 10.3 %"])
+        self.assertEqual(plan_error.shortcomings([(100, 100), (105, 100.5), (104, 101)], Arguments), ["expected a rank correlation of at least 0.9, got 0.5000"])
 
     def test_a_gpu_has_at_least_30_plans(self):
         class Arguments:
@@ -273,6 +296,38 @@ class Driver(unittest.TestCase):
             rows, _, progress = self.drive("T1,I1", "--time-limit=0", f"--profile={profile.name}", status=1)
         self.assertIn("got 2 of 2 that did not or not as they should: T1, I1\n", progress)
         self.assertEqual([row["notes"] for row in rows], [["not finished: out of time"]] * 2)
+
+
+class PlanError(unittest.TestCase):
+    def drive(self, *flags, predicted_ms=100, peak=1000):
+        """Exit status, output and problems on the CPU's plans, of which those in fp64 seem to take predicted_ms and peak; a run takes 10 ms a step."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            for program, text in (("evo-opt", PRICED), ("evo-run", RUN_AS_PRICED)):
+                (folder / program).write_text(text.format(python=sys.executable, ms=predicted_ms, peak=peak))
+                (folder / program).chmod(0o755)
+            (folder / "p.json").write_text('{"memory_bytes": 5000}')
+            done = subprocess.run([sys.executable, ROOT / "test" / "bench" / "plan_error.py", "--evo-opt", folder / "evo-opt", "--evo-run", folder / "evo-run",
+                                   "--profile", folder / "p.json", *flags], capture_output=True, text=True)
+            return done.returncode, done.stdout, done.stderr
+
+    def test_good_predictions(self):
+        status, output, problems = self.drive()
+        self.assertEqual((status, problems), (0, ""), output)
+        self.assertIn("\n35 plans: mean error 0.0 %", output)
+
+    def test_plans_that_are_left_out_are_named(self):
+        for changes, why in (({"predicted_ms": 20001}, "too slow: predicted 20.0 of 20 s"), ({"peak": 5001}, "too large: 5001 of 5000 bytes")):
+            status, output, problems = self.drive("--least-plans=32", **changes)
+            # Two plans of `small` and two of `template-pair` are in fp64.
+            self.assertEqual((status, problems), (1, "plan_error.py: expected at least 32 plans run, got 31\n"), output)
+            self.assertIn(f"\nleft out: template-pair infer r=128 chunk fp64: {why}\n", output)
+            self.assertEqual(output.count("left out: "), 4)
+
+    def test_out_of_time(self):
+        status, output, problems = self.drive("--time-limit=0")
+        self.assertEqual((status, output.count(": out of time\n")), (1, 35), output)
+        self.assertIn("expected a plan that this device can run, got none", problems)
 
 
 if __name__ == "__main__":
