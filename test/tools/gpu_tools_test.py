@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What gpu_sanitizer.py, gpu_budget_test.py and gpu_products.py do without a GPU: reading logs, spreading budgets, judging a run; with programs that only seem to run."""
+"""What gpu_sanitizer.py, gpu_budget_test.py, gpu_products.py and on_gpu.py do without a GPU: reading logs, spreading budgets, judging a run; with programs that only seem to run."""
 import argparse
 import collections
 import json
@@ -17,6 +17,7 @@ sys.path.insert(0, str(HERE))
 import gpu_budget_test as budget  # noqa: E402
 import gpu_products as products  # noqa: E402
 import gpu_sanitizer as sanitizer  # noqa: E402
+import on_gpu  # noqa: E402
 
 MEMCHECK = """========= COMPUTE-SANITIZER
 ========= Invalid __global__ read of size 2 bytes
@@ -214,6 +215,25 @@ class Products(unittest.TestCase):
         status, text = self.run_driver({"products": {**self.TABLE, "library": "l 1"}})
         self.assertEqual(status, 1)
         self.assertIn("FAILED: expected the table to be followed, got 'the plan's table is of l 1'", text)
+
+
+class OnGpu(unittest.TestCase):
+    FAILS = [sys.executable, "-c", "raise SystemExit(3)"]
+
+    def test_without_a_device_nothing_runs(self):
+        with unittest.mock.patch.object(on_gpu.ctypes, "CDLL", side_effect=OSError("no driver")), unittest.mock.patch("builtins.print") as said:
+            self.assertEqual(on_gpu.main(self.FAILS), 77)
+        said.assert_called_once_with("skipped: this machine has no GPU")
+
+    def test_with_a_device_the_command_runs(self):
+        def count(number):
+            number._obj.value = 2
+            return 0
+        with unittest.mock.patch.object(on_gpu.ctypes, "CDLL") as driver:
+            driver.return_value.cuInit.return_value, driver.return_value.cuDeviceGetCount.side_effect = 0, count
+            self.assertEqual(on_gpu.main(self.FAILS), 3)
+            driver.return_value.cuInit.return_value = 100  # CUDA_ERROR_NO_DEVICE
+            self.assertEqual(on_gpu.devices(), 0)
 
 
 if __name__ == "__main__":
