@@ -90,7 +90,8 @@ public:
   CudaRecording &operator=(const CudaRecording &) = delete;
   Status replay() override {
     EVO_CUDA_TRY(cudaSetDevice(context.device));
-    return cuda::statusOf(cudaGraphLaunch(graph, context.stream), "cudaGraphLaunch");
+    return cuda::statusOf(cudaGraphLaunch(graph, context.stream), "cudaGraphLaunch")
+        .withContext(context.where());
   }
 
   /// Whether it now launches what `other` does: not where kernels follow each other otherwise.
@@ -237,9 +238,7 @@ public:
   }
 
 private:
-  std::string where() const {
-    return "cuda device " + std::to_string(context->device) + " (" + context->deviceName + ")";
-  }
+  std::string where() const { return context->where(); }
 
   Status transfer(void *to, const void *from, int64_t bytes, cudaMemcpyKind kind) {
     if (bytes <= 0)

@@ -71,7 +71,9 @@ public:
     std::memcpy(host, device, static_cast<size_t>(bytes));
     return {};
   }
-  Status synchronize() override { return {}; }
+  Status synchronize() override {
+    return failsWhenAwaited ? Status::error(ErrorCode::Internal, "a launch has failed") : Status();
+  }
   ProductLibrary *productLibrary() override { return library ? &*library : nullptr; }
 
   std::optional<int64_t> freeBytes() const override { return tellsFree; }
@@ -124,6 +126,7 @@ public:
   std::vector<plan::DropoutKey> keys;           ///< of every launch
   size_t failAt = SIZE_MAX;                     ///< the launch that fails
   ErrorCode failCode = ErrorCode::Internal;
+  bool failsWhenAwaited = false;
   std::optional<int64_t> tellsFree; ///< bytes
   bool records = false;
   std::vector<size_t> recordings; ///< launches of each
