@@ -103,6 +103,8 @@ public:
   /// The library that computes products; null where there is none with ways to choose from.
   virtual ProductLibrary *productLibrary() = 0;
 
+  /// What the device has left for anybody; nothing where it cannot tell.
+  virtual std::optional<int64_t> freeBytes() const { return std::nullopt; }
   /// What the device has lost since the program began, its libraries' memory included; nothing
   /// where the device cannot tell.
   virtual std::optional<int64_t> lostBytes() const { return std::nullopt; }

@@ -225,6 +225,8 @@ struct Executor::Impl {
   Status locate(const plan::Call &call, CallState &state) const;
   Status runSteps(const std::vector<StepPlan> &steps, CallState &state);
   Status launch(const LaunchPlan &launch, CallState &state);
+  Status behindLaunches(const Status &status, const plan::Program &program, const RunHooks &hooks,
+                        const std::string &place) const;
   Status located(const Status &status, const LaunchPlan &launch, const CallState &state) const;
   std::vector<TensorRef> operands; ///< of the launch in progress
 };
@@ -267,6 +269,16 @@ Status Executor::Impl::located(const Status &status, const LaunchPlan &launch,
                             procedure.name + "', step " + std::to_string(launch.id) + " " +
                             std::string(plan::kernelInfo(launch.step->kernel).mnemonic) + " (" +
                             launch.step->location + ")");
+}
+
+/// An error that shows when many launches are under way, of which any may be the cause.
+Status Executor::Impl::behindLaunches(const Status &status, const plan::Program &program,
+                                      const RunHooks &hooks, const std::string &place) const {
+  std::string way =
+      hooks.trace ? "" : ", of a launch up to there (run with --trace to find the step)";
+  return status.withContext("rank " + std::to_string(hooks.rank) + ", " + backend.name() +
+                            ", program '" + std::string(plan::phaseName(program.phase)) + "', " +
+                            place + way);
 }
 
 Status Executor::Impl::launch(const LaunchPlan &launch, CallState &state) {
@@ -428,19 +440,24 @@ Status Executor::Impl::runProgram(const plan::Program &program, const RunHooks &
   Recorded &own = recorded[static_cast<size_t>(program.phase)];
   if (!hooks.trace && own.pieces.areKept()) {
     EVO_TRY(backend.setDropout(hooks.dropoutSeed, hooks.step));
-    int64_t told = 0;
-    EVO_TRY(queue.replay(own.pieces, [&](int64_t done) {
-      while (hooks.onBlock && told < done)
-        hooks.onBlock(++told, state.blocks);
-    }));
+    int64_t ended = 0;
+    Status replayed = queue.replay(own.pieces, [&](int64_t done) {
+      while (ended < done) {
+        ++ended;
+        if (hooks.onBlock)
+          hooks.onBlock(ended, state.blocks);
+      }
+    });
+    EVO_TRY(behindLaunches(replayed, program, hooks,
+                           "behind block " + std::to_string(ended) + " of " +
+                               std::to_string(state.blocks)));
   } else if (!hooks.trace && own.pieces.areShared()) {
     EVO_TRY(backend.setDropout(hooks.dropoutSeed, hooks.step));
     EVO_TRY(runTurns(turns, state, LaunchQueue::Way::Roll, &own.pieces));
   } else {
     EVO_TRY(runTurns(turns, state, LaunchQueue::Way::Alone, nullptr));
   }
-  EVO_TRY(backend.synchronize().withContext("rank " + std::to_string(hooks.rank) + ", " +
-                                            backend.name() + ", end of the program"));
+  EVO_TRY(behindLaunches(backend.synchronize(), program, hooks, "at its end"));
   if (own.tried || hooks.trace || !backend.canRecord())
     return {};
   // The first run has chosen every algorithm and loaded every kernel.

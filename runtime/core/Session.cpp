@@ -514,8 +514,26 @@ Status Session::writeFiles() {
 
 } // namespace
 
+Status withMemoryNeeds(const Status &status, const plan::Plan &plan,
+                       std::optional<int64_t> freeBytes) {
+  if (status.ok() || status.code() != ErrorCode::OutOfMemory)
+    return status;
+  const plan::Summary &summary = plan.summary;
+  std::string needs = "; the plan needs " + std::to_string(summary.predictedPeakBytes) +
+                      " bytes (arena " + std::to_string(plan.arenaBytes) + ", static part " +
+                      std::to_string(summary.staticBytes) + ", libraries " +
+                      std::to_string(summary.libraryBytes) + ")";
+  if (freeBytes)
+    needs += ", of " + std::to_string(*freeBytes) + " that were free before its arena";
+  return Status::error(ErrorCode::OutOfMemory, status.message() + needs, status.location());
+}
+
 Result<RunReport> runPlan(const plan::Plan &plan, Backend &backend, const RunOptions &options) {
-  return Session(plan, backend, options).run();
+  std::optional<int64_t> freeBytes = backend.freeBytes();
+  Result<RunReport> report = Session(plan, backend, options).run();
+  if (!report)
+    return withMemoryNeeds(report.status(), plan, freeBytes);
+  return report;
 }
 
 } // namespace evo

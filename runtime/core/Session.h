@@ -33,8 +33,14 @@ struct RunOptions {
   std::function<void(std::string_view what, int64_t block, int64_t blocks)> onBlock;
 };
 
+/// An error of a device out of memory, with all that the plan needs of it and, where it is known,
+/// what was free before any of it was allocated; any other status as it is.
+Status withMemoryNeeds(const Status &status, const plan::Plan &plan,
+                       std::optional<int64_t> freeBytes);
+
 /// Verifies the plan, binds every tensor, allocates, runs and reports. Files to write are opened
 /// first and get their names only when everything has succeeded. A trace is of the last iteration.
+/// What runs out of the device's memory says what the plan needs of it, and what was free.
 Result<RunReport> runPlan(const plan::Plan &plan, Backend &backend, const RunOptions &options);
 
 } // namespace evo

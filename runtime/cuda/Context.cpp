@@ -43,6 +43,10 @@ Result<std::unique_ptr<Context>> Context::create(int device) {
   return context;
 }
 
+std::string Context::where() const {
+  return "cuda device " + std::to_string(device) + " (" + deviceName + ")";
+}
+
 void Context::setWorkspace(std::byte *start) {
   scratch = start;
   workspace = scratch + kScratchBytes;

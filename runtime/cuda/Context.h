@@ -46,6 +46,9 @@ public:
   Context(const Context &) = delete;
   Context &operator=(const Context &) = delete;
 
+  /// "cuda device 0 (NVIDIA H100 80GB HBM3)"
+  std::string where() const;
+
   int device = 0;
   std::string deviceName; ///< "NVIDIA H100 80GB HBM3"
   int processors = 1;     ///< multiprocessors

@@ -90,7 +90,8 @@ public:
   CudaRecording &operator=(const CudaRecording &) = delete;
   Status replay() override {
     EVO_CUDA_TRY(cudaSetDevice(context.device));
-    return cuda::statusOf(cudaGraphLaunch(graph, context.stream), "cudaGraphLaunch");
+    return cuda::statusOf(cudaGraphLaunch(graph, context.stream), "cudaGraphLaunch")
+        .withContext(context.where());
   }
 
   /// Whether it now launches what `other` does: not where kernels follow each other otherwise.
@@ -191,6 +192,12 @@ public:
 
   ProductLibrary *productLibrary() override { return &library; }
 
+  std::optional<int64_t> freeBytes() const override {
+    size_t free = 0, all = 0;
+    if (cudaSetDevice(context->device) != cudaSuccess || cudaMemGetInfo(&free, &all) != cudaSuccess)
+      return std::nullopt;
+    return static_cast<int64_t>(free);
+  }
   std::optional<int64_t> lostBytes() const override { return context->meter.takenBytes(); }
 
   bool canRecord() const override { return true; }
@@ -231,9 +238,7 @@ public:
   }
 
 private:
-  std::string where() const {
-    return "cuda device " + std::to_string(context->device) + " (" + context->deviceName + ")";
-  }
+  std::string where() const { return context->where(); }
 
   Status transfer(void *to, const void *from, int64_t bytes, cudaMemcpyKind kind) {
     if (bytes <= 0)
@@ -276,6 +281,16 @@ private:
   CudaProducts library;
 };
 
+/// What is free on a device that has no memory for a context.
+std::string freeText(int device) {
+  std::optional<int64_t> used = cuda::MemoryMeter(device).usedBytes();
+  cudaDeviceProp properties;
+  if (!used || cudaGetDeviceProperties(&properties, device) != cudaSuccess)
+    return "";
+  return ", of whose " + std::to_string(properties.totalGlobalMem) + " bytes " +
+         std::to_string(*used) + " are in use";
+}
+
 } // namespace
 
 int cudaDevices() {
@@ -285,7 +300,13 @@ int cudaDevices() {
 }
 
 Result<std::unique_ptr<Backend>> createCudaBackend(int device, bool library) {
-  EVO_ASSIGN(std::unique_ptr<Context> context, Context::create(device));
+  Result<std::unique_ptr<Context>> made = Context::create(device);
+  if (!made && made.status().code() == ErrorCode::OutOfMemory)
+    return made.status().withContext("set-up of cuda device " + std::to_string(device) +
+                                     freeText(device));
+  if (!made)
+    return made.status();
+  std::unique_ptr<Context> context = *std::move(made);
   if (!library)
     context->lt->cublasLtMatmulAlgoGetHeuristic = [](auto...) {
       return CUBLAS_STATUS_NOT_SUPPORTED;

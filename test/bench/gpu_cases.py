@@ -11,9 +11,11 @@ A case of the seed's tables whose run is predicted above 10 s runs with fewer bl
 
 --torch names a program that takes `--configs JSON` and prints a line of JSON for each configuration (step_ms, peak_alloc_gb, ok, oom): it
 runs after Evo's run of the same case, compiled and not, and the fastest counts. Memory compares what both allocate (arena and static part, PyTorch's
-peak): a case's budget is such bytes and the profile's share of libraries and workspace. The optimizer's step is no part of either. "limit" is fused_limit_ms of limits.py
-at the rates of examples/profiles; the share of it is limit / measured. A plan that no budget fits, a run that fails and PyTorch's out of memory
-are said in the last column. The table is written anew after each case, so one that is stopped leaves what it has. Exit status 1 where a run failed.
+peak): a case's budget is such bytes, the kernels' workspace among them as PyTorch's is, and the profile's share of the libraries. The optimizer's step is no part of either. "limit" is fused_limit_ms of limits.py
+at the rates of examples/profiles; the share of it is limit / measured. "verdict" says whether Evo was faster than PyTorch and allocated no more, and
+whether the time of the case's goal is met. A plan that no budget fits, a run that fails and PyTorch's out of memory
+are said in the last column. The table is written anew after each case, so one that is stopped leaves what it has. Exit status 1, with the cases
+named, where one failed or did not run, on Evo's side or PyTorch's. A named policy that does not fit the device is a result, as PyTorch's out of memory is.
 """
 import argparse
 import dataclasses
@@ -31,6 +33,7 @@ import prediction
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 SHORT_MS, LONG_MS = 2500, 10000
+NO_PLAN, OUT_OF_MEMORY = "no plan fits", "out of memory"
 GB = 1e9
 
 
@@ -125,16 +128,17 @@ def torch_configs(case, spec):
 
 
 def best_torch(lines):
-    """The fastest of what the program printed, as (ms, GB, how); where none ran, why in the last."""
-    best, problems = None, []
+    """The fastest of what the program printed, as (ms, GB, how); where none ran, why in the last, OUT_OF_MEMORY alone where it was that."""
+    best, problems, short = None, [], True
     for line in lines:
         how = ", ".join((["compiled"] if line.get("compile") else []) + (["graph"] if line.get("graph") else [])) or "eager"
         if line.get("ok") and line.get("step_ms"):
             if best is None or line["step_ms"] < best[0]:
                 best = (line["step_ms"], line.get("peak_alloc_gb"), how)
         else:
-            problems.append(f"{how}: " + ("out of memory" if line.get("oom") else str(line.get("error") or line.get("guard_hit") or "no time left")))
-    return best or (None, None, "; ".join(problems) or "printed nothing")
+            short = short and bool(line.get("oom"))
+            problems.append(f"{how}: " + (OUT_OF_MEMORY if line.get("oom") else str(line.get("error") or line.get("guard_hit") or "no time left")))
+    return best or (None, None, OUT_OF_MEMORY if problems and short else "; ".join(problems) or "printed nothing")
 
 
 def iterations_of(predicted_ms):
@@ -177,13 +181,12 @@ class Bench:
                                        f"--profile={self.profile}", f"--json={self.folder / 'compile.json'}", "--quiet", *([f"--memory={memory}"] if memory else []))
         if status:
             needed = re.search(r"smallest feasible budget is (\d+)", problem)
-            return None, f"no plan fits: needs {int(needed.group(1)) / GB:.1f} GB" if needed else problem.splitlines()[0]
+            return None, f"{NO_PLAN}: needs {int(needed.group(1)) / GB:.1f} GB" if needed else problem.splitlines()[0]
         return json.loads((self.folder / "compile.json").read_text()), ""
 
     def budget(self, case, spec):
         """--memory; 0: the device's."""
-        profile = json.loads(pathlib.Path(self.profile).read_text())
-        libraries = profile["library_bytes"] + profile.get("workspace_bytes", 0)
+        libraries = json.loads(pathlib.Path(self.profile).read_text())["library_bytes"]
         if case.allocated_gb:
             return int(case.allocated_gb * GB) + libraries
         if not case.units:
@@ -205,6 +208,7 @@ class Bench:
             report, problem = self.plan(case, spec, memory)
         if not report:
             row["notes"].append(problem)
+            row["failed"] = case.torch or case.policy == "auto" or not problem.startswith(NO_PLAN)
             return
         iterations = iterations_of(report["summary"]["predicted_ms"])
         status, _, problem = self.call(self.options.evo_run, self.folder / "plan.json", f"--backend={self.options.backend}", f"--iterations={iterations}",
@@ -246,10 +250,12 @@ class Bench:
         row["torch_ms"], row["torch_gb"], row["torch_how"] = self.torch_results[key]
         if row["torch_ms"] is None:
             row["notes"].append(f"PyTorch: {row['torch_how']}")
+            row["failed"] = row.get("failed") or row["torch_how"] != OUT_OF_MEMORY
 
     def run(self, case):
         spec = specification(case)
-        row = {"case": case.name, "policy": case.policy, "dtype": case.dtype, "mode": case.mode, "goal": case.goal, "seed": case.seed, "notes": []}
+        row = {"case": case.name, "policy": case.policy, "dtype": case.dtype, "mode": case.mode, "goal": case.goal, "goal_ms": case.goal_ms, "seed": case.seed,
+               "notes": []}
         try:
             self.run_plan(case, spec, row)
             row["blocks"] = spec["blocks"]
@@ -262,6 +268,7 @@ class Bench:
                 row["torch_s"] = time.monotonic() - start
         except OutOfTime:
             row["notes"].append("not finished: out of time")
+            row["failed"] = True
         return row
 
 
@@ -273,6 +280,20 @@ def rates_of(device, given=None):
         if name.upper() in device:
             return json.loads((EXAMPLES / "profiles" / f"{name}.json").read_text())
     return None
+
+
+def verdict(row):
+    """How the run stands against PyTorch's, and against the goal's time; nothing where there is neither."""
+    said, measured, torch = [], row.get("median_ms"), row.get("torch_ms")
+    if measured and torch:
+        peak = row.get("torch_gb")
+        more = "memory unknown" if peak is None else "more memory" if row["arena_bytes"] + row["static_bytes"] > peak * GB else ""
+        said.append(", ".join((["slower"] if measured >= torch else []) + ([more] if more else [])) or "faster, no more memory")
+    elif measured and row.get("torch_how") == OUT_OF_MEMORY:
+        said.append("PyTorch has no memory for it")
+    if measured and row.get("goal_ms"):
+        said.append("goal met" if measured <= row["goal_ms"] else f"goal missed: {measured / row['goal_ms']:.2f} of its time")
+    return "; ".join(said)
 
 
 def cells(row):
@@ -288,11 +309,11 @@ def cells(row):
             number(torch) + (f" ({row['torch_how']})" if torch else ""), number(torch / measured if torch and measured else None, "{:.2f}"),
             number(limit), number(100 * limit / measured if limit and measured else None, "{:.0f} %"),
             gigabytes("predicted_peak_bytes"), gigabytes("measured_peak_bytes"), gigabytes("arena_bytes", "static_bytes"), number(row.get("torch_gb"), "{:.2f}"),
-            row["goal"] or row["seed"], "; ".join(row["notes"])]
+            row["goal"] or row["seed"], verdict(row), "; ".join(row["notes"])]
 
 
 HEADER = ["case", "plan", "budget GB", "predicted ms", "measured ms", "off by", "PyTorch ms", "PyTorch / Evo", "limit ms", "of the limit", "peak predicted GB",
-          "peak measured GB", "allocated GB", "PyTorch GB", "goal, or the seed's", "notes"]
+          "peak measured GB", "allocated GB", "PyTorch GB", "goal, or the seed's", "verdict", "notes"]
 
 
 def table(rows, device):
@@ -324,8 +345,7 @@ def main():
         print("\n".join(case.name for case in cases))
         return 0
     if options.torch and not importlib.util.find_spec("torch"):
-        print("PyTorch is not installed: its columns stay empty", file=sys.stderr)
-        options.torch = None
+        sys.exit(f"gpu_cases.py: expected PyTorch in {sys.executable}, which --torch is run with, got none; without --torch its columns stay empty")
     rows, device = [], ""
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options, pathlib.Path(folder))
@@ -346,7 +366,10 @@ def main():
                 pathlib.Path(options.json).write_text(json.dumps(rows, indent=1) + "\n")
     if not options.output:
         print(table(rows, device), end="")
-    return 1 if any(row.get("failed") for row in rows) else 0
+    failed = [row["case"] for row in rows if row.get("failed")]
+    if failed:
+        print(f"gpu_cases.py: expected every case to run, got {len(failed)} of {len(rows)} that did not or not as they should: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

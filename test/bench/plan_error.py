@@ -3,13 +3,14 @@
 profile and run.
 
   plan_error.py --evo-opt PROGRAM --evo-run PROGRAM --profile DEVICE.json [--backend cpu|cuda] [--dtype bf16] [--threads 1] [--iterations 5] [--seconds 20]
-                [--time-limit SECONDS]
+                [--time-limit SECONDS] [--most-error 10] [--least-correlation 0.9] [--least-plans 30]
 
 A step is the median of its iterations, on one thread of a CPU that thread's processor time, so that other programs count little; plans
 predicted to take longer than --seconds are left out. The plans of a GPU are in --dtype, which its profile must have; auto:20 is auto within the smallest budget and a fifth of what
 lies between it and memory for everything. Ends with the mean and the worst error and the rank correlation (Spearman's); the same errors without the factor that all
-plans have in common: what else the machine does while it calibrates and while it runs plans makes one; and by how much the plans that were predicted fastest of their
-specification and sizes were slower than the fastest measured.
+plans have in common: what else the machine does while it calibrates and while it runs plans makes one; by how much the plans that were predicted fastest of their
+specification and sizes were slower than the fastest measured; and the plans that were left out or that the time cut. Exit status 1 where the mean error is above
+--most-error per cent, the rank correlation below --least-correlation, or fewer than --least-plans were run.
 """
 import argparse
 import json
@@ -48,6 +49,10 @@ GPU_PLANS = [
 ]
 
 
+class LeftOut(Exception):
+    """Why a plan is not run."""
+
+
 def command(*words):
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True)
     if done.returncode:
@@ -66,13 +71,15 @@ def chosen_flags(arguments, folder, spec, policy, flags):
 
 
 def measure(arguments, folder, spec, mode, sizes, policy, dtype):
-    """(predicted, measured) milliseconds; nothing where the plan is too long or too large for the device."""
+    """(predicted, measured) milliseconds; LeftOut where the plan is too slow or too large for the device."""
     flags = [word for size in sizes for word in ("--set", size)] + [f"--mode={mode}", f"--dtype={dtype}", f"--profile={arguments.profile}"]
     path = SPECS / f"{spec}.json"
     command(arguments.evo_opt, path, *flags, *chosen_flags(arguments, folder, path, policy, flags), "--quiet", "-o", folder / "plan.json")
     summary = json.loads((folder / "plan.json").read_text())["summary"]
-    if summary["predicted_ms"] > 1000 * arguments.seconds or summary["predicted_peak_bytes"] > arguments.memory_bytes:
-        return None
+    if summary["predicted_peak_bytes"] > arguments.memory_bytes:
+        raise LeftOut(f"too large: {summary['predicted_peak_bytes']} of {arguments.memory_bytes} bytes")
+    if summary["predicted_ms"] > 1000 * arguments.seconds:
+        raise LeftOut(f"too slow: predicted {summary['predicted_ms'] / 1000:.1f} of {arguments.seconds:g} s")
     command(arguments.evo_run, folder / "plan.json", f"--backend={arguments.backend}", f"--threads={arguments.threads}", "--quiet",
             f"--iterations={arguments.iterations}", f"--warmup={2 if arguments.backend == 'cuda' else 1}", f"--json={folder / 'run.json'}")
     report = json.loads((folder / "run.json").read_text())
@@ -92,6 +99,23 @@ def choice_loss(groups):
     return max(min(pairs)[1] / min(measured for _, measured in pairs) - 1 for pairs in groups.values())
 
 
+def name_of(plan):
+    spec, mode, sizes, policy, dtype = plan
+    return " ".join((spec, mode, *sizes, policy, dtype))
+
+
+def shortcomings(pairs, arguments):
+    """What is not as good as it must be, as sentences."""
+    found, error, correlation = [], 100 * statistics.mean(prediction.errors_of(pairs)), prediction.rank_correlation(*zip(*pairs))
+    if len(pairs) < arguments.least_plans:
+        found.append(f"expected at least {arguments.least_plans} plans run, got {len(pairs)}")
+    if not error <= arguments.most_error:
+        found.append(f"expected a mean error of at most {arguments.most_error:g} %, got {error:.1f} %")
+    if not correlation >= arguments.least_correlation:
+        found.append(f"expected a rank correlation of at least {arguments.least_correlation:g}, got {correlation:.4f}")
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evo-opt", required=True)
@@ -103,24 +127,28 @@ def main():
     parser.add_argument("--iterations", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--time-limit", type=float, default=3600)
+    parser.add_argument("--most-error", type=float, default=10, help="mean, in per cent")
+    parser.add_argument("--least-correlation", type=float, default=0.9)
+    parser.add_argument("--least-plans", type=int, default=30)
     arguments = parser.parse_args()
     arguments.memory_bytes = json.loads(pathlib.Path(arguments.profile).read_text())["memory_bytes"]
     deadline = time.monotonic() + arguments.time_limit
-    pairs, groups = [], {}
+    pairs, groups, left_out = [], {}, []
     print(f"{'plan':<60} {'predicted ms':>12} {'measured ms':>12} {'error':>8}")
     with tempfile.TemporaryDirectory() as folder:
         for plan in plans_of(arguments):
-            if time.monotonic() > deadline:
-                print("out of time: the plans from here on were not run")
-                break
-            pair = measure(arguments, pathlib.Path(folder), *plan)
-            if not pair:
+            try:
+                if time.monotonic() > deadline:
+                    raise LeftOut("out of time")
+                pair = measure(arguments, pathlib.Path(folder), *plan)
+            except LeftOut as why:
+                left_out.append(f"left out: {name_of(plan)}: {why}")
                 continue
-            spec, mode, sizes, policy, dtype = plan
             pairs.append(pair)
+            spec, mode, sizes, _, dtype = plan
             groups.setdefault((spec, mode, sizes, dtype), []).append(pair)
-            name = " ".join((spec, mode, *sizes, policy, dtype))
-            print(f"{name:<60} {pair[0]:12.2f} {pair[1]:12.2f} {100 * (pair[0] / pair[1] - 1):7.1f}%", flush=True)
+            print(f"{name_of(plan):<60} {pair[0]:12.2f} {pair[1]:12.2f} {100 * (pair[0] / pair[1] - 1):7.1f}%", flush=True)
+    print("\n".join(left_out), end="\n" if left_out else "", flush=True)
     if not pairs:
         sys.exit("plan_error.py: expected a plan that this device can run, got none")
     print(prediction.sentence(pairs))
@@ -128,7 +156,11 @@ def main():
     around = [abs(predicted / measured / common - 1) for predicted, measured in pairs]
     print(f"all are off by a factor of {common:.3f}; around it the mean error is {100 * statistics.mean(around):.1f} %, the worst {100 * max(around):.1f} %")
     print(f"plans predicted fastest were at most {100 * choice_loss(groups):.1f} % slower than the fastest measured of their specification")
+    found = shortcomings(pairs, arguments)
+    if found:
+        print("plan_error.py: " + "; ".join(found), file=sys.stderr)
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

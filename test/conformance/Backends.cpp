@@ -9,6 +9,8 @@
 #include "runtime/cuda/CudaBackend.h"
 #endif
 
+#include <gtest/gtest.h>
+
 #include <cstdlib>
 #include <iostream>
 #include <string_view>
@@ -55,6 +57,41 @@ void addCuda(std::vector<BackendFactory> &backends) {
 }
 #endif
 
+/// Those that this build has and this machine can run.
+std::vector<BackendFactory> allBackends() {
+  using enum plan::Precision;
+  std::vector<BackendFactory> backends;
+#if defined(EVO_HAS_CUDA)
+  addCuda(backends);
+#endif
+  for (CpuIsa isa : {CpuIsa::Baseline, CpuIsa::V3, CpuIsa::V4})
+    if (cpuIsaAvailable(isa)) {
+      const char *names[] = {"cpu_baseline", "cpu_v3", "cpu_v4"};
+      backends.push_back({names[static_cast<int>(isa)],
+                          [isa] { return createCpuBackend(2, isa); },
+                          {Fp32, Fp64, Bf16, Fp16},
+                          {}});
+    }
+  return backends;
+}
+
+/// Stops the suite where the backend that it was to try is not there: no test of it would run, and
+/// none would fail.
+class NamedBackend : public testing::Environment {
+  void SetUp() override {
+    if (!conformanceBackends().empty())
+      return;
+    std::string names;
+    for (const BackendFactory &backend : allBackends())
+      names += (names.empty() ? "" : ", ") + backend.name;
+    FAIL() << "EVO_CONFORMANCE_BACKEND: expected a backend that this build has and this machine "
+              "can run ("
+           << names << "), got '" << std::getenv("EVO_CONFORMANCE_BACKEND") << "'";
+  }
+};
+const testing::Environment *const kNamedBackend =
+    testing::AddGlobalTestEnvironment(new NamedBackend);
+
 } // namespace
 
 Status poisonWorkspace(Backend &backend) {
@@ -75,23 +112,10 @@ Status poisonWorkspace(Backend &backend) {
 }
 
 std::vector<BackendFactory> conformanceBackends() {
-  using enum plan::Precision;
-  std::vector<BackendFactory> backends;
-#if defined(EVO_HAS_CUDA)
-  addCuda(backends);
-#endif
-  // Of one backend alone, where a device's time is short.
-  if (const char *only = std::getenv("EVO_CONFORMANCE_BACKEND");
-      only && !backends.empty() && backends[0].name == only)
-    return backends;
-  for (CpuIsa isa : {CpuIsa::Baseline, CpuIsa::V3, CpuIsa::V4})
-    if (cpuIsaAvailable(isa)) {
-      const char *names[] = {"cpu_baseline", "cpu_v3", "cpu_v4"};
-      backends.push_back({names[static_cast<int>(isa)],
-                          [isa] { return createCpuBackend(2, isa); },
-                          {Fp32, Fp64, Bf16, Fp16},
-                          {}});
-    }
+  std::vector<BackendFactory> backends = allBackends();
+  // One alone, where a device's time is short.
+  if (const char *only = std::getenv("EVO_CONFORMANCE_BACKEND"))
+    std::erase_if(backends, [&](const BackendFactory &backend) { return backend.name != only; });
   return backends;
 }
 

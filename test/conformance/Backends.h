@@ -35,8 +35,9 @@ struct BackendFactory {
 /// what an earlier call has left there must not pass for a later one's.
 Status poisonWorkspace(Backend &backend);
 
-/// Those that this build has and this machine can run. EVO_CONFORMANCE_BACKEND names the only one;
-/// EVO_CONFORMANCE_LIBRARY=0 keeps products on a GPU from cuBLASLt.
+/// Those that this build has and this machine can run. EVO_CONFORMANCE_BACKEND names the only one,
+/// and the suite fails where it is not among them; EVO_CONFORMANCE_LIBRARY=0 keeps products on a
+/// GPU from cuBLASLt.
 std::vector<BackendFactory> conformanceBackends();
 
 } // namespace evo::conformance

@@ -303,6 +303,42 @@ TEST(Executor, ErrorsSayWhere) {
                  "device is gone");
 }
 
+TEST(Executor, ErrorsOfReplaysSayHowFarTheyCame) {
+  Plan plan = slicedPlan();
+  std::get<LoopStep>(plan.procedures[0].steps[0].value).size = 1; // 28 launches a block
+  plan.model.blocks = 80;
+  plan.programs[0].runs = {{0, 80, {{0, 1024, 0, 0, 0, {}}}}};
+  Machine machine;
+  machine.backend.records = true;
+  machine.weights.assign(80 * 1024, std::byte{0});
+  auto executor =
+      Executor::create(plan, machine.backend, machine.arena.data(), machine.weights.data());
+  EXPECT_OK((*executor)->run(Phase::Forward));
+  // In the second recording of 1024; 36 * 28 = 1008 launches are of blocks that the first ends.
+  machine.backend.failAt = machine.backend.launches.size() + 1024 + 5;
+  EXPECT_MESSAGE((*executor)->run(Phase::Forward),
+                 "rank 0, fake, program 'forward', behind block 36 of 80, of a launch up to there "
+                 "(run with --trace to find the step): the device is gone");
+}
+
+TEST(Executor, ErrorsAtTheEndSayHowToFindTheLaunch) {
+  Plan plan = slicedPlan();
+  Machine machine;
+  machine.fill();
+  machine.backend.failsWhenAwaited = true;
+  auto executor =
+      Executor::create(plan, machine.backend, machine.arena.data(), machine.weights.data());
+  EXPECT_MESSAGE((*executor)->run(Phase::Forward),
+                 "rank 0, fake, program 'forward', at its end, of a launch up to there (run with "
+                 "--trace to find the step): a launch has failed");
+  Trace trace; // awaits each launch
+  RunHooks hooks;
+  hooks.trace = &trace;
+  EXPECT_MESSAGE(
+      (*executor)->run(Phase::Forward, hooks),
+      "rank 0, fake, block 0, procedure 'mix', step 0 copy (mixer: swap): a launch has failed");
+}
+
 TEST(Executor, RefusesWhatItDoesNotRun) {
   Plan plan = slicedPlan();
   Machine machine;

@@ -71,9 +71,12 @@ public:
     std::memcpy(host, device, static_cast<size_t>(bytes));
     return {};
   }
-  Status synchronize() override { return {}; }
+  Status synchronize() override {
+    return failsWhenAwaited ? Status::error(ErrorCode::Internal, "a launch has failed") : Status();
+  }
   ProductLibrary *productLibrary() override { return library ? &*library : nullptr; }
 
+  std::optional<int64_t> freeBytes() const override { return tellsFree; }
   std::optional<int64_t> lostBytes() const override {
     return lost.empty() ? std::nullopt : std::optional(lost[std::min(asked++, lost.size() - 1)]);
   }
@@ -108,7 +111,7 @@ public:
       return {};
     }
     if (launches.size() == failAt)
-      return Status::error(ErrorCode::Internal, "the device is gone");
+      return Status::error(failCode, "the device is gone");
     launches.emplace_back(call.operands.begin(), call.operands.end());
     keys.push_back(call.dropout);
     if (call.kernel == plan::Kernel::Copy)
@@ -122,6 +125,9 @@ public:
   std::vector<std::vector<TensorRef>> launches; ///< operands of every launch
   std::vector<plan::DropoutKey> keys;           ///< of every launch
   size_t failAt = SIZE_MAX;                     ///< the launch that fails
+  ErrorCode failCode = ErrorCode::Internal;
+  bool failsWhenAwaited = false;
+  std::optional<int64_t> tellsFree; ///< bytes
   bool records = false;
   std::vector<size_t> recordings; ///< launches of each
   size_t recordingThatFails = SIZE_MAX;

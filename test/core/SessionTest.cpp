@@ -66,5 +66,38 @@ TEST(SessionTest, TheLibraryFollowsThePlansTableOfProducts) {
   EXPECT_TRUE(backend.library->followed.empty()); // nothing is left of the plan before
 }
 
+TEST(SessionTest, ADeviceOutOfMemorySaysWhatThePlanNeeds) {
+  plan::Plan plan = plan::test::fixturePlan();
+  ASSERT_EQ(plan.summary.libraryBytes, 4096);
+  const std::string arena = std::to_string(plan.arenaBytes),
+                    fixed = std::to_string(plan.summary.staticBytes),
+                    needs = "; the plan needs 57856 bytes (arena " + arena + ", static part " +
+                            fixed + ", libraries 4096)";
+  test::FakeBackend small;
+  small.memoryBytes = 100;
+  Result<RunReport> run = runPlan(plan, small, RunOptions{});
+  ASSERT_FALSE(run.ok());
+  EXPECT_EQ(run.status().code(), ErrorCode::OutOfMemory);
+  EXPECT_EQ(run.status().message(),
+            "arena of " + arena + " bytes: expected at most 100 bytes, got " + arena + needs);
+
+  test::FakeBackend full; // what a launch loads finds no place
+  full.skipsOthers = true;
+  full.tellsFree = 77;
+  full.failAt = 0;
+  full.failCode = ErrorCode::OutOfMemory;
+  run = runPlan(plan, full, RunOptions{});
+  ASSERT_FALSE(run.ok());
+  EXPECT_TRUE(run.status().message().ends_with("the device is gone" + needs +
+                                               ", of 77 that were free before its arena"))
+      << run.status().message();
+
+  full.launches.clear();
+  full.failCode = ErrorCode::Internal; // another error says nothing of memory
+  run = runPlan(plan, full, RunOptions{});
+  ASSERT_FALSE(run.ok());
+  EXPECT_TRUE(run.status().message().ends_with(": the device is gone")) << run.status().message();
+}
+
 } // namespace
 } // namespace evo

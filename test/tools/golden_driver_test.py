@@ -49,7 +49,7 @@ if "gradients" in flags:
 
 
 class Driver(unittest.TestCase):
-    def drive(self, factor=1.0, crash=False):
+    def drive(self, *flags, factor=1.0, crash=False):
         """The driver's exit status and output on one file."""
         golden = HERE.parent / "golden"
         with tempfile.TemporaryDirectory() as name:
@@ -61,7 +61,7 @@ class Driver(unittest.TestCase):
                 path.write_text(text.format(python=sys.executable, golden=str(golden), file=str(golden / SMALL), factor=factor, crash=crash))
                 path.chmod(path.stat().st_mode | stat.S_IXUSR)
             done = subprocess.run([sys.executable, HERE / "golden_test.py", "--evo-opt", folder / "evo-opt", "--evo-run", folder / "evo-run",
-                                   folder / "files"], capture_output=True, text=True)
+                                   *flags, folder / "files"], capture_output=True, text=True)
             return done.returncode, done.stdout
 
     def test_reference_values_pass(self):
@@ -87,6 +87,11 @@ class Driver(unittest.TestCase):
             self.assertEqual((status, output.splitlines()[-1]), (1, f"{CASES - count} passed, {count} failed"), output)
             for dtype in failed:
                 self.assertIn(f"FAIL: evoformer_stress_one, infer, chunk, {dtype}, all kernels", output)
+
+    def test_out_of_time(self):
+        status, output = self.drive("--time-limit=-1")
+        self.assertEqual((status, output.splitlines()[-1]), (1, f"0 passed, {CASES} failed"), output)
+        self.assertIn("FAIL: evoformer_stress_one, train, auto:60, fp16, all kernels\nexpected a run, got no time left\n", output)
 
     def test_a_program_that_fails_is_told(self):
         status, output = self.drive(crash=True)

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Runs every golden file through evo-opt and evo-run, and compares what comes out.
 
-  golden_test.py --evo-opt PROGRAM --evo-run PROGRAM [--backend cpu|cuda] [--jobs N] [FOLDER...]
+  golden_test.py --evo-opt PROGRAM --evo-run PROGRAM [--backend cpu|cuda] [--jobs N] [--time-limit SECONDS] [FOLDER...]
 
 Each *.safetensors of the folders, under each policy, in fp64, fp32, bf16 and fp16; in training with all gradients. Files of 1 MB and more are
 trained in fp64 under each policy, and under small in the other types; on cuda under each policy in every type. auto:0 is policy auto within the smallest budget that it has a
 plan for, auto:20 a fifth of the way up from there to where nothing gets faster. Without folders: test/golden, and the folder
 in EVO_GOLDEN, by default ../shared/golden beside the repository where it is there. In fp64 each policy's outputs and gradients must also be
-within 1e-10 of direct's. On cuda tf32 takes the place of fp64, and every case runs twice and must give the same bytes. Ends with "N passed, N failed"; exit status 1 where one failed or no file was found.
+within 1e-10 of direct's. On cuda tf32 takes the place of fp64, and every case runs twice and must give the same bytes. Ends with "N passed, N failed"; exit status 1 where one failed, was left
+out for want of time, or no file was found.
 """
 import argparse
 import concurrent.futures
@@ -18,6 +19,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "test" / "golden" / "golden.py"
@@ -171,9 +173,10 @@ def main():
     parser.add_argument("--evo-run", required=True)
     parser.add_argument("--backend", choices=sorted(DTYPES), default="cpu")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--time-limit", type=float, default=math.inf)
     parser.add_argument("folders", nargs="*")
     programs = parser.parse_args()
-    dtypes, counts = DTYPES[programs.backend], {True: 0, False: 0}
+    dtypes, counts, deadline = DTYPES[programs.backend], {True: 0, False: 0}, time.monotonic() + programs.time_limit
     for file in golden_files(programs.folders or golden_folders()):
         with tempfile.TemporaryDirectory() as name, concurrent.futures.ThreadPoolExecutor(programs.jobs) as pool:
             folder = pathlib.Path(name)
@@ -183,6 +186,8 @@ def main():
 
             def outcome(case):
                 mode, policy, dtype, kernels = case
+                if time.monotonic() > deadline:
+                    return "expected a run, got no time left"
                 if problem or mode == "infer":
                     return problem or check(programs, file, folder, policy, dtype)
                 return check_training(programs, file, folder, policy, dtype, kernels)

@@ -50,6 +50,19 @@ json.dump(dict(predicted_ms=plan["predicted_ms"], median_ms=ms, iterations_ms=[m
                running_on="NVIDIA H100 80GB HBM3, kernels 1, 1 thread"), open(flags["json"], "w"))
 """
 
+# Stands in for evo-opt and evo-run under plan_error.py: what is not in fp64 takes 10 ms and 1000 bytes, and runs as predicted.
+PRICED = """#!{python}
+import json, sys
+wide = "--dtype=fp64" in sys.argv
+json.dump(dict(summary=dict(predicted_ms={ms} if wide else 10, predicted_peak_bytes={peak} if wide else 1000)), open(sys.argv[sys.argv.index("-o") + 1], "w"))
+"""
+RUN_AS_PRICED = """#!{python}
+import json, sys
+flags = dict(a[2:].split("=", 1) for a in sys.argv[1:] if "=" in a)
+ms = json.load(open(sys.argv[1]))["summary"]["predicted_ms"]
+json.dump(dict(predicted_ms=ms, thread_ms=[ms] * int(flags["iterations"])), open(flags["json"], "w"))
+"""
+
 # Stands in for torch_baseline.py: the compiled step is the faster one, and counts how often it was called.
 TORCH = """
 import json, pathlib, sys
@@ -106,6 +119,16 @@ class Figures(unittest.TestCase):
         # The second was predicted faster and is 5 % slower; in the other group the right one was.
         self.assertAlmostEqual(plan_error.choice_loss({"a": [(10, 100), (9, 105)], "b": [(1, 3), (2, 4)]}), 0.05)
 
+    def test_shortcomings(self):
+        class Arguments:
+            most_error, least_correlation, least_plans = 10, 0.9, 3
+        # Errors of 10 %; of 10, 10 and 11 %: 10.3 %; the last two exchanged: 1 - 6 * 2 / (3 * 8).
+        good = [(90, 100), (180, 200), (270, 300)]
+        self.assertEqual(plan_error.shortcomings(good, Arguments), [])
+        self.assertEqual(plan_error.shortcomings(good[:2], Arguments), ["expected at least 3 plans run, got 2"])
+        self.assertEqual(plan_error.shortcomings(good[:2] + [(267, 300)], Arguments), ["expected a mean error of at most 10 %, got 10.3 %"])
+        self.assertEqual(plan_error.shortcomings([(100, 100), (105, 100.5), (104, 101)], Arguments), ["expected a rank correlation of at least 0.9, got 0.5000"])
+
     def test_a_gpu_has_at_least_30_plans(self):
         class Arguments:
             backend, dtype = "cuda", "bf16"
@@ -116,6 +139,7 @@ class Figures(unittest.TestCase):
                  {"ok": False, "oom": True}]
         self.assertEqual(gpu_cases.best_torch(lines), (4.0, 3, "compiled, graph"))
         self.assertEqual(gpu_cases.best_torch([{"ok": False, "oom": True, "graph": True}, {"ok": False, "error": "no"}]), (None, None, "graph: out of memory; eager: no"))
+        self.assertEqual(gpu_cases.best_torch([{"ok": False, "oom": True, "graph": True}, {"ok": False, "oom": True}]), (None, None, "out of memory"))
         self.assertEqual(gpu_cases.best_torch([]), (None, None, "printed nothing"))
 
 
@@ -152,17 +176,26 @@ class Table(unittest.TestCase):
     def test_a_row(self):
         row = {"case": "T1", "policy": "auto", "blocks": 48, "dtype": "bf16", "mode": "train", "budget_bytes": 4505306368, "predicted_ms": 190.0, "median_ms": 200.0,
                "iterations_ms": [200.0] * 5, "predicted_peak_bytes": 4490000000, "measured_peak_bytes": 4400000000, "arena_bytes": 3000000000, "static_bytes": 500000000,
-               "torch_ms": 514.0, "torch_gb": 3.7, "torch_how": "compiled, graph", "limit_ms": 140.0, "goal": "170 ms", "seed": "", "notes": ["a", "b"]}
-        # 190 / 200 - 1, 514 / 200, 140 / 200.
+               "torch_ms": 514.0, "torch_gb": 3.7, "torch_how": "compiled, graph", "limit_ms": 140.0, "goal": "170 ms", "goal_ms": 170, "seed": "",
+               "notes": ["a", "b"]}
+        # 190 / 200 - 1, 514 / 200, 140 / 200; 200 / 170.
         self.assertEqual(gpu_cases.cells(row), ["T1", "auto, 48 blocks, bf16", "4.51", "190.0", "200.0", "-5.0 %", "514.0 (compiled, graph)", "2.57", "140.0", "70 %", "4.49",
-                                                "4.40", "3.50", "3.70", "170 ms", "a; b"])
+                                                "4.40", "3.50", "3.70", "170 ms", "faster, no more memory; goal missed: 1.18 of its time", "a; b"])
         text = gpu_cases.table([row], "a card")
         self.assertTrue(text.startswith("On a card:\n\n| case | "))
         self.assertTrue(text.endswith("\n1 plans: mean error 5.0 %, worst 5.0 %, rank correlation 1.0000.\n"), text)
 
+    def test_verdicts(self):
+        run = {"median_ms": 100.0, "arena_bytes": 2 * 10**9, "static_bytes": 10**9, "torch_ms": 101.0, "torch_gb": 3.0}
+        for expected, changes in (("faster, no more memory", {}), ("slower", {"torch_ms": 100.0}), ("more memory", {"torch_gb": 2.999}), ("memory unknown", {"torch_gb": None}),
+                                  ("slower, more memory", {"torch_ms": 99.0, "torch_gb": 2.0}), ("faster, no more memory; goal met", {"goal_ms": 100}),
+                                  ("PyTorch has no memory for it", {"torch_ms": None, "torch_gb": None, "torch_how": "out of memory"}),
+                                  ("", {"torch_ms": None, "torch_gb": None, "torch_how": "status 1: x"}), ("", {"median_ms": None, "goal_ms": 100})):
+            self.assertEqual(gpu_cases.verdict({**run, **changes}), expected)
+
     def test_a_row_without_a_run(self):
         row = {"case": "X", "policy": "direct", "blocks": 48, "dtype": "fp16", "mode": "train", "goal": "", "seed": "OOM", "notes": ["no plan fits: needs 114.5 GB"]}
-        self.assertEqual(gpu_cases.cells(row), ["X", "direct, 48 blocks, fp16", "device"] + [""] * 11 + ["OOM", "no plan fits: needs 114.5 GB"])
+        self.assertEqual(gpu_cases.cells(row), ["X", "direct, 48 blocks, fp16", "device"] + [""] * 11 + ["OOM", "", "no plan fits: needs 114.5 GB"])
 
 
 class Driver(unittest.TestCase):
@@ -186,8 +219,8 @@ class Driver(unittest.TestCase):
 
     def test_budgets(self):
         rows, text, progress = self.drive("T1,I1,I2-goal,train-128-256/large")
-        # 3.5e9 and the libraries' 400 with the workspace's 100; the device's; 3.5 U of 2048 * 2048 * 128 * 2 bytes, the static 1000 and the same 500; the device's.
-        self.assertEqual([row["budget_bytes"] for row in rows], [3500000500, 0, 3758096384 + 1000 + 500, 0])
+        # 3.5e9 and the libraries' 400; the device's; 3.5 U of 2048 * 2048 * 128 * 2 bytes, the static 1000 and the libraries' 400; the device's.
+        self.assertEqual([row["budget_bytes"] for row in rows], [3500000400, 0, 3758096384 + 1000 + 400, 0])
         self.assertEqual([row["dtype"] for row in rows], ["bf16", "bf16", "bf16", "fp16"])
         self.assertEqual([len(row["iterations_ms"]) for row in rows], [2] * 4)  # 4800 ms are above 2500
         self.assertIn("median of 2", text)
@@ -211,9 +244,31 @@ class Driver(unittest.TestCase):
         self.assertEqual((rows[0]["blocks"], rows[0]["notes"][0], rows[0]["predicted_ms"]), (10, "10 of 48 blocks", 10000))
 
     def test_what_does_not_fit_is_said(self):
-        rows, text, _ = self.drive("T1", needs=5 * 10**9)
+        rows, text, progress = self.drive("T1", needs=5 * 10**9, status=1)
         self.assertEqual(rows[0]["notes"], ["no plan fits: needs 5.0 GB"])
         self.assertIn("No run succeeded.", text)
+        self.assertIn("\ngpu_cases.py: expected every case to run, got 1 of 1 that did not or not as they should: T1\n", progress)
+
+    def test_a_named_policy_that_does_not_fit_is_a_result(self):
+        # No budget is given, so the seeming evo-opt has 10^12 bytes.
+        for case, status in (("train-128-256/direct", 0), ("train-128-256/auto", 1)):
+            rows, _, _ = self.drive(case, needs=2 * 10**12, status=status)
+            self.assertEqual(rows[0]["notes"], ["no plan fits: needs 2000.0 GB"])
+
+    def test_without_pytorch_nothing_runs(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run([sys.executable, "-I", "-c", "import importlib.util, sys; importlib.util.find_spec = lambda name: None; sys.path.insert(0, sys.argv.pop(1)); "
+                                   "import gpu_cases; sys.exit(gpu_cases.main())", ROOT / "test" / "bench", "--evo-opt=x", "--evo-run=x", "--torch=x", "--cases=T1"],
+                                  capture_output=True, text=True, cwd=folder)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("which --torch is run with, got none; without --torch", done.stderr)
+
+    def test_pytorch_that_fails_is_said(self):
+        for answer, status in (("dict(config, ok=False, oom=True)", 0), ("dict(config, ok=False, error='no')", 1)):
+            with unittest.mock.patch(f"{__name__}.TORCH", TORCH.replace("dict(config, ok=True, step_ms=9000.0 if config.get(\"compile\") else 12000.0, peak_alloc_gb=3.75)", answer)):
+                rows, _, progress = self.drive("T1", torch=True, status=status)
+            self.assertEqual("did not or not as they should: T1" in progress, bool(status))
+            self.assertIn("PyTorch: ", rows[0]["notes"][-1])
 
     def test_a_run_that_fails_is_said(self):
         rows, _, _ = self.drive("T1", crash=True, status=1)
@@ -238,8 +293,41 @@ class Driver(unittest.TestCase):
         with tempfile.NamedTemporaryFile("w", suffix=".json") as profile:
             json.dump({"library_bytes": 0}, profile)
             profile.flush()
-            rows, _, _ = self.drive("T1,I1", "--time-limit=0", f"--profile={profile.name}")
+            rows, _, progress = self.drive("T1,I1", "--time-limit=0", f"--profile={profile.name}", status=1)
+        self.assertIn("got 2 of 2 that did not or not as they should: T1, I1\n", progress)
         self.assertEqual([row["notes"] for row in rows], [["not finished: out of time"]] * 2)
+
+
+class PlanError(unittest.TestCase):
+    def drive(self, *flags, predicted_ms=100, peak=1000):
+        """Exit status, output and problems on the CPU's plans, of which those in fp64 seem to take predicted_ms and peak; a run takes 10 ms a step."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            for program, text in (("evo-opt", PRICED), ("evo-run", RUN_AS_PRICED)):
+                (folder / program).write_text(text.format(python=sys.executable, ms=predicted_ms, peak=peak))
+                (folder / program).chmod(0o755)
+            (folder / "p.json").write_text('{"memory_bytes": 5000}')
+            done = subprocess.run([sys.executable, ROOT / "test" / "bench" / "plan_error.py", "--evo-opt", folder / "evo-opt", "--evo-run", folder / "evo-run",
+                                   "--profile", folder / "p.json", *flags], capture_output=True, text=True)
+            return done.returncode, done.stdout, done.stderr
+
+    def test_good_predictions(self):
+        status, output, problems = self.drive()
+        self.assertEqual((status, problems), (0, ""), output)
+        self.assertIn("\n35 plans: mean error 0.0 %", output)
+
+    def test_plans_that_are_left_out_are_named(self):
+        for changes, why in (({"predicted_ms": 20001}, "too slow: predicted 20.0 of 20 s"), ({"peak": 5001}, "too large: 5001 of 5000 bytes")):
+            status, output, problems = self.drive("--least-plans=32", **changes)
+            # Two plans of `small` and two of `template-pair` are in fp64.
+            self.assertEqual((status, problems), (1, "plan_error.py: expected at least 32 plans run, got 31\n"), output)
+            self.assertIn(f"\nleft out: template-pair infer r=128 chunk fp64: {why}\n", output)
+            self.assertEqual(output.count("left out: "), 4)
+
+    def test_out_of_time(self):
+        status, output, problems = self.drive("--time-limit=0")
+        self.assertEqual((status, output.count(": out of time\n")), (1, 35), output)
+        self.assertIn("expected a plan that this device can run, got none", problems)
 
 
 if __name__ == "__main__":

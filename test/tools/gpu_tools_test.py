@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What gpu_sanitizer.py, gpu_budget_test.py and gpu_products.py do without a GPU: reading logs, spreading budgets, judging a run; with programs that only seem to run."""
+"""What gpu_sanitizer.py, gpu_budget_test.py, gpu_products.py and on_gpu.py do without a GPU: reading logs, spreading budgets, judging a run; with programs that only seem to run."""
+import argparse
 import collections
 import json
 import pathlib
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.dont_write_bytecode = True
@@ -15,6 +17,7 @@ sys.path.insert(0, str(HERE))
 import gpu_budget_test as budget  # noqa: E402
 import gpu_products as products  # noqa: E402
 import gpu_sanitizer as sanitizer  # noqa: E402
+import on_gpu  # noqa: E402
 
 MEMCHECK = """========= COMPUTE-SANITIZER
 ========= Invalid __global__ read of size 2 bytes
@@ -110,25 +113,50 @@ class Driver(unittest.TestCase):
 class Judgement(unittest.TestCase):
     MIB = 1 << 20
 
-    def problems(self, budget_mib=1000, predicted=1000, outside=690, **changes):
-        """Of a run of 400 + 100 MiB and 190 MiB of libraries."""
+    def problems(self, budget_mib=1000, predicted=1000, outside=690, share=190, **changes):
+        """Of a run of 400 + 100 MiB and 190 MiB of libraries, as many as a tiny plan has."""
         run = {"backend": "cuda", "measured_peak_bytes": [690 * self.MIB], "arena_bytes": 400 * self.MIB, "static_bytes": 100 * self.MIB,
                "measured_library_bytes": 190 * self.MIB, "library_bytes": 500 * self.MIB, "growth_bytes": 0, "taken_bytes": [], **changes}
-        return budget.problems_of(run, {"predicted_peak_bytes": predicted * self.MIB}, budget_mib * self.MIB, outside and outside * self.MIB)
+        return budget.problems_of(run, {"predicted_peak_bytes": predicted * self.MIB}, budget_mib * self.MIB, outside and outside * self.MIB, share and share * self.MIB)
 
     def test_a_good_run(self):
         self.assertEqual(self.problems(), [])
-        self.assertEqual(self.problems(outside=None), [])
-        self.assertEqual(self.problems(outside=692), [])  # one granule
+        # One granule less, one more and 20480 launches of 4 KiB, 80 MiB.
+        self.assertEqual(self.problems(share=192), [])
+        self.assertEqual(self.problems(outside=692 + 80), [])
+        self.assertEqual(self.problems(backend="cpu", outside=None, share=None, measured_library_bytes=None, measured_peak_bytes=[500 * self.MIB]), [])
 
     def test_bad_runs(self):
         for expected, changes in ((["predicted peak of"], {"budget_mib": 999}), (["evo-run measured", "library measured"], {"budget_mib": 689, "predicted": 689}),
-                                  (["within 2097152 bytes, got"], {"outside": 693}), (["no growth after the warm-up, got 1 "], {"growth_bytes": 1}),
-                                  (["libraries within"], {"library_bytes": 189 * self.MIB}), (["share measured, got none"], {"measured_library_bytes": None})):
+                                  (["more of recordings, got"], {"outside": 693 + 80}), (["more of recordings, got"], {"share": 193}),
+                                  # An arena of 150 MiB more than the plan says: evo-run calls it libraries.
+                                  (["more of recordings, got"], {"arena_bytes": 250 * self.MIB, "measured_library_bytes": 340 * self.MIB}),
+                                  (["from within, from outside and of a tiny plan, got 199229440, None and "], {"outside": None}),
+                                  (["got 199229440, 723517440 and None"], {"share": None}), (["expected 524288000 bytes on the cpu"], {"backend": "cpu"}),
+                                  (["no growth after the warm-up, got 1 "], {"growth_bytes": 1}),
+                                  (["libraries within"], {"library_bytes": 189 * self.MIB}), (["got None, 723517440 and 199229440"], {"measured_library_bytes": None})):
             found = self.problems(**changes)
             self.assertEqual(len(found), len(expected), found)
             for problem, part in zip(found, expected):
                 self.assertIn(part, problem)
+
+    def test_a_gpu_without_its_management_library_fails(self):
+        with unittest.mock.patch.object(budget.ctypes, "CDLL", side_effect=OSError("no such library")), self.assertRaises(SystemExit) as refused:
+            budget.Watch("cuda")
+        self.assertIn("measures runs from outside, got no such library; --backend=cpu needs none", str(refused.exception))
+        self.assertEqual(budget.Watch("cpu").around(lambda: 7), (7, None))
+
+    def test_the_share_of_a_tiny_plan_is_measured_from_outside(self):
+        options = argparse.Namespace(backend="cuda", time_limit=9)
+        with tempfile.TemporaryDirectory() as folder, unittest.mock.patch.object(budget, "Watch"):
+            test = budget.Budgets(options, pathlib.Path(folder))
+            run = {"arena_bytes": 30, "static_bytes": 4, "measured_library_bytes": 999}
+            with unittest.mock.patch.object(test, "compile", return_value=(0, "")), unittest.mock.patch.object(test, "execute", return_value=(run, [], 100, "")) as ran:
+                self.assertEqual([test.share("train"), test.share("train"), test.share("infer")], [66, 66, 66])  # 100 - 30 - 4
+            self.assertEqual(ran.call_count, 2)
+            with unittest.mock.patch.object(test, "compile", return_value=(1, "no plan")):
+                test.shares.clear()
+                self.assertIsNone(test.share("train"))
 
     def test_budgets(self):
         self.assertEqual(budget.budgets(100, 1600, 5), [100, 200, 400, 800, 1600])
@@ -187,6 +215,25 @@ class Products(unittest.TestCase):
         status, text = self.run_driver({"products": {**self.TABLE, "library": "l 1"}})
         self.assertEqual(status, 1)
         self.assertIn("FAILED: expected the table to be followed, got 'the plan's table is of l 1'", text)
+
+
+class OnGpu(unittest.TestCase):
+    FAILS = [sys.executable, "-c", "raise SystemExit(3)"]
+
+    def test_without_a_device_nothing_runs(self):
+        with unittest.mock.patch.object(on_gpu.ctypes, "CDLL", side_effect=OSError("no driver")), unittest.mock.patch("builtins.print") as said:
+            self.assertEqual(on_gpu.main(self.FAILS), 77)
+        said.assert_called_once_with("skipped: this machine has no GPU")
+
+    def test_with_a_device_the_command_runs(self):
+        def count(number):
+            number._obj.value = 2
+            return 0
+        with unittest.mock.patch.object(on_gpu.ctypes, "CDLL") as driver:
+            driver.return_value.cuInit.return_value, driver.return_value.cuDeviceGetCount.side_effect = 0, count
+            self.assertEqual(on_gpu.main(self.FAILS), 3)
+            driver.return_value.cuInit.return_value = 100  # CUDA_ERROR_NO_DEVICE
+            self.assertEqual(on_gpu.devices(), 0)
 
 
 if __name__ == "__main__":

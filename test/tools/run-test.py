@@ -327,6 +327,7 @@ class BadInput(Case):
         rc, out, err = self.full("--outputs=o.safetensors")
         self.assertEqual((rc, out), (1, ""))
         self.assertTrue(err.startswith(f"evo-run: error: arena of {need} bytes: "), err)
+        self.assertIn(f"; the plan needs {need + 2048} bytes (arena {need}, static part ", err)
         self.assertEqual(self.names(), self.files)
 
     def test_files_that_cannot_be_written(self):

@@ -276,7 +276,7 @@ int run(const CommandLine &line, const std::string &path) {
     return fail(status);
   Result<std::unique_ptr<Backend>> backend = chooseBackend(*settings, *plan);
   if (!backend)
-    return fail(backend.status());
+    return fail(withMemoryNeeds(backend.status(), *plan, std::nullopt));
   Progress progress = progressLine("block");
   if (!settings->quiet)
     settings->run.onBlock = reporter(progress);
