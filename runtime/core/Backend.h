@@ -66,6 +66,8 @@ class Recording {
 public:
   virtual ~Recording() = default;
   virtual Status replay() = 0;
+  /// The device's own launches, of which a call may be several: what its memory grows with.
+  virtual int64_t size() const = 0;
 };
 
 /// A library of matrix products that has several ways to compute one.

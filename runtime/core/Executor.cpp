@@ -423,8 +423,12 @@ Status Executor::Impl::record(std::span<const Turn> turns, CallState &state,
   int64_t launches = 0;
   for (const Turn &turn : turns)
     launches += launchesOf(procedures[static_cast<size_t>(turn.call->procedure)].steps);
-  if (queue.hasRoom(launches))
-    return runTurns(turns, state, LaunchQueue::Way::Keep, &pieces);
+  if (queue.hasRoom(launches)) {
+    Status status = runTurns(turns, state, LaunchQueue::Way::Keep, &pieces);
+    if (status.ok() || status.code() != ErrorCode::OutOfMemory)
+      return status;
+    queue.forget(pieces);
+  }
   EVO_TRY(runTurns(turns, state, LaunchQueue::Way::Survey, &pieces));
   return runTurns(turns, state, LaunchQueue::Way::Prepare, &pieces);
 }

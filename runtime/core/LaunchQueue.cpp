@@ -36,7 +36,7 @@ void LaunchQueue::start(Way newWay, Pieces *newPieces) {
   abandonRecording();
   way = newWay;
   pieces = newPieces;
-  position = 0, count = 0, form = 0, done = 0;
+  position = 0, calls = 0, form = 0, done = 0;
   counts.clear();
 }
 
@@ -48,13 +48,24 @@ void LaunchQueue::abandonRecording() {
 
 void LaunchQueue::forget(Pieces &gone) {
   abandonRecording();
-  kept -= gone.launches;
+  kept -= gone.size;
   gone = {};
 }
 
-void LaunchQueue::countKept(int64_t launches) {
-  kept += launches;
-  pieces->launches += launches;
+/// False: there is no room for it.
+bool LaunchQueue::count(const Recording &recording) {
+  if (!hasRoom(recording.size()))
+    return false;
+  kept += recording.size();
+  pieces->size += recording.size();
+  return true;
+}
+
+void LaunchQueue::leaveAlone(int slot) {
+  pieces->slots[static_cast<size_t>(slot)] = nullptr;
+  for (Pieces::Piece &piece : pieces->pieces)
+    if (piece.slot == slot)
+      piece.slot = -1;
 }
 
 /// Whether the piece in progress goes into a recording.
@@ -82,7 +93,7 @@ Status LaunchQueue::launch(const KernelCall &call) {
     }
   if (way == Way::Survey)
     form = mixed(form, call);
-  return ++count < kMostOfPiece ? Status::success() : endPiece();
+  return ++calls < kMostOfPiece ? Status::success() : endPiece();
 }
 
 Status LaunchQueue::endBlock(int64_t blocks) {
@@ -92,26 +103,32 @@ Status LaunchQueue::endBlock(int64_t blocks) {
 }
 
 Status LaunchQueue::endPiece() {
-  if (count == 0)
+  if (calls == 0)
     return {};
   if (way == Way::Survey) {
     pieces->pieces.push_back({form, -1, 0});
-    counts.push_back(count);
+    counts.push_back(calls);
   }
   if (way == Way::Keep) {
     pieces->pieces.push_back({0, static_cast<int>(pieces->slots.size()), done});
     pieces->slots.push_back(nullptr);
-    countKept(count);
   }
   if (std::exchange(recording, false)) {
-    auto slot = static_cast<size_t>(pieces->pieces[position].slot);
-    std::unique_ptr<Recording> &own = pieces->slots[slot];
+    int slot = pieces->pieces[position].slot;
+    std::unique_ptr<Recording> &own = pieces->slots[static_cast<size_t>(slot)];
     EVO_ASSIGN(own, backend.endRecording(std::move(own)));
     if (way == Way::Roll)
       EVO_TRY(own->replay());
+    else if (!count(*own)) {
+      if (way == Way::Keep)
+        return Status::error(ErrorCode::OutOfMemory, "expected a program of at most " +
+                                                         std::to_string(kMostKept) +
+                                                         " launches of the device, got more");
+      leaveAlone(slot);
+    }
   }
   ++position;
-  count = 0, form = 0;
+  calls = 0, form = 0;
   return {};
 }
 
@@ -128,13 +145,14 @@ Status LaunchQueue::end() {
   return {};
 }
 
-/// Recordings for as many forms as there is room for, in the order of their first pieces.
+/// Recordings for as many forms as there may be room for, in the order of their first pieces.
 void LaunchQueue::choose() {
+  int64_t room = kMostKept - kept;
   std::map<std::pair<uint64_t, int64_t>, int> slots; // forms of one number of launches
   for (size_t i = 0; i < pieces->pieces.size(); ++i) {
     auto [found, isNew] = slots.try_emplace({pieces->pieces[i].form, counts[i]}, -1);
-    if (isNew && hasRoom(counts[i])) {
-      countKept(counts[i]);
+    if (isNew && counts[i] <= room) {
+      room -= counts[i];
       found->second = static_cast<int>(pieces->slots.size());
       pieces->slots.push_back(nullptr);
     }

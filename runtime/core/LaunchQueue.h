@@ -19,8 +19,8 @@ namespace evo {
 
 class LaunchQueue {
 public:
-  /// Launches of a piece, and of all recordings that a queue keeps, at most.
-  static constexpr int64_t kMostOfPiece = 1024, kMostKept = 20480;
+  /// Calls of a piece, and the device's launches in all recordings that a queue keeps, at most.
+  static constexpr int64_t kMostOfPiece = 1024, kMostKept = 16384;
 
   /// What is known of a program's pieces.
   class Pieces {
@@ -41,7 +41,7 @@ public:
     State state = State::Unfinished;
     std::vector<Piece> pieces;
     std::vector<std::unique_ptr<Recording>> slots;
-    int64_t launches = 0; ///< of all recordings
+    int64_t size = 0; ///< of all recordings: the device's launches
   };
 
   /// What becomes of the launches until `end`.
@@ -65,7 +65,9 @@ public:
 
   /// Gives up all recordings.
   void forget(Pieces &pieces);
-  /// Whether all recordings of `launches` more may be kept.
+  /// Whether recordings of so many more of the device's launches may be kept. Of a call there is
+  /// one at least; where there turn out to be more than there is room for, Keep ends with
+  /// OutOfMemory, and Prepare leaves a form's launches alone.
   bool hasRoom(int64_t launches) const { return kept + launches <= kMostKept; }
   /// Launches what was kept. `behind(done)` follows each piece, with the blocks that have ended.
   template <class Behind> Status replay(Pieces &pieces, const Behind &behind) const {
@@ -79,16 +81,17 @@ public:
 private:
   Status endPiece();
   void abandonRecording();
-  void countKept(int64_t launches);
+  bool count(const Recording &recording);
+  void leaveAlone(int slot);
   void choose();
   bool isRecorded() const;
 
   Backend &backend;
-  int64_t kept = 0; ///< launches
+  int64_t kept = 0; ///< the device's launches in recordings
   Way way = Way::Alone;
   Pieces *pieces = nullptr;
   size_t position = 0;         ///< the piece in progress
-  int64_t count = 0;           ///< its launches
+  int64_t calls = 0;           ///< its calls
   std::vector<int64_t> counts; ///< of the pieces of a survey
   uint64_t form = 0;
   int64_t done = 0;

@@ -84,7 +84,8 @@ cuda::Operand operandOf(const TensorRef &tensor) {
 /// A graph that the driver has uploaded.
 class CudaRecording : public Recording {
 public:
-  CudaRecording(cudaGraphExec_t graph, Context &context) : graph(graph), context(context) {}
+  CudaRecording(cudaGraphExec_t graph, int64_t nodes, Context &context)
+      : graph(graph), nodes(nodes), context(context) {}
   ~CudaRecording() override { cudaGraphExecDestroy(graph); }
   CudaRecording(const CudaRecording &) = delete;
   CudaRecording &operator=(const CudaRecording &) = delete;
@@ -103,8 +104,11 @@ public:
     return isDone;
   }
 
+  int64_t size() const override { return nodes; }
+
 private:
   cudaGraphExec_t graph;
+  int64_t nodes;
   Context &context;
 };
 
@@ -221,12 +225,15 @@ public:
       status = synchronize(); // it may be running
       old.reset();
     }
+    size_t nodes = 0;
+    if (status.ok())
+      status = cuda::statusOf(cudaGraphGetNodes(graph, nullptr, &nodes), "cudaGraphGetNodes");
     if (status.ok())
       status = cuda::statusOf(cudaGraphInstantiate(&ready, graph, 0), "cudaGraphInstantiate");
     if (graph)
       cudaGraphDestroy(graph);
     EVO_TRY(status.withContext(where()));
-    auto recording = std::make_unique<CudaRecording>(ready, *context);
+    auto recording = std::make_unique<CudaRecording>(ready, static_cast<int64_t>(nodes), *context);
     // Its memory is taken here, not in a step.
     EVO_TRY(cuda::statusOf(cudaGraphUpload(ready, context->stream), "cudaGraphUpload")
                 .withContext(where()));

@@ -161,8 +161,8 @@ TEST(Executor, RecordsInPiecesAndSharesThemWhereThereAreVeryManyLaunches) {
   };
   for (const Case &each :
        {Case{36, {1008}, 1, 0}, Case{40, {1024, 96}, 2, 0},
-        // 731 * 28 = 20468, 19 * 1024 = 19456; 732 * 28 = 20496 > 20480.
-        Case{731, std::vector<size_t>(19, 1024), 20, 0}, Case{732, {28}, 732, 732}}) {
+        // 585 * 28 = 16380, 15 * 1024 = 15360; 586 * 28 = 16408 > 16384.
+        Case{585, std::vector<size_t>(15, 1024), 16, 0}, Case{586, {28}, 586, 586}}) {
     Plan plan = slicedPlan();
     std::get<LoopStep>(plan.procedures[0].steps[0].value).size = 1;
     plan.model.blocks = each.blocks;
@@ -189,8 +189,8 @@ TEST(Executor, RecordsInPiecesAndSharesThemWhereThereAreVeryManyLaunches) {
         ASSERT_EQ(done[i], static_cast<int64_t>(i) + 1);
     }
     std::vector<size_t> expected = each.recordings;
-    if (each.blocks == 731)
-      expected.push_back(1012); // 20468 - 19456
+    if (each.blocks == 585)
+      expected.push_back(1020); // 16380 - 15360
     EXPECT_EQ(recorded.backend.recordings, expected) << each.blocks;
     EXPECT_EQ(recorded.backend.replays, each.replays);
     EXPECT_EQ(recorded.backend.updates, each.updates);

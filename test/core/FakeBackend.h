@@ -131,6 +131,7 @@ public:
   bool records = false;
   std::vector<size_t> recordings; ///< launches of each
   size_t recordingThatFails = SIZE_MAX;
+  int64_t launchesOfCall = 1; ///< of the device, in a recording
   int replays = 0;
   int updates = 0; ///< recordings that were changed into others
   int64_t memoryBytes = int64_t{1} << 30;
@@ -161,6 +162,9 @@ private:
       return {};
     }
 
+    int64_t size() const override {
+      return static_cast<int64_t>(launches->size()) * backend.launchesOfCall;
+    }
     std::shared_ptr<std::vector<Launch>> launches;
 
   private:

@@ -52,8 +52,8 @@ struct Program {
 TEST(LaunchQueue, KeepsWhatThereIsRoomFor) {
   FakeBackend backend;
   LaunchQueue queue(backend);
-  EXPECT_TRUE(queue.hasRoom(20480));
-  EXPECT_FALSE(queue.hasRoom(20481));
+  EXPECT_TRUE(queue.hasRoom(16384));
+  EXPECT_FALSE(queue.hasRoom(16385));
   LaunchQueue::Pieces pieces;
   EXPECT_FALSE(pieces.areKept() || pieces.areShared());
   Program program{{{1500, 4}, {600, 4}}};
@@ -62,8 +62,8 @@ TEST(LaunchQueue, KeepsWhatThereIsRoomFor) {
   EXPECT_FALSE(pieces.areShared());
   EXPECT_EQ(backend.recordings, (std::vector<size_t>{1024, 1024, 52})); // 2100 - 2 * 1024
   EXPECT_TRUE(backend.launches.empty());
-  EXPECT_TRUE(queue.hasRoom(18380)); // 20480 - 2100
-  EXPECT_FALSE(queue.hasRoom(18381));
+  EXPECT_TRUE(queue.hasRoom(14284)); // 16384 - 2100
+  EXPECT_FALSE(queue.hasRoom(14285));
   std::vector<int64_t> done;
   ASSERT_TRUE(queue.replay(pieces, [&](int64_t blocks) { done.push_back(blocks); }).ok());
   EXPECT_EQ(done, (std::vector<int64_t>{0, 1, 2}));
@@ -87,8 +87,8 @@ TEST(LaunchQueue, PiecesOfOneFormShareARecording) {
   EXPECT_EQ(backend.recordings, (std::vector<size_t>{1024, 476, 300, 476}));
   EXPECT_EQ(backend.replays, 0);
   EXPECT_TRUE(backend.launches.empty());
-  EXPECT_TRUE(queue.hasRoom(18204)); // 20480 - 1024 - 476 - 300 - 476
-  EXPECT_FALSE(queue.hasRoom(18205));
+  EXPECT_TRUE(queue.hasRoom(14108)); // 16384 - 1024 - 476 - 300 - 476
+  EXPECT_FALSE(queue.hasRoom(14109));
   for (int run = 1; run <= 2; ++run) {
     ASSERT_TRUE(program.run(queue, Way::Roll, &pieces).ok());
     EXPECT_EQ(backend.recordings.size(), 4u); // no new one
@@ -108,11 +108,34 @@ TEST(LaunchQueue, FormsThatFindNoRoomAreLaunchedAlone) {
     program.blocks.push_back({1000, length});
   ASSERT_TRUE(program.run(queue, Way::Survey, &pieces).ok());
   ASSERT_TRUE(program.run(queue, Way::Prepare, &pieces).ok());
-  EXPECT_EQ(backend.recordings, std::vector<size_t>(20, 1000)); // 20 * 1000 <= 20480
+  EXPECT_EQ(backend.recordings, std::vector<size_t>(16, 1000)); // 16 * 1000 <= 16384
   ASSERT_TRUE(program.run(queue, Way::Roll, &pieces).ok());
-  EXPECT_EQ(backend.replays, 20);
+  EXPECT_EQ(backend.replays, 16);
   EXPECT_EQ(backend.launches.size(), 30000u);
   EXPECT_EQ(backend.launches.back()[0].shape[0], 30);
+}
+
+TEST(LaunchQueue, WhatADeviceLaunchesCountsNotWhatIsCalled) {
+  FakeBackend backend;
+  backend.launchesOfCall = 16; // 1024 calls are 16384 launches
+  LaunchQueue queue(backend);
+  LaunchQueue::Pieces pieces;
+  Program program{{{1024, 4}, {1, 4}}};
+  EXPECT_TRUE(queue.hasRoom(1025));
+  Status status = program.run(queue, Way::Keep, &pieces);
+  EXPECT_EQ(status.code(), ErrorCode::OutOfMemory);
+  EXPECT_EQ(status.message(),
+            "expected a program of at most 16384 launches of the device, got more");
+  queue.forget(pieces);
+  EXPECT_TRUE(queue.hasRoom(16384));
+  // Of the two forms the first fills what there is.
+  ASSERT_TRUE(program.run(queue, Way::Survey, &pieces).ok());
+  ASSERT_TRUE(program.run(queue, Way::Prepare, &pieces).ok());
+  EXPECT_TRUE(pieces.areShared());
+  EXPECT_FALSE(queue.hasRoom(1));
+  ASSERT_TRUE(program.run(queue, Way::Roll, &pieces).ok());
+  EXPECT_EQ(backend.replays, 1);
+  EXPECT_EQ(backend.launches.size(), 1025u);
 }
 
 TEST(LaunchQueue, FormsTellAlignmentsApart) {
@@ -135,9 +158,9 @@ TEST(LaunchQueue, WhatFailedIsForgotten) {
   Status status = program.run(queue, Way::Keep, &pieces);
   EXPECT_EQ(status.code(), ErrorCode::OutOfMemory);
   EXPECT_FALSE(pieces.areKept() || pieces.areShared());
-  EXPECT_FALSE(queue.hasRoom(20480));
+  EXPECT_FALSE(queue.hasRoom(16384));
   queue.forget(pieces);
-  EXPECT_TRUE(queue.hasRoom(20480));
+  EXPECT_TRUE(queue.hasRoom(16384));
   ASSERT_TRUE(program.run(queue, Way::Alone, nullptr).ok());
   EXPECT_EQ(backend.launches.size(), 1500u);
 }

@@ -32,9 +32,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SPECS = ROOT / "examples" / "specs"
 DEFAULT_SPECS = ("train-128-256:blocks=4", "infer-128-256:blocks=12")
 GRANULE = 2 << 20
-# What a plan may take beyond a tiny one: LaunchQueue keeps recordings of 20480 launches at most (kMostKept), each of some kilobytes.
-LAUNCH_BYTES = 4096
-RECORDINGS = 20480 * LAUNCH_BYTES
+# What a plan may take beyond a tiny one: LaunchQueue keeps recordings of 16384 launches at most (kMostKept), each of some kilobytes.
+LAUNCH_BYTES = 5120
+RECORDINGS = 16384 * LAUNCH_BYTES
 POLL_S = 0.002
 
 sys.path.insert(0, str(ROOT / "test" / "golden"))

@@ -121,7 +121,7 @@ class Judgement(unittest.TestCase):
 
     def test_a_good_run(self):
         self.assertEqual(self.problems(), [])
-        # One granule less, one more and 20480 launches of 4 KiB, 80 MiB.
+        # One granule less, one more and 16384 launches of 5 KiB, 80 MiB.
         self.assertEqual(self.problems(share=192), [])
         self.assertEqual(self.problems(outside=692 + 80), [])
         self.assertEqual(self.problems(backend="cpu", outside=None, share=None, measured_library_bytes=None, measured_peak_bytes=[500 * self.MIB]), [])
