@@ -102,10 +102,7 @@ template <class S> bool takesHopperGrad(const Launch &launch, const AttentionCal
   if (call.width > 32 || call.queries <= 64 || call.heads != call.groups || call.scale <= 0 ||
       call.keys > kMost || call.queries > kMost || call.batches * call.heads > kMost)
     return false;
-  int major = 0, minor = 0, device = launch.context->device;
-  return cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
-         cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess &&
-         major == 9 && minor == 0 && describe<S>(hopper);
+  return launch.context->isHopper && describe<S>(hopper);
 }
 
 template <class S> Status launchHopperGrad(const Launch &launch, const MmaGradCall &grad) {

@@ -169,7 +169,7 @@ private:
         const uint32_t words[2] = {j % 2 ? four.z : four.x, j % 2 ? four.w : four.y};
 #pragma unroll
         for (int row = 0; row < 2; ++row) {
-          float2 pair = pairOf<S>(words[row]);
+          float2 pair = widenPair<S>(words[row]);
           const float *ofP = &p[j][2 * row], *ofDp = &dp[j][2 * row];
           float *to = &sum[4 * half + j][2 * row];
           float x = exp2Fast(fmaf(ofP[0], scale, fmaf(pair.x, kLog2E, start.x)));

@@ -286,7 +286,7 @@ private:
       }
       endProducts();
     }
-    publishToProducts();
+    publishToCopies();
     waitForProducts();
     holdSums(dkey), holdSums(dvalue);
     __syncwarp();
@@ -335,7 +335,7 @@ private:
         float2 add = start;
         if constexpr (kBias) {
           const uint4 &four = bias[j / 2];
-          float2 pair = pairOf<S>(j % 2 == 0 ? (row == 0 ? four.x : four.y)
+          float2 pair = widenPair<S>(j % 2 == 0 ? (row == 0 ? four.x : four.y)
                                   : row == 0 ? four.z
                                              : four.w);
           add.x = fmaf(pair.x, kLog2E, add.x), add.y = fmaf(pair.y, kLog2E, add.y);

@@ -72,14 +72,6 @@ template <class S, int kWidth, int kThreads = kMmaThreads> struct TileCopy {
   }
 };
 
-/// Two neighbours of half type; `unpacked` takes an instruction more for bf16.
-template <class S> __device__ inline float2 pairOf(uint32_t bits) {
-  if constexpr (std::is_same_v<S, __nv_bfloat16>)
-    return {__uint_as_float(bits << 16), __uint_as_float(bits & 0xffff0000)};
-  else
-    return unpacked<S>(bits);
-}
-
 /// 16 bytes of shared memory, in order with the copies to it.
 __device__ inline void loadFour(uint4 &x, const uint4 *from) {
   auto address = static_cast<uint32_t>(__cvta_generic_to_shared(from));

@@ -16,14 +16,6 @@
 
 namespace evo::cuda {
 
-/// Two neighbours of half type; `unpacked` takes an instruction more for bf16.
-template <class S> __device__ inline float2 widenPair(uint32_t bits) {
-  if constexpr (std::is_same_v<S, __nv_bfloat16>)
-    return {__uint_as_float(bits << 16), __uint_as_float(bits & 0xffff0000)};
-  else
-    return unpacked<S>(bits);
-}
-
 /// 64 queries of a head and batch, of four warps.
 template <class S, int kWidth, int kQueryGroups, int kBatches, bool kBias> class QueryGroup {
   using Shape = HopperBlock<S, kWidth, kQueryGroups, kBatches, kBias>;

@@ -40,7 +40,7 @@ Status launchGatedHopper(const Launch &launch, const GatedMmaCall &call, bool &l
   launched = false;
   LinearHopperCall hopper{};
   MmaAxis scale = rowsOf(call, GatedMmaCall::RowScale);
-  if (!isHopper(launch.context->device) || call.rows.rank > 2 || call.rowCount * call.n == 0 ||
+  if (!launch.context->isHopper || call.rows.rank > 2 || call.rowCount * call.n == 0 ||
       !divideTiles(hopper, call.n, call.k, scale, 64) || !describeMaps<S>(hopper, call))
     return {};
   for (int i : {0, 1})

@@ -62,7 +62,7 @@ template <class S>
 Status launchLinearHopper(const Launch &launch, const LinearTileCall &call, bool &launched) {
   launched = false;
   LinearHopperCall hopper{};
-  if (!isHopper(launch.context->device) || !describeMaps<S>(hopper, call))
+  if (!launch.context->isHopper || !describeMaps<S>(hopper, call))
     return {};
   describeBeside(hopper, call);
   if (call.linear.n > 64)

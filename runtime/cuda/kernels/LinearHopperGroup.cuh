@@ -306,13 +306,6 @@ inline bool divideTiles(LinearHopperCall &call, int64_t n, int64_t k, const MmaA
   return true;
 }
 
-inline bool isHopper(int device) {
-  int major = 0, minor = 0;
-  return cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
-         cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess &&
-         major == 9 && minor == 0;
-}
-
 /// Launches the kernel where shared memory has room for the weight and some of x.
 template <class S, int kCols, bool kIsTurned, bool kGated>
 Status launchHopperTiles(const Launch &launch, LinearHopperCall &call, bool &launched) {

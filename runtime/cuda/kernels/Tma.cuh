@@ -74,8 +74,8 @@ __device__ inline void copyBytes(void *to, const void *from, int bytes, PhaseBar
       : "memory");
 }
 
-/// Shared memory that threads wrote becomes visible to copies that a thread asks for after a
-/// barrier.
+/// Shared memory that threads wrote becomes visible to copies, and to products that read it there,
+/// which a thread asks for after a barrier.
 __device__ inline void publishToCopies() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }

@@ -195,11 +195,8 @@ Status launchTiles(const Launch &launch, const WeightOperands &weight, bool &lau
 
 template <class S> Status launchWeightHopper(const Launch &launch, bool &launched) {
   launched = false;
-  int major = 0, minor = 0, device = launch.context->device;
   WeightOperands weight{};
-  if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess ||
-      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) != cudaSuccess ||
-      major != 9 || minor != 0 || !describeWeight(weight, launch) || !isWorthWhile(weight))
+  if (!launch.context->isHopper || !describeWeight(weight, launch) || !isWorthWhile(weight))
     return {};
   return launchTiles<S>(launch, weight, launched);
 }

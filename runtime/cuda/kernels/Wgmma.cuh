@@ -41,11 +41,6 @@ template <int kWidth> __device__ inline int permutedChunk(int row, int chunk) {
   return kWidth == 64 ? chunk ^ row % 8 : kWidth == 32 ? chunk ^ row / 2 % 4 : chunk ^ row / 4 % 2;
 }
 
-/// Lets products read what the thread wrote to shared memory, after a barrier.
-__device__ inline void publishToProducts() {
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-}
-
 /// Before the first product on registers that were written.
 __device__ inline void beginProducts() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ inline void endProducts() {
@@ -196,7 +191,7 @@ __device__ inline uint64_t wideFactorAt(const void *start, uint64_t block = 16) 
          uint64_t{1} << 62;
 }
 
-#define EVO_WGMMA_WIDE_128(type, turned)                                                         \
+#define EVO_WGMMA_WIDE_128(type, turned)                                                           \
   asm volatile("{ .reg .pred p; setp.ne.b32 p, %66, 0;\n"                                          \
                "wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type " {"                   \
                "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,"    \
@@ -211,7 +206,7 @@ __device__ inline uint64_t wideFactorAt(const void *start, uint64_t block = 16) 
                  EVO_WGMMA_TILE(sum, 15)                                                           \
                : "l"(left), "l"(factor), "r"(static_cast<int>(add)))
 
-#define EVO_WGMMA_WIDE_64(type, turned)                                                          \
+#define EVO_WGMMA_WIDE_64(type, turned)                                                            \
   asm volatile("{ .reg .pred p; setp.ne.b32 p, %34, 0;\n"                                          \
                "wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type " {"                    \
                "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,"    \
@@ -225,7 +220,7 @@ __device__ inline uint64_t wideFactorAt(const void *start, uint64_t block = 16) 
 /// depths of both, or that much more; `kTurned`: as wideFactorAt says of the right factor.
 template <class S, bool kTurned>
 __device__ inline void startWideProduct(float (&sum)[16][4], uint64_t left, uint64_t factor,
-                                          bool add) {
+                                        bool add) {
   if constexpr (std::is_same_v<S, __nv_bfloat16> && kTurned)
     EVO_WGMMA_WIDE_128("bf16", "1");
   else if constexpr (std::is_same_v<S, __nv_bfloat16>)
@@ -237,7 +232,7 @@ __device__ inline void startWideProduct(float (&sum)[16][4], uint64_t left, uint
 }
 template <class S, bool kTurned>
 __device__ inline void startWideProduct(float (&sum)[8][4], uint64_t left, uint64_t factor,
-                                          bool add) {
+                                        bool add) {
   if constexpr (std::is_same_v<S, __nv_bfloat16> && kTurned)
     EVO_WGMMA_WIDE_64("bf16", "1");
   else if constexpr (std::is_same_v<S, __nv_bfloat16>)
