@@ -7,7 +7,7 @@ Each *.safetensors of the folders, under each policy, in fp64, fp32, bf16 and fp
 trained in fp64 under each policy, and under small in the other types; on cuda under each policy in every type. auto:0 is policy auto within the smallest budget that it has a
 plan for, auto:20 a fifth of the way up from there to where nothing gets faster. Without folders: test/golden, and the folder
 in EVO_GOLDEN, by default ../shared/golden beside the repository where it is there. In fp64 each policy's outputs and gradients must also be
-within 1e-10 of direct's. On cuda tf32 takes the place of fp64, and every case runs twice and must give the same bytes. Ends with "N passed, N failed"; exit status 1 where one failed, was left
+within 1e-10 of direct's. On cuda tf32 takes the place of fp64, and three of eleven cases, which come to each policy, type and kernel set, run twice and must give the same bytes. Ends with "N passed, N failed"; exit status 1 where one failed, was left
 out for want of time, or no file was found.
 """
 import argparse
@@ -87,10 +87,10 @@ def policy_flags(programs, folder, policy, *flags):
     return [f"--policy={name}", f"--memory={least + (most - least) * int(share) // 100}"], ""
 
 
-def run_plan(programs, files, *arguments):
-    """Runs a plan that writes `files`; on a device twice, to the same bytes."""
+def run_plan(programs, twice, files, *arguments):
+    """Runs a plan that writes `files`; `twice`: to the same bytes."""
     problem = run(programs.evo_run, *arguments, f"--backend={programs.backend}")
-    if problem or programs.backend == "cpu":
+    if problem or not twice:
         return problem
     first = [file.read_bytes() for file in files]
     problem = run(programs.evo_run, *arguments, f"--backend={programs.backend}")
@@ -98,13 +98,13 @@ def run_plan(programs, files, *arguments):
     return problem or (f"expected the same bytes of a second run, got others in {', '.join(differing)}" if differing else "")
 
 
-def check(programs, file, folder, policy, dtype):
+def check(programs, file, folder, twice, policy, dtype):
     """Nothing where this case holds, else why not."""
     plan, outputs = folder / f"{policy}-{dtype}.json", folder / f"{policy}-{dtype}.safetensors"
     flags = [f"--dtype={dtype}", "--mode=infer", f"--profile={PROFILES[programs.backend]}"]
     chosen, problem = policy_flags(programs, folder, policy, *flags)
     problem = problem or run(programs.evo_opt, folder / "spec.json", "-o", plan, *chosen, *flags, "--quiet")
-    problem = problem or run_plan(programs, (outputs,), plan, f"--weights={folder / 'weights.safetensors'}",
+    problem = problem or run_plan(programs, twice, (outputs,), plan, f"--weights={folder / 'weights.safetensors'}",
                                   f"--inputs={folder / 'inputs.safetensors'}", f"--outputs={outputs}")
     problem = problem or run(sys.executable, GOLDEN, "compare", file, "--outputs", outputs, "--dtype", dtype)
     if not problem and dtype == "fp64" and policy != "direct":
@@ -112,14 +112,14 @@ def check(programs, file, folder, policy, dtype):
     return problem
 
 
-def check_training(programs, file, folder, policy, dtype, kernels):
+def check_training(programs, file, folder, twice, policy, dtype, kernels):
     """Nothing where outputs and all gradients hold, else why not."""
     plan, outputs, gradients = (folder / f"{part}-{policy}-{kernels}-{dtype}{suffix}" for part, suffix in
                                 (("train", ".json"), ("train", ".safetensors"), ("gradients", ".safetensors")))
     flags = [f"--dtype={dtype}", "--mode=train", f"--kernels={kernels}", f"--profile={PROFILES[programs.backend]}"]
     chosen, problem = policy_flags(programs, folder, policy, *flags)
     problem = problem or run(programs.evo_opt, folder / "spec.json", "-o", plan, *chosen, *flags, "--quiet")
-    problem = problem or run_plan(programs, (outputs, gradients), plan, f"--weights={folder / 'weights.safetensors'}",
+    problem = problem or run_plan(programs, twice, (outputs, gradients), plan, f"--weights={folder / 'weights.safetensors'}",
                                   f"--inputs={folder / 'inputs.safetensors'}", f"--cotangents={folder / 'cotangents.safetensors'}",
                                   f"--outputs={outputs}", f"--gradients={gradients}")
     problem = problem or run(sys.executable, GOLDEN, "compare", file, "--outputs", outputs, "--gradients", gradients, "--dtype", dtype)
@@ -184,15 +184,16 @@ def main():
             cases = [("infer", policy, dtype, "all") for dtype in dtypes for policy in POLICIES["infer"]]
             cases += training_cases(file, dtypes, programs.backend)
 
-            def outcome(case):
+            def outcome(number, case):
                 mode, policy, dtype, kernels = case
+                twice = programs.backend == "cuda" and number * 3 % 11 < 3  # 11 shares no factor with the numbers of policies
                 if time.monotonic() > deadline:
                     return "expected a run, got no time left"
                 if problem or mode == "infer":
-                    return problem or check(programs, file, folder, policy, dtype)
-                return check_training(programs, file, folder, policy, dtype, kernels)
+                    return problem or check(programs, file, folder, twice, policy, dtype)
+                return check_training(programs, file, folder, twice, policy, dtype, kernels)
 
-            for (mode, policy, dtype, kernels), what in zip(cases, pool.map(outcome, cases)):
+            for (mode, policy, dtype, kernels), what in zip(cases, pool.map(outcome, range(len(cases)), cases)):
                 label = f"{file.stem}, {mode}, {policy}, {dtype}, {kernels} kernels"
                 print(f"{'FAIL' if what else 'pass'}: {label}" + (f"\n{what}" if what else ""), flush=True)
                 counts[not what] += 1

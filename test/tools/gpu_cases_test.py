@@ -240,8 +240,8 @@ class Driver(unittest.TestCase):
 
     def test_long_runs_of_the_seed_take_fewer_blocks(self):
         rows, _, _ = self.drive("train-128-256/chunk", ms=1000)
-        # 48 s are shortened to 10: 10 of 48 blocks.
-        self.assertEqual((rows[0]["blocks"], rows[0]["notes"][0], rows[0]["predicted_ms"]), (10, "10 of 48 blocks", 10000))
+        # 48 s are shortened to 5: 5 of 48 blocks.
+        self.assertEqual((rows[0]["blocks"], rows[0]["notes"][0], rows[0]["predicted_ms"]), (5, "5 of 48 blocks", 5000))
 
     def test_what_does_not_fit_is_said(self):
         rows, text, progress = self.drive("T1", needs=5 * 10**9, status=1)

@@ -3,9 +3,10 @@
 (racecheck), reads of memory that nothing wrote (initcheck).
 
   gpu_sanitizer.py --conformance PROGRAM [--tools memcheck,racecheck,initcheck] [--jobs N] [--filter 'GTEST*FILTER'] [--limit ELEMENTS]
-                   [--cases 120] [--time-limit SECONDS] [--sanitizer compute-sanitizer] [--logs FOLDER]
+                   [--cases 1000] [--time-limit SECONDS] [--sanitizer compute-sanitizer] [--logs FOLDER]
 
-Tests are split into parts of about --cases cases (EVO_CONFORMANCE_PART), each in a process of its own, N beside each other, the slow ones of the round before first. Cases whose
+A kernel's tests of all types run in one process, which has the sanitizer prepare the kernel's code once; those of more than --cases cases in several, each of
+which takes a part of the cases (EVO_CONFORMANCE_PART). N run beside each other, the slow ones of the round before first. Cases whose
 largest operand has more than --limit elements are left out (EVO_CONFORMANCE_LIMIT; the plain suite runs them all). racecheck (and synccheck, where asked for: barriers) looks at
 this project's kernels alone and keeps products from cuBLASLt (EVO_CONFORMANCE_LIBRARY=0), where the sanitizer would end with an internal error; the other two
 also follow cuBLASLt's. Ends with a line a tool, what was
@@ -64,29 +65,43 @@ def kernel_name(signature):
 
 
 def parts_of(program, pattern, most):
-    """(name, part) of the suite's tests that match, those with more cases than `most` in several parts, "2/5" is the third of five."""
+    """{(name, part): cases} of the suite's tests that match. Those that differ in the type alone (a name's last word) have one name, with a * for it;
+    those with more cases than `most` have several parts, "2/5" is the third of five. A test that does not say counts as one case."""
     done = subprocess.run([program, "--gtest_list_tests", f"--gtest_filter={pattern}"], capture_output=True, text=True, check=True)
-    found, suite = [], ""
+    counts, tests, suite = collections.Counter(), collections.defaultdict(list), ""
     for line in done.stdout.splitlines():
         word = line.split("#")[0].rstrip()
         if line.startswith("  "):
             cases = re.search(r"(\d+) cases", line)
-            count = -(-int(cases.group(1)) // most) if cases else 1
-            found += [(suite + word.strip(), f"{part}/{count}") for part in range(max(count, 1))]
+            test = suite + word.strip()
+            group = test.rpartition("_")[0] + "_*" if cases else test
+            counts[group] += int(cases.group(1)) if cases else 1
+            tests[group].append(test)
         elif word.endswith("."):
             suite = word
-    return found
+    parts = {}
+    for group, count in counts.items():
+        number = -(-count // most)
+        for part in range(number):
+            parts[":".join(tests[group]), f"{part}/{number}"] = count / number
+    return parts
+
+
+def short_name(tests):
+    """Of tests of one kernel: its name, and the types where there are several tests."""
+    names = [test.split("/")[-1] for test in tests.split(":")]
+    return names[0] if len(names) == 1 else names[0].rpartition("_")[0] + " " + ",".join(name.rpartition("_")[2] for name in names)
 
 
 class Sanitizer:
     def __init__(self, options, folder):
         self.options, self.folder = options, folder
         self.deadline = time.monotonic() + options.time_limit
-        self.seconds = {}  # of each test, in the round before
+        self.seconds = {}  # of each test, in the round before; the number of its cases before there was one
 
     def run(self, tool, test, part):
         """Seconds, exit status or nothing where it ran out of time, findings, the log's end."""
-        log = self.folder / f"{tool}-{re.sub(r'[^A-Za-z0-9]+', '_', test + '_' + part)}.log"
+        log = self.folder / f"{tool}-{re.sub(r'[^A-Za-z0-9]+', '_', short_name(test) + '_' + part)}.log"
         start = time.monotonic()
         left = self.deadline - start
         if left <= 0:
@@ -115,17 +130,16 @@ class Sanitizer:
                 result = "unfinished" if status is None else "passed" if status == 0 and not what else "failed"
                 counts[result] += 1
                 found += what
-                name = f"{test[0].split('/')[-1]} {test[1]}"
+                name = f"{short_name(test[0])} {test[1]}"
                 if result == "failed":
                     print(f"failed: {tool} {name} ({seconds:.1f} s, status {status})", flush=True)
                     if not what:
                         tails.append((name, tail))
                 if result == "unfinished":
                     unfinished.append(name)
-        slow = sorted(self.seconds.items(), key=lambda pair: -pair[1])[:3]
+        slow = sorted(((self.seconds[test], f"{short_name(test[0])} {test[1]}") for test in tests), reverse=True)[:3]
         print(f"{tool}: {counts['passed']} passed, {counts['failed']} failed, {counts['unfinished']} unfinished in {time.monotonic() - start:.0f} s "
-              f"({sum(self.seconds.values()):.0f} s of processes); slowest "
-              f"{', '.join(f'{test[0].split(chr(47))[-1]} {test[1]} {seconds:.0f} s' for test, seconds in slow)}", flush=True)
+              f"({sum(self.seconds.values()):.0f} s of processes); slowest {', '.join(f'{name} {seconds:.0f} s' for seconds, name in slow)}", flush=True)
         if unfinished:
             print(f"  unfinished: {', '.join(unfinished)}")
         for (what, kernel), times in found.most_common():
@@ -142,7 +156,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--filter", default="*Conformance*:*Dropout*")
     parser.add_argument("--limit", type=int, default=0)
-    parser.add_argument("--cases", type=int, default=120)
+    parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--tails", type=int, default=5, help="logs to show of parts that failed without a finding")
     parser.add_argument("--time-limit", type=float, default=600)
     parser.add_argument("--sanitizer", default="compute-sanitizer")
@@ -163,6 +177,7 @@ def main():
         folder = pathlib.Path(options.logs or scratch)
         folder.mkdir(parents=True, exist_ok=True)
         sanitizer = Sanitizer(options, folder)
+        sanitizer.seconds = dict(tests)
         for tool in tools:
             total += sanitizer.round(tool, tests)
     print(f"{total['passed']} passed, {total['failed'] + total['unfinished']} failed")
