@@ -12,6 +12,7 @@ smallest that evo-opt names to the peak of the plan that has memory for everythi
   - have libraries that hold no more than the profile says;
   - grow by nothing after the warm-up;
   - give the same bytes of outputs and gradients when it runs again.
+A plan that is larger than the device must be refused with what it needs and what was free.
 Without the management library nothing measures a run from outside, and the test of a GPU fails. On the CPU measured memory is arena and static part. Ends with "N passed, N failed"; exit status 1 where one failed.
 """
 import argparse
@@ -123,6 +124,17 @@ def problems_of(run, plan, budget, outside, share):
     return found
 
 
+def refusal_problems(status, said, plan):
+    """What is wrong with evo-run's refusal of a plan that the device has no memory for."""
+    match = re.search(r"the plan needs (\d+) bytes \(arena (\d+), static part (\d+), libraries (\d+)\), of (\d+) that were free", said)
+    if status != 1 or not match:
+        return [f"expected exit status 1, what the plan needs and what was free, got {status}: {said}"]
+    needs, *parts, free = (int(number) for number in match.groups())
+    if needs != plan["predicted_peak_bytes"] or sum(parts) != needs or free >= needs:
+        return [f"expected {plan['predicted_peak_bytes']} bytes and their parts needed and fewer free, got {said}"]
+    return []
+
+
 def write_cotangents(path, spec):
     """Random gradients by both streams, as blocks of the same numbers, which is quick."""
     rnd = random.Random(5)
@@ -220,6 +232,18 @@ class Budgets:
             self.tell(f"{name}, {budget} bytes: {figures}", found)
 
 
+    def too_large(self):
+        """A training step that keeps everything needs several times what a device has."""
+        shutil.copy(SPECS / "train-512-384.json", self.folder / "spec.json")
+        status, problem = self.compile(f"--memory={1 << 44}")
+        if not status:
+            status, problem = command(self.options.evo_run, self.folder / "plan.json", "--backend=cuda", "--quiet")
+            problems = refusal_problems(status, problem, self.summary())
+        else:
+            problems = [f"expected a plan, got: {problem}"]
+        self.tell(f"a plan larger than the device: {problem}", problems)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evo-opt", required=True)
@@ -236,6 +260,8 @@ def main():
         test = Budgets(options, pathlib.Path(folder))
         for name in options.spec or DEFAULT_SPECS:
             test.all_of(name)
+        if options.backend == "cuda":
+            test.too_large()
     print(f"{test.counts[True]} passed, {test.counts[False]} failed")
     return 0 if test.counts[True] and not test.counts[False] else 1
 

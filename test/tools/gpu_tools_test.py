@@ -126,6 +126,13 @@ class Judgement(unittest.TestCase):
         self.assertEqual(self.problems(outside=692 + 80), [])
         self.assertEqual(self.problems(backend="cpu", outside=None, share=None, measured_library_bytes=None, measured_peak_bytes=[500 * self.MIB]), [])
 
+    def test_refusals_of_what_is_too_large(self):
+        said = "evo-run: error: arena: got no memory; the plan needs {} bytes (arena 400, static part 100, libraries 50), of {} that were free before its arena"
+        plan = {"predicted_peak_bytes": 550}
+        self.assertEqual(budget.refusal_problems(1, said.format(550, 549), plan), [])
+        for status, text in ((0, said.format(550, 549)), (1, "evo-run: error: got no memory"), (1, said.format(551, 549)), (1, said.format(550, 550))):
+            self.assertEqual(len(budget.refusal_problems(status, text, plan)), 1, text)
+
     def test_bad_runs(self):
         for expected, changes in ((["predicted peak of"], {"budget_mib": 999}), (["evo-run measured", "library measured"], {"budget_mib": 689, "predicted": 689}),
                                   (["more of recordings, got"], {"outside": 693 + 80}), (["more of recordings, got"], {"share": 193}),
