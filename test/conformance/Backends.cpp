@@ -95,7 +95,7 @@ const testing::Environment *const kNamedBackend =
 
 Status poisonWorkspace(Backend &backend) {
 #if defined(EVO_HAS_CUDA)
-  if (backend.identity().workspaceBytes == 0)
+  if (backend.identity().workspaceBytes == 0 || std::getenv("EVO_CONFORMANCE_UNWRITTEN"))
     return {};
   // All bits set are NaN in every type. The device fills it: an upload of as much takes longer than
   // most cases, and so does a kernel whose accesses are watched one by one.

@@ -32,7 +32,8 @@ struct BackendFactory {
 };
 
 /// Fills with NaNs what the kernels of a backend that a factory created last use while they run:
-/// what an earlier call has left there must not pass for a later one's.
+/// what an earlier call has left there must not pass for a later one's. EVO_CONFORMANCE_UNWRITTEN
+/// leaves it as the device gave it, for checkers that see reads of what nothing wrote.
 Status poisonWorkspace(Backend &backend);
 
 /// Those that this build has and this machine can run. EVO_CONFORMANCE_BACKEND names the only one,

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <numeric>
@@ -388,27 +389,43 @@ Placement place(const KernelCase &testCase, plan::Precision precision) {
 Result<std::vector<std::vector<std::byte>>> runCase(Backend &backend, const KernelCase &testCase,
                                                     const Placement &placement,
                                                     plan::Precision precision) {
+  // Where operands lie apart, a checker of memory sees accesses that leave one; where they lie
+  // together, as in a plan's arena, a case takes two copies.
+  const bool apart = std::getenv("EVO_CONFORMANCE_APART") != nullptr;
+  std::vector<std::vector<std::byte>> blobs(apart ? placement.buffers.size() : 1);
+  std::vector<std::pair<size_t, int64_t>> places; // of each buffer: its blob, its start in bytes
+  for (size_t i = 0; i < placement.buffers.size(); ++i) {
+    std::vector<std::byte> &blob = blobs[apart ? i : 0];
+    const std::vector<std::byte> &bytes = placement.buffers[i].bytes;
+    blob.resize((blob.size() + size_t(plan::kAlignment) - 1) / size_t(plan::kAlignment) *
+                size_t(plan::kAlignment));
+    places.emplace_back(apart ? i : 0, int64_t(blob.size()));
+    blob.insert(blob.end(), bytes.begin(), bytes.end());
+  }
   std::vector<std::unique_ptr<DeviceMemory>> memory;
+  for (const std::vector<std::byte> &blob : blobs) {
+    EVO_ASSIGN(memory.emplace_back(), backend.allocate(int64_t(blob.size())));
+    EVO_TRY(backend.upload(memory.back()->data(), blob.data(), int64_t(blob.size())));
+  }
   std::vector<TensorRef> refs;
   for (size_t i = 0; i < placement.buffers.size(); ++i) {
     const Placement::Buffer &buffer = placement.buffers[i];
-    auto bytes = static_cast<int64_t>(buffer.bytes.size());
-    EVO_ASSIGN(memory.emplace_back(), backend.allocate(bytes));
-    EVO_TRY(backend.upload(memory[i]->data(), buffer.bytes.data(), bytes));
+    auto [blob, start] = places[buffer.sharedWith];
     TensorRef ref = buffer.view;
-    ref.data =
-        testCase.operands[i].present ? memory[buffer.sharedWith]->data() + buffer.start : nullptr;
+    ref.data = testCase.operands[i].present ? memory[blob]->data() + start + buffer.start : nullptr;
     refs.push_back(ref);
   }
   EVO_TRY(poisonWorkspace(backend));
   EVO_TRY(backend.launch(
       KernelCall{testCase.kernel, precision, &testCase.attributes, refs, testCase.dropout}));
   EVO_TRY(backend.synchronize());
+  for (size_t i = 0; i < blobs.size(); ++i)
+    EVO_TRY(backend.download(blobs[i].data(), memory[i]->data(), int64_t(blobs[i].size())));
   std::vector<std::vector<std::byte>> after;
   for (size_t i = 0; i < placement.buffers.size(); ++i) {
-    after.emplace_back(placement.buffers[i].bytes.size());
-    EVO_TRY(backend.download(after[i].data(), memory[i]->data(),
-                             static_cast<int64_t>(after[i].size())));
+    auto [blob, start] = places[i];
+    auto first = blobs[blob].begin() + start;
+    after.emplace_back(first, first + int64_t(placement.buffers[i].bytes.size()));
   }
   return after;
 }

@@ -38,7 +38,8 @@ void storeInView(const Placement::Buffer &buffer, const DenseTensor &tensor, dou
 
 Placement place(const KernelCase &testCase, plan::Precision precision);
 
-/// Runs the case; the result is the buffers after the call.
+/// Runs the case; the result is the buffers after the call. They lie in one allocation, or with
+/// EVO_CONFORMANCE_APART, for checkers of accesses, in one each.
 Result<std::vector<std::vector<std::byte>>> runCase(Backend &backend, const KernelCase &testCase,
                                                     const Placement &placement,
                                                     plan::Precision precision);

@@ -2,19 +2,21 @@
 """compute-sanitizer over the conformance suite on a GPU: out-of-bounds and misaligned accesses (memcheck), races in shared memory
 (racecheck), reads of memory that nothing wrote (initcheck).
 
-  gpu_sanitizer.py --conformance PROGRAM [--tools memcheck,racecheck,initcheck] [--jobs N] [--filter 'GTEST*FILTER'] [--limit ELEMENTS]
-                   [--cases 1000] [--time-limit SECONDS] [--sanitizer compute-sanitizer] [--logs FOLDER]
+  gpu_sanitizer.py --conformance PROGRAM [--tools memcheck,racecheck,initcheck] [--jobs N] [--devices 0,1] [--filter 'GTEST*FILTER'] [--limit ELEMENTS]
+                   [--cases 400] [--time-limit SECONDS] [--sanitizer compute-sanitizer] [--logs FOLDER]
 
 A kernel's tests of all types run in one process, which has the sanitizer prepare the kernel's code once; those of more than --cases cases in several, each of
-which takes a part of the cases (EVO_CONFORMANCE_PART). N run beside each other, the slow ones of the round before first. Cases whose
-largest operand has more than --limit elements are left out (EVO_CONFORMANCE_LIMIT; the plain suite runs them all). racecheck (and synccheck, where asked for: barriers) looks at
+which takes a part of the cases (EVO_CONFORMANCE_PART). N run beside each other, the slow ones of the round before first. Cases whose largest operand has more than
+--limit elements are left out (EVO_CONFORMANCE_LIMIT; the plain suite runs them all). memcheck and initcheck have each operand in an allocation of its own
+(EVO_CONFORMANCE_APART), initcheck a workspace that nothing has written (EVO_CONFORMANCE_UNWRITTEN). racecheck (and synccheck, where asked for: barriers) looks at
 this project's kernels alone and keeps products from cuBLASLt (EVO_CONFORMANCE_LIBRARY=0), where the sanitizer would end with an internal error; the other two
-also follow cuBLASLt's. Ends with a line a tool, what was
-found by kernel, and "N passed, N failed"; exit status 1 where anything was found, a test failed, or the time was not enough for all.
+also follow cuBLASLt's. Ends with a line a tool, what was found by kernel, and "N passed, N failed"; exit status 1 where anything was found, a test failed, or the
+time was not enough for all.
 """
 import argparse
 import collections
 import concurrent.futures
+import itertools
 import os
 import pathlib
 import re
@@ -25,6 +27,8 @@ import time
 
 OURS = ("--kernel-name", "kernel_substring=evo")
 TOOLS = {"memcheck": (), "racecheck": OURS, "initcheck": (), "synccheck": OURS}
+# What the suite is told beside: operands apart, so that accesses which leave one are seen; a workspace that nothing wrote.
+SUITE = {"memcheck": {"EVO_CONFORMANCE_APART": "1"}, "initcheck": {"EVO_CONFORMANCE_APART": "1", "EVO_CONFORMANCE_UNWRITTEN": "1"}}
 # Filters by name make the sanitizer end with an internal error at the library's Hopper kernels (nvjet_sm90; CUDA 13.0).
 WITHOUT_LIBRARY = ("racecheck", "synccheck")
 DEFAULT_TOOLS = "memcheck,racecheck,initcheck"
@@ -99,7 +103,7 @@ class Sanitizer:
         self.deadline = time.monotonic() + options.time_limit
         self.seconds = {}  # of each test, in the round before; the number of its cases before there was one
 
-    def run(self, tool, test, part):
+    def run(self, tool, device, test, part):
         """Seconds, exit status or nothing where it ran out of time, findings, the log's end."""
         log = self.folder / f"{tool}-{re.sub(r'[^A-Za-z0-9]+', '_', short_name(test) + '_' + part)}.log"
         start = time.monotonic()
@@ -109,7 +113,9 @@ class Sanitizer:
         with log.open("w") as out:
             process = subprocess.Popen([self.options.sanitizer, "--tool", tool, *TOOLS[tool], "--error-exitcode", str(FOUND_STATUS), "--print-limit", "50",
                                         self.options.conformance, f"--gtest_filter={test}"], stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
-                                       env={**os.environ, "EVO_CONFORMANCE_PART": part, **({"EVO_CONFORMANCE_LIBRARY": "0"} if tool in WITHOUT_LIBRARY else {})})
+                                       env={**os.environ, "EVO_CONFORMANCE_PART": part, **SUITE.get(tool, {}),
+                                            **({"EVO_CONFORMANCE_LIBRARY": "0"} if tool in WITHOUT_LIBRARY else {}),
+                                            **({"CUDA_VISIBLE_DEVICES": device} if device else {})})
             try:
                 status = process.wait(left)
             except subprocess.TimeoutExpired:
@@ -125,7 +131,8 @@ class Sanitizer:
         order = sorted(tests, key=lambda test: -self.seconds.get(test, 0))
         found, counts, tails, unfinished = collections.Counter(), collections.Counter(), [], []
         with concurrent.futures.ThreadPoolExecutor(self.options.jobs) as pool:
-            for test, (seconds, status, what, tail) in zip(order, pool.map(lambda test: self.run(tool, *test), order)):
+            devices = itertools.cycle(self.options.devices.split(","))
+            for test, (seconds, status, what, tail) in zip(order, pool.map(lambda test, device: self.run(tool, device, *test), order, devices)):
                 self.seconds[test] = seconds
                 result = "unfinished" if status is None else "passed" if status == 0 and not what else "failed"
                 counts[result] += 1
@@ -154,9 +161,10 @@ def main():
     parser.add_argument("--conformance", required=True)
     parser.add_argument("--tools", default=DEFAULT_TOOLS)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--devices", default="", help="numbers of several GPUs, as in 0,1: parts go to them in turn")
     parser.add_argument("--filter", default="*Conformance*:*Dropout*")
     parser.add_argument("--limit", type=int, default=0)
-    parser.add_argument("--cases", type=int, default=1000)
+    parser.add_argument("--cases", type=int, default=400)
     parser.add_argument("--tails", type=int, default=5, help="logs to show of parts that failed without a finding")
     parser.add_argument("--time-limit", type=float, default=600)
     parser.add_argument("--sanitizer", default="compute-sanitizer")
