@@ -3,13 +3,13 @@
 (racecheck), reads of memory that nothing wrote (initcheck).
 
   gpu_sanitizer.py --conformance PROGRAM [--tools memcheck,racecheck,initcheck] [--jobs N] [--devices 0,1] [--filter 'GTEST*FILTER'] [--limit ELEMENTS]
-                   [--cases 400] [--time-limit SECONDS] [--sanitizer compute-sanitizer] [--logs FOLDER]
+                   [--cases 1500] [--time-limit SECONDS] [--sanitizer compute-sanitizer] [--logs FOLDER]
 
-A kernel's tests of all types run in one process, which has the sanitizer prepare the kernel's code once; those of more than --cases cases in several, each of
-which takes a part of the cases (EVO_CONFORMANCE_PART). N run beside each other, the slow ones of the round before first. Cases whose largest operand has more than
---limit elements are left out (EVO_CONFORMANCE_LIMIT; the plain suite runs them all). memcheck and initcheck have each operand in an allocation of its own
-(EVO_CONFORMANCE_APART), initcheck a workspace that nothing has written (EVO_CONFORMANCE_UNWRITTEN). racecheck (and synccheck, where asked for: barriers) looks at
-this project's kernels alone and keeps products from cuBLASLt (EVO_CONFORMANCE_LIBRARY=0), where the sanitizer would end with an internal error; the other two
+Each test runs in a process of its own, which takes most of its time to have the sanitizer prepare what the test launches; those of more than --cases cases in
+several, each of which takes a part of the cases (EVO_CONFORMANCE_PART). N run beside each other, the slow ones of the round before first. Cases whose largest operand
+has more than --limit elements are left out (EVO_CONFORMANCE_LIMIT; the plain suite runs them all). memcheck and initcheck have each operand in an allocation of its
+own (EVO_CONFORMANCE_APART), initcheck a workspace that nothing has written (EVO_CONFORMANCE_UNWRITTEN). racecheck (and synccheck, where asked for: barriers) looks
+at this project's kernels alone and keeps products from cuBLASLt (EVO_CONFORMANCE_LIBRARY=0), where the sanitizer would end with an internal error; the other two
 also follow cuBLASLt's. Ends with a line a tool, what was found by kernel, and "N passed, N failed"; exit status 1 where anything was found, a test failed, or the
 time was not enough for all.
 """
@@ -69,32 +69,25 @@ def kernel_name(signature):
 
 
 def parts_of(program, pattern, most):
-    """{(name, part): cases} of the suite's tests that match. Those that differ in the type alone (a name's last word) have one name, with a * for it;
-    those with more cases than `most` have several parts, "2/5" is the third of five. A test that does not say counts as one case."""
+    """{(name, part): cases} of the suite's tests that match, those with more cases than `most` in several parts, "2/5" is the third of five. A test that does not
+    say counts as one case."""
     done = subprocess.run([program, "--gtest_list_tests", f"--gtest_filter={pattern}"], capture_output=True, text=True, check=True)
-    counts, tests, suite = collections.Counter(), collections.defaultdict(list), ""
+    parts, suite = {}, ""
     for line in done.stdout.splitlines():
         word = line.split("#")[0].rstrip()
         if line.startswith("  "):
             cases = re.search(r"(\d+) cases", line)
-            test = suite + word.strip()
-            group = test.rpartition("_")[0] + "_*" if cases else test
-            counts[group] += int(cases.group(1)) if cases else 1
-            tests[group].append(test)
+            count = int(cases.group(1)) if cases else 1
+            number = -(-count // most)
+            for part in range(number):
+                parts[suite + word.strip(), f"{part}/{number}"] = count / number
         elif word.endswith("."):
             suite = word
-    parts = {}
-    for group, count in counts.items():
-        number = -(-count // most)
-        for part in range(number):
-            parts[":".join(tests[group]), f"{part}/{number}"] = count / number
     return parts
 
 
-def short_name(tests):
-    """Of tests of one kernel: its name, and the types where there are several tests."""
-    names = [test.split("/")[-1] for test in tests.split(":")]
-    return names[0] if len(names) == 1 else names[0].rpartition("_")[0] + " " + ",".join(name.rpartition("_")[2] for name in names)
+def short_name(test):
+    return test.split("/")[-1]
 
 
 class Sanitizer:
@@ -164,7 +157,7 @@ def main():
     parser.add_argument("--devices", default="", help="numbers of several GPUs, as in 0,1: parts go to them in turn")
     parser.add_argument("--filter", default="*Conformance*:*Dropout*")
     parser.add_argument("--limit", type=int, default=0)
-    parser.add_argument("--cases", type=int, default=400)
+    parser.add_argument("--cases", type=int, default=1500)
     parser.add_argument("--tails", type=int, default=5, help="logs to show of parts that failed without a finding")
     parser.add_argument("--time-limit", type=float, default=600)
     parser.add_argument("--sanitizer", default="compute-sanitizer")

@@ -55,7 +55,7 @@ esac
 echo "========= ERROR SUMMARY: 0 errors"
 """
 SUITE = """#!/bin/sh
-printf 'Conformance.\\n  Good/Sum_fp32  # GetParam() = Sum, 450 cases\\n  Good/Sum_bf16  # GetParam() = Sum, 450 cases\\n  {name}/1\\n'
+printf 'Conformance.\\n  Good/Sum_fp32  # GetParam() = Sum, 3100 cases\\n  {name}/1\\n'
 """
 
 
@@ -90,7 +90,7 @@ class Driver(unittest.TestCase):
             return done.returncode, done.stdout
 
     def test_all_good(self):
-        # 900 cases in two types are three parts of at most 400, the other test has one.
+        # 3100 cases are three parts of at most 1500, the other test has one.
         status, output = self.drive("Fine")
         self.assertEqual((status, output.splitlines()[-1]), (0, "4 passed, 0 failed"), output)
 
