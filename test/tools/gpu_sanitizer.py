@@ -6,12 +6,12 @@
                    [--cases 1500] [--time-limit SECONDS] [--sanitizer compute-sanitizer] [--logs FOLDER]
 
 Each test runs in a process of its own, which takes most of its time to have the sanitizer prepare what the test launches; those of more than --cases cases in
-several, each of which takes a part of the cases (EVO_CONFORMANCE_PART). N run beside each other, the slow ones of the round before first. Cases whose largest operand
-has more than --limit elements are left out (EVO_CONFORMANCE_LIMIT; the plain suite runs them all). memcheck and initcheck have each operand in an allocation of its
-own (EVO_CONFORMANCE_APART), initcheck a workspace that nothing has written (EVO_CONFORMANCE_UNWRITTEN). racecheck (and synccheck, where asked for: barriers) looks
-at this project's kernels alone and keeps products from cuBLASLt (EVO_CONFORMANCE_LIBRARY=0), where the sanitizer would end with an internal error; the other two
-also follow cuBLASLt's. Ends with a line a tool, what was found by kernel, and "N passed, N failed"; exit status 1 where anything was found, a test failed, or the
-time was not enough for all.
+several, each of which takes a part of the cases (EVO_CONFORMANCE_PART). N run beside each other, the slow ones of the round before first; more than a few a GPU only
+wait for each other: it goes from one process to the next, and each case waits for it several times. Cases whose largest operand has more than --limit elements are
+left out (EVO_CONFORMANCE_LIMIT; the plain suite runs them all). memcheck and initcheck have each operand in an allocation of its own (EVO_CONFORMANCE_APART),
+initcheck a workspace that nothing has written (EVO_CONFORMANCE_UNWRITTEN). racecheck (and synccheck, where asked for: barriers) looks at this project's kernels alone
+and keeps products from cuBLASLt (EVO_CONFORMANCE_LIBRARY=0), where the sanitizer would end with an internal error; the other two also follow cuBLASLt's. Ends with a
+line a tool, what was found by kernel, and "N passed, N failed"; exit status 1 where anything was found, a test failed, or the time was not enough for all.
 """
 import argparse
 import collections
@@ -153,7 +153,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--conformance", required=True)
     parser.add_argument("--tools", default=DEFAULT_TOOLS)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--jobs", type=int, help="processes at a time (default: 3 a GPU)")
     parser.add_argument("--devices", default="", help="numbers of several GPUs, as in 0,1: parts go to them in turn")
     parser.add_argument("--filter", default="*Conformance*:*Dropout*")
     parser.add_argument("--limit", type=int, default=0)
@@ -166,6 +166,7 @@ def main():
     tools = options.tools.split(",")
     if unknown := [tool for tool in tools if tool not in TOOLS]:
         parser.error(f"expected tools of {', '.join(TOOLS)}, got {', '.join(unknown)}")
+    options.jobs = options.jobs or 3 * len(options.devices.split(","))
     options.conformance = str(pathlib.Path(options.conformance).resolve())
     os.environ["EVO_CONFORMANCE_BACKEND"] = "cuda"
     if options.limit:
