@@ -273,21 +273,22 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
 
 /// Rows (outer, inner) of 64 columns and 64 rows at a time.
 template <class S>
-bool describeRows(CUtensorMap &map, const void *data, int64_t columns, const MmaAxis &rows) {
+bool describeRows(const Context &context, CUtensorMap &map, const void *data, int64_t columns,
+                  const MmaAxis &rows) {
   TensorOfBoxes<S, 3> tensor{data,
                              {columns, rows.inner, rows.extent / rows.inner},
                              {rows.innerStride, rows.outerStride},
                              {64, kHopperRows, 1}};
-  return tensor.describe(map, CU_TENSOR_MAP_SWIZZLE_128B);
+  return tensor.describe(context, map, CU_TENSOR_MAP_SWIZZLE_128B);
 }
 
 /// A weight of n rows of k, of which one or, turned, the other lies together.
 template <class S>
-bool describeWeight(CUtensorMap &map, const void *data, int64_t n, int64_t k, int64_t stride,
-                    bool isTurned) {
+bool describeWeight(const Context &context, CUtensorMap &map, const void *data, int64_t n,
+                    int64_t k, int64_t stride, bool isTurned) {
   TensorOfBoxes<S, 3> tensor{
       data, {isTurned ? n : k, isTurned ? k : n, 1}, {stride, 0}, {64, 64, 1}};
-  return tensor.describe(map, CU_TENSOR_MAP_SWIZZLE_128B);
+  return tensor.describe(context, map, CU_TENSOR_MAP_SWIZZLE_128B);
 }
 
 /// Divides the work, where tiles of 64 rows are mostly of rows and all is counted in 32 bits.
