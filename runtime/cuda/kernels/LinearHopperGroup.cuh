@@ -295,13 +295,12 @@ bool describeWeight(const Context &context, CUtensorMap &map, const void *data, 
 inline bool divideTiles(LinearHopperCall &call, int64_t n, int64_t k, const MmaAxis &rows,
                         int64_t columns) {
   constexpr int64_t kMost = int64_t{1} << 30;
-  int64_t outer = rows.extent / rows.inner, tiles = ceilDiv(rows.inner, kHopperRows);
-  int64_t padded = tiles * kHopperRows;
-  if (outer > kMost / padded || n > kMost || k > kMostHopperDepths * kHopperDepth ||
-      (outer > 1 && padded > 2 * rows.inner))
+  RowTiles tiles;
+  if (n > kMost || k > kMostHopperDepths * kHopperDepth ||
+      !tiles.cut(rows.extent / rows.inner, rows.inner, kHopperRows))
     return false;
-  call.inner = rows.inner, call.innerTiles = static_cast<int>(tiles);
-  call.tiles = static_cast<int>(tiles * outer), call.n = static_cast<int>(n);
+  call.inner = rows.inner, call.innerTiles = tiles.ofInner;
+  call.tiles = tiles.all, call.n = static_cast<int>(n);
   call.slices = static_cast<int>(ceilDiv(n, columns));
   call.depths = static_cast<int>(ceilDiv(k, kHopperDepth));
   return true;

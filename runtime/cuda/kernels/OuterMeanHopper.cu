@@ -286,7 +286,7 @@ Status launchMeanHopper(const Launch &launch, const MeanMmaCall &mean, bool &don
   const MeanSource &a = mean.source[0], &b = mean.source[1];
   int64_t s = a.extent[0], c = a.extent[2];
   if (!launch.context->isHopper || b.extent[2] != kWidth || c % 2 != 0 || c > (1 << 12) ||
-      s > 64 * kMostDepths || 2 * a.extent[1] <= kTileI)
+      s > 64 * kMostDepths || 2 * a.extent[1] <= kTileI || mean.n > kMostBoxedExtent)
     return {};
   MeanHopperCall call{};
   call.mean = mean, call.pairs = static_cast<int>(c / 2);
@@ -299,7 +299,7 @@ Status launchMeanHopper(const Launch &launch, const MeanMmaCall &mean, bool &don
   int64_t blocks = to.iTiles * call.depths, tiles = to.iTiles * to.jTiles * to.nTiles;
   int bytes = std::max((call.stages + call.depths) * kStageBytes, kSumBytes);
   auto *kernel = meanHopperKernel<S>;
-  if (blocks * call.pairs * kStageBytes > kScratchBytes || tiles > INT32_MAX ||
+  if (blocks * call.pairs * kStageBytes > kScratchBytes || tiles > kMostBlocks ||
       !hasRegisters(kernel, kGroups, kFewRegisters, kRegisters) ||
       !describeFactors<S>(*launch.context, call) || !admitsShared(kernel, bytes))
     return {};

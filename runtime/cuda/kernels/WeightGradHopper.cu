@@ -78,8 +78,13 @@ bool arrangeRows(WeightOperands &weight, const Launch &launch) {
       rows.stride[i][d] = o[i].strides[d];
     rows.push(o[0].shape[d]);
   }
-  rows.merge();
-  if (rows.rank > 2 || rows.count() < 1024 || rows.count() > INT32_MAX)
+  // One axis of more rows than a copy can name stays two.
+  AxisSpace<2> merged = rows;
+  merged.merge();
+  if (merged.rank != 1 || merged.extent[0] <= kMostBoxedExtent)
+    rows = merged;
+  constexpr int64_t kMostRows = int64_t{1} << 35; // whose pieces fit 32 bits
+  if (rows.rank > 2 || rows.count() < 1024 || rows.count() > kMostRows)
     return false;
   RowAxis axes[2]; // outer and inner
   for (int d = 0; d < rows.rank; ++d) {
