@@ -12,20 +12,21 @@ namespace evo::cuda {
 Context::Context(std::shared_ptr<const MemoryStart> start, int device)
     : device(device), meter(std::move(start), device) {}
 
-Status Context::prepareHopper() {
+void Context::prepareHopper() {
   constexpr const char *kName = "cuTensorMapEncodeTiled";
   void *function = nullptr;
   cudaDriverEntryPointQueryResult found{};
 #if CUDART_VERSION >= 12050
-  EVO_CUDA_TRY(
-      cudaGetDriverEntryPointByVersion(kName, &function, 12000, cudaEnableDefault, &found));
+  cudaError_t error =
+      cudaGetDriverEntryPointByVersion(kName, &function, 12000, cudaEnableDefault, &found);
 #else
-  EVO_CUDA_TRY(cudaGetDriverEntryPoint(kName, &function, cudaEnableDefault, &found));
+  cudaError_t error = cudaGetDriverEntryPoint(kName, &function, cudaEnableDefault, &found);
 #endif
-  if (found == cudaDriverEntryPointSuccess)
+  if (error != cudaSuccess)
+    cudaGetLastError(); // forgets the refusal: other kernels do without
+  else if (found == cudaDriverEntryPointSuccess)
     encodeTensorMap = reinterpret_cast<decltype(encodeTensorMap)>(function);
   weightClusters = findWeightClusters();
-  return {};
 }
 
 Result<std::unique_ptr<Context>> Context::create(std::shared_ptr<const MemoryStart> start,
@@ -51,7 +52,7 @@ Result<std::unique_ptr<Context>> Context::create(std::shared_ptr<const MemorySta
   EVO_CUDA_TRY(cudaSetDevice(device));
   EVO_CUDA_TRY(cudaStreamCreateWithFlags(&context->stream, cudaStreamNonBlocking));
   if (context->isHopper)
-    EVO_TRY(context->prepareHopper());
+    context->prepareHopper();
   constexpr size_t kArrivalBytes = kArrivals * sizeof(uint32_t);
   context->meter.contextIsMade();
   EVO_CUDA_TRY(cudaMalloc(reinterpret_cast<void **>(&context->arrivals), kArrivalBytes));

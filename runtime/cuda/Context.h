@@ -87,7 +87,7 @@ public:
 private:
   Context(std::shared_ptr<const MemoryStart> start, int device);
   /// Looks up what only Hopper has.
-  Status prepareHopper();
+  void prepareHopper();
 };
 
 } // namespace evo::cuda

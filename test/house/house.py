@@ -29,7 +29,7 @@ NO_CODE = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n]
 STATIC = re.compile(r"\b(?:static|thread_local)\b([^;{}()=]*)[=;{]")
 TYPE = r"\b(?:struct|class|union|enum|concept)\b"
 NO_VARIABLE = re.compile(TYPE + r"|\b(?:namespace|extern|using|typedef|template|friend|const|constexpr|static_assert)\b")
-VARIABLE = re.compile(r"\s*[A-Za-z_][\w:]*[\w:<>,*&\s]*[\s*&>]\w+\s*(?:\[[^\]]*\]\s*)*(?:[={]|$)")
+VARIABLE = re.compile(r"\s*[A-Za-z_][\w:]*[\w:<>,*&\s]*[\s*&>][A-Za-z_]\w*\s*(?:\[[^\]]*\]\s*)*(?:[={]|$)")
 NAMESPACE = re.compile(r"\bnamespace\b[\w:\s]*$|^\s*extern\s*$")
 BODY = re.compile(TYPE + r"|\)[^()=,]*$")  # what stands before that of a type or function
 CLOCKS = re.compile(r"\bstd::chrono\b|\btime\s*\(\s*(?:nullptr|NULL|0)\s*\)|\bstd::random_device\b")
@@ -82,7 +82,7 @@ LAYERS = [  # the first folder that fits counts
     Layer("dialects/Evo", ("runtime/plan", "dialects/Kern", "dialects/Evo"), {"std", "mlir"}, IO_HEADERS, prints=False, clocks=False),
     Layer("passes", ("runtime/plan", "compiler", "dialects", "passes"), PLAIN | {"mlir", "boost"}, prints=False),
     Layer("tools/evo-opt", ("runtime/plan", "runtime/core", "compiler", "dialects", "passes", "tools"), PLAIN | {"mlir", "other"}),
-    Layer("tools/evo-run", ("runtime", "compiler/cost", "tools"), PLAIN | {"mpi", "other"}),
+    Layer("tools/evo-run", ("runtime", "compiler/cost", "tools"), PLAIN | {"mpi", "other"}, state=False),
     Layer("tools", ("runtime/plan", "tools"), PLAIN | {"other"}),
 ]
 
