@@ -6,6 +6,7 @@
 #include <cuda_runtime_api.h>
 
 #include <dlfcn.h>
+#include <utility>
 
 namespace evo::cuda {
 

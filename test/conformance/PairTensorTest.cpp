@@ -132,9 +132,9 @@ void pairCases(CaseBuilder &builder, const PairSize &size) {
   auto rows = static_cast<int64_t>(size.filled().size()), c = size.channels;
   plan::KernelAttributes norm;
   norm.eps = 1e-5;
-  for (Kernel kernel : {Kernel::Linear, Kernel::GatedLinear, Kernel::WeightGrad, Kernel::BiasGrad,
-                        Kernel::LinearGrad, Kernel::GatedLinearGrad, Kernel::LayerNorm,
-                        Kernel::LayerNormGrad, Kernel::Softmax})
+  for (Kernel kernel :
+       {Kernel::Linear, Kernel::GatedLinear, Kernel::BiasGrad, Kernel::LinearGrad,
+        Kernel::GatedLinearGrad, Kernel::LayerNorm, Kernel::LayerNormGrad, Kernel::Softmax})
     builder.add(builder.make(kernel, norm, {{rows}, {{'n', c}, {'k', c}, {'c', c}}}));
   for (Kernel kernel : {Kernel::Copy, Kernel::Add})
     builder.add(builder.make(kernel, {}, {{rows, c}, {}}));
@@ -145,10 +145,10 @@ void pairCases(CaseBuilder &builder, const PairSize &size) {
   builder.add(plain);
 }
 
-void expectPairs(const BackendFactory &factory, Backend &backend, KernelCase testCase,
-                 const PairSize &size, bool isTwice = false) {
+void expectPairs(Backend &backend, KernelCase testCase, const PairSize &size,
+                 Precision precision = Precision::Bf16, bool isTwice = false) {
   testCase.aligned = true;
-  Placement placement = place(testCase, Precision::Bf16);
+  Placement placement = place(testCase, precision);
   if (isTwice) {
     placement.operands[1] = placement.operands[0];
     placement.buffers[1].bytes = placement.buffers[0].bytes;
@@ -176,14 +176,19 @@ TEST(PairTensorTest, PairTensorsOfMoreThan2To31ElementsAgreeWithReference) {
       CaseBuilder builder;
       pairCases(builder, size);
       for (const KernelCase &testCase : builder.cases)
-        expectPairs(factory, **backend, testCase, size);
+        expectPairs(**backend, testCase, size);
     }
+    auto gradientOf = [](const PairSize &size) {
+      Sizes sizes{{static_cast<int64_t>(size.filled().size())},
+                  {{'n', size.channels}, {'k', size.channels}}};
+      return CaseBuilder::make(Kernel::WeightGrad, {}, sizes);
+    };
+    expectPairs(**backend, gradientOf(kSizes[1]), kSizes[1]);
+    // By the library, as sums that follow each other.
+    expectPairs(**backend, gradientOf(kSizes[1]), kSizes[1], Precision::Fp32);
     // More than 2^31 rows in units of 16 bytes, 2^34 elements: du and x are one.
     constexpr PairSize kUnits{46349, 8};
-    KernelCase gradient =
-        CaseBuilder::make(Kernel::WeightGrad, {},
-                          {{static_cast<int64_t>(kUnits.filled().size())}, {{'n', 8}, {'k', 8}}});
-    expectPairs(factory, **backend, gradient, kUnits, true);
+    expectPairs(**backend, gradientOf(kUnits), kUnits, Precision::Bf16, true);
   }
 }
 
