@@ -27,6 +27,15 @@ EVO_HOST_DEVICE constexpr int64_t quotient(int64_t a, int64_t b) {
   return a / b;
 }
 
+/// Of a grid, along x.
+inline constexpr int64_t kMostBlocks = INT32_MAX;
+
+/// A grid for `blocks` blocks of work that kernels step through. Those that do not are launched
+/// where the blocks are kMostBlocks at most.
+constexpr unsigned gridOf(int64_t blocks) {
+  return static_cast<unsigned>(larger(1, smaller(blocks, kMostBlocks)));
+}
+
 /// Axes that N operands share, with the strides of each, in elements.
 template <int N> struct AxisSpace {
   int rank = 0;

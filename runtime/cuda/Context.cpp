@@ -5,13 +5,32 @@
 
 #include "runtime/cuda/Error.h"
 #include "runtime/cuda/Product.h"
+#include "runtime/cuda/kernels/WeightGradHopper.h"
 
 namespace evo::cuda {
 
-Context::Context(int device) : device(device), meter(device) {}
+Context::Context(std::shared_ptr<const MemoryStart> start, int device)
+    : device(device), meter(std::move(start), device) {}
 
-Result<std::unique_ptr<Context>> Context::create(int device) {
-  MemoryMeter::noteStart();
+void Context::prepareHopper() {
+  constexpr const char *kName = "cuTensorMapEncodeTiled";
+  void *function = nullptr;
+  cudaDriverEntryPointQueryResult found{};
+#if CUDART_VERSION >= 12050
+  cudaError_t error =
+      cudaGetDriverEntryPointByVersion(kName, &function, 12000, cudaEnableDefault, &found);
+#else
+  cudaError_t error = cudaGetDriverEntryPoint(kName, &function, cudaEnableDefault, &found);
+#endif
+  if (error != cudaSuccess)
+    cudaGetLastError(); // forgets the refusal: other kernels do without
+  else if (found == cudaDriverEntryPointSuccess)
+    encodeTensorMap = reinterpret_cast<decltype(encodeTensorMap)>(function);
+  weightClusters = findWeightClusters();
+}
+
+Result<std::unique_ptr<Context>> Context::create(std::shared_ptr<const MemoryStart> start,
+                                                 int device) {
   int devices = 0;
   cudaError_t error = cudaGetDeviceCount(&devices);
   if (error != cudaSuccess || devices == 0)
@@ -23,7 +42,7 @@ Result<std::unique_ptr<Context>> Context::create(int device) {
     return Status::error(ErrorCode::InvalidInput, "--device: expected a CUDA device in [0, " +
                                                       std::to_string(devices) + "), got " +
                                                       std::to_string(device));
-  std::unique_ptr<Context> context(new Context(device));
+  std::unique_ptr<Context> context(new Context(std::move(start), device));
   cudaDeviceProp properties;
   EVO_CUDA_TRY(cudaGetDeviceProperties(&properties, device));
   context->deviceName = properties.name;
@@ -32,6 +51,8 @@ Result<std::unique_ptr<Context>> Context::create(int device) {
   context->memoryBytes = static_cast<int64_t>(properties.totalGlobalMem);
   EVO_CUDA_TRY(cudaSetDevice(device));
   EVO_CUDA_TRY(cudaStreamCreateWithFlags(&context->stream, cudaStreamNonBlocking));
+  if (context->isHopper)
+    context->prepareHopper();
   constexpr size_t kArrivalBytes = kArrivals * sizeof(uint32_t);
   context->meter.contextIsMade();
   EVO_CUDA_TRY(cudaMalloc(reinterpret_cast<void **>(&context->arrivals), kArrivalBytes));

@@ -8,6 +8,7 @@
 #include "runtime/plan/DType.h"
 #include "runtime/plan/ProductTable.h"
 
+#include <cuda.h>
 #include <cuda_runtime_api.h>
 
 #include <map>
@@ -41,7 +42,8 @@ inline constexpr int64_t kWorkspaceBytes = kScratchBytes + kLibraryWorkspaceByte
 /// for several threads at a time.
 class Context {
 public:
-  static Result<std::unique_ptr<Context>> create(int device);
+  static Result<std::unique_ptr<Context>> create(std::shared_ptr<const MemoryStart> start,
+                                                 int device);
   ~Context();
   Context(const Context &) = delete;
   Context &operator=(const Context &) = delete;
@@ -54,6 +56,13 @@ public:
   int processors = 1;     ///< multiprocessors
   bool isHopper = false;  ///< of compute capability 9.0, whose kernels no other device runs
   int64_t memoryBytes = 0;
+  /// The driver's function that describes tensors to Hopper's copies; null elsewhere.
+  decltype(&cuTensorMapEncodeTiled) encodeTensorMap = nullptr;
+  /// How many clusters of a Hopper kernel the device runs at a time, of each half type; 0: it has
+  /// no such clusters.
+  struct Clusters {
+    int bf16 = 0, f16 = 0;
+  } weightClusters; ///< of WeightGradHopper.cu
   cudaStream_t stream = nullptr;
   uint32_t *arrivals = nullptr; ///< kArrivals; 0 between launches
   /// Seed and step of the masks of dropout, on the device, where recorded launches find those of a
@@ -76,7 +85,9 @@ public:
   Status setDropout(uint32_t seed, uint32_t step);
 
 private:
-  explicit Context(int device);
+  Context(std::shared_ptr<const MemoryStart> start, int device);
+  /// Looks up what only Hopper has.
+  void prepareHopper();
 };
 
 } // namespace evo::cuda

@@ -289,8 +289,8 @@ private:
 };
 
 /// What is free on a device that has no memory for a context.
-std::string freeText(int device) {
-  std::optional<int64_t> used = cuda::MemoryMeter(device).usedBytes();
+std::string freeText(std::shared_ptr<const cuda::MemoryStart> start, int device) {
+  std::optional<int64_t> used = cuda::MemoryMeter(std::move(start), device).usedBytes();
   cudaDeviceProp properties;
   if (!used || cudaGetDeviceProperties(&properties, device) != cudaSuccess)
     return "";
@@ -300,17 +300,18 @@ std::string freeText(int device) {
 
 } // namespace
 
-int cudaDevices() {
-  cuda::MemoryMeter::noteStart();
+CudaDevices::CudaDevices() : start(std::make_shared<cuda::MemoryStart>()) {}
+
+int CudaDevices::count() const {
   int devices = 0;
   return cudaGetDeviceCount(&devices) == cudaSuccess ? devices : 0;
 }
 
-Result<std::unique_ptr<Backend>> createCudaBackend(int device, bool library) {
-  Result<std::unique_ptr<Context>> made = Context::create(device);
+Result<std::unique_ptr<Backend>> CudaDevices::createBackend(int device, bool library) const {
+  Result<std::unique_ptr<Context>> made = Context::create(start, device);
   if (!made && made.status().code() == ErrorCode::OutOfMemory)
     return made.status().withContext("set-up of cuda device " + std::to_string(device) +
-                                     freeText(device));
+                                     freeText(start, device));
   if (!made)
     return made.status();
   std::unique_ptr<Context> context = *std::move(made);

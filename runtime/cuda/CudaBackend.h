@@ -11,10 +11,25 @@
 
 namespace evo {
 
-/// Devices that this machine has; 0 where there is no driver.
-int cudaDevices();
-/// `device` is its number, from 0. Without the library this project's own kernel makes every
-/// product, which is slow and may be watched by tools that the library's kernels are too much for.
-Result<std::unique_ptr<Backend>> createCudaBackend(int device, bool library = true);
+namespace cuda {
+class MemoryStart;
+}
+
+/// The CUDA devices of this machine. Making one looks at their memory, from which on backends count
+/// what they take: a program makes it before anything else of it calls CUDA, and keeps it.
+class CudaDevices {
+public:
+  CudaDevices();
+
+  /// 0 where there is no driver.
+  int count() const;
+  /// `device` is its number, from 0. Without the library this project's own kernel makes every
+  /// product, which is slow and may be watched by tools that the library's kernels are too much
+  /// for.
+  Result<std::unique_ptr<Backend>> createBackend(int device, bool library = true) const;
+
+private:
+  std::shared_ptr<const cuda::MemoryStart> start; ///< which backends share
+};
 
 } // namespace evo

@@ -6,7 +6,7 @@
 #include <cuda_runtime_api.h>
 
 #include <dlfcn.h>
-#include <vector>
+#include <utility>
 
 namespace evo::cuda {
 
@@ -17,70 +17,69 @@ struct ManagedMemory {
   unsigned long long total, free, used;
 };
 
-/// A function of the management library, which the driver brings; null where there is none.
-template <class Function> Function *managementFunction(const char *name) {
-  static void *const library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+} // namespace
+
+/// A function of the library; null where there is none.
+template <class Function> Function *MemoryStart::function(const char *name) const {
   return library ? reinterpret_cast<Function *>(dlsym(library, name)) : nullptr;
 }
 
-std::optional<int64_t> usedBytesOf(void *device) {
-  auto *ask = managementFunction<int(void *, ManagedMemory *)>("nvmlDeviceGetMemoryInfo");
+MemoryStart::MemoryStart()
+    : library(dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE)) {
+  auto *begin = function<int()>("nvmlInit_v2");
+  auto *count = function<int(unsigned *)>("nvmlDeviceGetCount_v2");
+  auto *find = function<int(unsigned, void **)>("nvmlDeviceGetHandleByIndex_v2");
+  isOpen = begin && begin() == 0;
+  unsigned devices = 0;
+  if (!isOpen || !count || !find || count(&devices) != 0)
+    return;
+  for (unsigned i = 0; i < devices; ++i)
+    if (void *device = nullptr; find(i, &device) == 0)
+      seen.push_back({device, usedBytes(device)});
+}
+
+MemoryStart::~MemoryStart() {
+  auto *end = function<int()>("nvmlShutdown");
+  if (isOpen && end)
+    end();
+  if (library)
+    dlclose(library);
+}
+
+void *MemoryStart::deviceOf(int number) const {
+  auto *find = function<int(const char *, void **)>("nvmlDeviceGetHandleByPciBusId_v2");
+  char place[32] = {}; // on the bus
+  void *device = nullptr;
+  if (seen.empty() || !find || cudaDeviceGetPCIBusId(place, sizeof place, number) != cudaSuccess ||
+      find(place, &device) != 0)
+    return nullptr;
+  return device;
+}
+
+std::optional<int64_t> MemoryStart::usedBytes(void *device) const {
+  auto *ask = function<int(void *, ManagedMemory *)>("nvmlDeviceGetMemoryInfo");
   ManagedMemory memory{};
   if (ask && ask(device, &memory) == 0)
     return static_cast<int64_t>(memory.total - memory.free);
   return std::nullopt;
 }
 
-/// A device of the management library, and what it had given when it was first looked at.
-struct Start {
-  void *device;
-  std::optional<int64_t> usedBytes;
-};
-
-std::vector<Start> lookAtAll() {
-  auto *start = managementFunction<int()>("nvmlInit_v2");
-  auto *count = managementFunction<int(unsigned *)>("nvmlDeviceGetCount_v2");
-  auto *find = managementFunction<int(unsigned, void **)>("nvmlDeviceGetHandleByIndex_v2");
-  std::vector<Start> starts;
-  unsigned devices = 0;
-  if (!start || !count || !find || start() != 0 || count(&devices) != 0)
-    return starts;
-  for (unsigned i = 0; i < devices; ++i)
-    if (void *device = nullptr; find(i, &device) == 0)
-      starts.push_back({device, usedBytesOf(device)});
-  return starts;
+std::optional<int64_t> MemoryStart::usedAtStart(void *device) const {
+  for (const Seen &one : seen)
+    if (one.device == device)
+      return one.usedBytes;
+  return std::nullopt;
 }
 
-const std::vector<Start> &starts() {
-  static const std::vector<Start> all = lookAtAll();
-  return all;
+MemoryMeter::MemoryMeter(std::shared_ptr<const MemoryStart> start, int device)
+    : start(std::move(start)), device(this->start->deviceOf(device)), number(device) {
+  if (this->device)
+    atStart = this->start->usedAtStart(this->device);
 }
-
-/// The management library's handle of a CUDA device, found by its place on the bus.
-void *managedDevice(int number) {
-  auto *find = managementFunction<int(const char *, void **)>("nvmlDeviceGetHandleByPciBusId_v2");
-  char place[32] = {};
-  void *device = nullptr;
-  if (starts().empty() || !find ||
-      cudaDeviceGetPCIBusId(place, sizeof place, number) != cudaSuccess ||
-      find(place, &device) != 0)
-    return nullptr;
-  return device;
-}
-
-} // namespace
-
-MemoryMeter::MemoryMeter(int device) : device(managedDevice(device)), number(device) {
-  for (const Start &start : starts())
-    if (this->device && start.device == this->device)
-      atStart = start.usedBytes;
-}
-
-void MemoryMeter::noteStart() { starts(); }
 
 std::optional<int64_t> MemoryMeter::usedBytes() const {
   if (device)
-    return usedBytesOf(device);
+    return start->usedBytes(device);
   size_t free = 0, total = 0;
   if (cudaSetDevice(number) != cudaSuccess || cudaMemGetInfo(&free, &total) != cudaSuccess)
     return std::nullopt;

@@ -3,6 +3,8 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/Product.h"
 
+#include "runtime/cuda/ProductSplit.h"
+
 #include <algorithm>
 #include <array>
 
@@ -17,15 +19,9 @@ constexpr int kA = Product::A, kB = Product::B, kY = Product::Y, kAddend = Produ
 constexpr int64_t kMostCalls = 256;
 /// Calls beyond which copies of the operands are tried first.
 constexpr int64_t kFewCalls = 8;
-/// The library's kernels count elements of a matrix in 32 bits.
-constexpr int64_t kMostElements = INT32_MAX;
-constexpr int64_t kMostBatches = 32768;
 
-/// One axis, with the strides of all operands.
-struct Axis {
-  int64_t extent = 1;
-  int64_t stride[Product::kOperands] = {};
-};
+using Axis = ProductAxis;
+static_assert(Axis::kOperands == Product::kOperands);
 
 Axis axisOf(const Space &space, int d) {
   Axis axis;
@@ -42,6 +38,8 @@ struct Plain {
   Axis m, n, k, batch;
   std::vector<Axis> loops; ///< those of k last
   int64_t sums = 1;        ///< iterations that add to the same y
+
+  ProductPieces pieces() const { return {m, n, k, batch}; }
 };
 
 /// How the library would read a column-major matrix of rows x cols.
@@ -131,8 +129,9 @@ bool choosePlain(const Product &product, int64_t mostCalls, Plain &best) {
         int64_t calls = 1;
         for (const Axis &loop : plain.loops)
           calls *= std::min(loop.extent, mostCalls + 1);
-        bool sumsFit = plain.sums == 1 || (product.operand[kY].type == plan::DType::F32 &&
-                                           !product.relu && !product.bias);
+        bool sumsFit =
+            plain.sums * plain.pieces().sums() == 1 ||
+            (product.operand[kY].type == plan::DType::F32 && !product.relu && !product.bias);
         int64_t size = plain.m.extent * plain.n.extent;
         if (size > most && sumsFit && calls <= mostCalls && readingOf(product, plain).readable) {
           most = size;
@@ -166,65 +165,53 @@ public:
         steps[o] |= static_cast<uint64_t>(loop.stride[o] * elementBytes(o));
   }
 
-  /// False: the library cannot; nothing has been enqueued then.
-  Result<bool> run(const Plain &plain, std::array<std::byte *, 4> data) {
-    const int64_t extents[] = {plain.m.extent, plain.n.extent};
-    // The operands whose elements a half of m or n would count.
-    const Axis *axes[] = {&plain.m, &plain.n};
-    const int operands[2] = {kA, kB};
-    for (int side : {0, 1}) {
-      int64_t widest = std::max({axes[side]->stride[operands[side]], axes[side]->stride[kY],
-                                 axes[side]->stride[kAddend], int64_t{1}});
-      if (extents[side] > 1 && extents[side] > kMostElements / widest)
-        return halves(plain, data, side);
+  /// False: the library cannot; nothing has been enqueued then. `adds`: to what y has.
+  Result<bool> run(const Plain &plain, const std::array<std::byte *, 4> &data, bool adds) {
+    ProductPieces pieces = plain.pieces();
+    for (int64_t i = 0; i < pieces.count(); ++i) {
+      ProductPiece piece = pieces.at(i);
+      Plain part = plain;
+      part.m.extent = piece.m.count, part.n.extent = piece.n.count;
+      part.k.extent = piece.k.count, part.batch.extent = piece.batch.count;
+      std::array<std::byte *, 4> from = data;
+      for (size_t o = 0; o < 4; ++o)
+        if (from[o])
+          from[o] += piece.offset[o] * elementBytes(o);
+      EVO_ASSIGN(bool done, one(part, from, piece.n.first, adds || piece.adds));
+      if (!done && i > 0)
+        return Status::error(ErrorCode::Internal,
+                             "expected cuBLASLt to take every piece of a product, got a refusal of "
+                             "piece " +
+                                 std::to_string(i));
+      if (!done)
+        return false;
     }
-    if (plain.batch.extent > kMostBatches)
-      return halves(plain, data, 2);
-    return one(plain, data);
-  }
-
-private:
-  Result<bool> halves(const Plain &plain, std::array<std::byte *, 4> data, int side) {
-    Plain part = plain;
-    Axis &axis = side == 0 ? part.m : side == 1 ? part.n : part.batch;
-    // Halves keep the alignment.
-    int64_t whole = axis.extent, half = whole >= 16 ? whole / 16 * 8 : whole / 2;
-    axis.extent = half;
-    EVO_ASSIGN(bool done, run(part, data));
-    if (!done)
-      return false;
-    axis.extent = whole - half;
-    for (size_t o = 0; o < 4; ++o)
-      if (data[o])
-        data[o] += half * axis.stride[o] * elementBytes(o);
-    biasOffset += side == 1 ? half : 0;
-    EVO_ASSIGN(done, run(part, data));
-    biasOffset -= side == 1 ? half : 0;
-    if (!done)
-      return Status::error(ErrorCode::Internal,
-                           "expected cuBLASLt to take both halves of a product, got a refusal");
     return true;
   }
 
+private:
   int64_t elementBytes(size_t o) const { return plan::elementBytes(product.operand[o].type); }
 
-  Result<bool> one(const Plain &plain, std::array<std::byte *, 4> data) {
+  /// The columns from n0 on; what is added is y itself, or the addend where there is one.
+  Result<bool> one(const Plain &plain, const std::array<std::byte *, 4> &data, int64_t n0,
+                   bool adds) {
     Reading reading = readingOf(product, plain);
     if (!reading.readable)
       return false;
-    const int order[] = {reading.swapped ? kB : kA, reading.swapped ? kA : kB, kY,
-                         data[kAddend] ? kAddend : kY};
+    const int addend = adds || !data[kAddend] ? kY : kAddend;
+    const int order[] = {reading.swapped ? kB : kA, reading.swapped ? kA : kB, kY, addend};
     LtPlan::Key key{};
     key.input = dataType(product.operand[kA].type);
     key.output = dataType(product.operand[kY].type);
     key.compute =
         precision == plan::Precision::Tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     key.transposeA = reading.a.transposed, key.transposeB = reading.b.transposed;
-    key.relu = product.relu, key.bias = bool(product.bias), key.addend = data[kAddend] != nullptr;
+    key.relu = product.relu, key.bias = bool(product.bias), key.addend = adds || data[kAddend];
     key.m = reading.swapped ? plain.n.extent : plain.m.extent;
     key.n = reading.swapped ? plain.m.extent : plain.n.extent;
     key.k = plain.k.extent, key.batches = plain.batch.extent;
-    const Layout *layouts[] = {&reading.a, &reading.b, &reading.d, &reading.c};
+    const Layout *layouts[] = {&reading.a, &reading.b, &reading.d,
+                               addend == kY ? &reading.d : &reading.c};
     for (int o = 0; o < 4; ++o) {
       auto operand = static_cast<size_t>(order[o]);
       key.leading[o] = layouts[o]->leading;
@@ -238,13 +225,14 @@ private:
     }
     if (!found->found())
       return false;
-    const std::byte *bias = product.bias
-                                ? product.bias.data + biasOffset * product.biasStride *
-                                                          plan::elementBytes(product.bias.type)
-                                : nullptr;
+    const std::byte *bias =
+        product.bias
+            ? product.bias.data + n0 * product.biasStride * plan::elementBytes(product.bias.type)
+            : nullptr;
     Status status =
         found->run(context, static_cast<float>(product.factor), data[static_cast<size_t>(order[0])],
-                   data[static_cast<size_t>(order[1])], data[kAddend], data[kY], bias);
+                   data[static_cast<size_t>(order[1])],
+                   key.addend ? data[static_cast<size_t>(addend)] : nullptr, data[kY], bias);
     if (!status.ok() && status.code() == ErrorCode::Unsupported)
       return false; // what was proposed does not take these pointers
     EVO_TRY(status);
@@ -255,7 +243,6 @@ private:
   plan::Precision precision;
   const Product &product;
   uint64_t steps[4] = {}; ///< of the loops, in bytes, or-ed together
-  int64_t biasOffset = 0; ///< of the part of n in progress
 };
 
 /// Nothing has been enqueued where the result is false.
@@ -281,15 +268,9 @@ Result<bool> multiplyInLibrary(Context &context, plan::Precision precision, cons
           data[o] += position * loop.stride[o] * plan::elementBytes(product.operand[o].type);
     }
     // Loops of k are the innermost: their calls add to what the first has stored.
-    Plain current = plain;
-    Product sum = product;
-    if (call % plain.sums > 0) {
-      data[kAddend] = data[kY];
-      sum.operand[kAddend] = product.operand[kY];
-      for (Axis *axis : {&current.m, &current.n, &current.batch})
-        axis->stride[kAddend] = axis->stride[kY];
-    }
-    EVO_ASSIGN(bool done, LtProduct(context, precision, sum, plain.loops).run(current, data));
+    bool adds = call % plain.sums > 0;
+    EVO_ASSIGN(bool done,
+               LtProduct(context, precision, product, plain.loops).run(plain, data, adds));
     if (!done && call > 0)
       return Status::error(ErrorCode::Internal,
                            "expected cuBLASLt to take every part of a product, got a refusal of "

@@ -3,8 +3,8 @@
 //
 // y[b,m,n] = act(factor * sum_k a[b,m,k] b[b,n,k] + bias[n]) + addend[b,m,n], where each of the
 // four axes may be several. What cuBLASLt can read goes there, piece by piece where an axis is
-// none to it, or from dense copies of its operands; everything else through a kernel of our own
-// that takes any strides.
+// none to it or a matrix too large (ProductSplit.h), or from dense copies of its operands;
+// everything else through a kernel of our own that takes any strides.
 //===----------------------------------------------------------------------===//
 #pragma once
 

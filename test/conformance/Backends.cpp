@@ -31,10 +31,10 @@ DeviceMemory *lentWorkspace(std::unique_ptr<DeviceMemory> next = nullptr) {
   return lent.get();
 }
 
-Result<std::unique_ptr<Backend>> createCuda() {
+Result<std::unique_ptr<Backend>> createCuda(const CudaDevices &devices) {
   const char *library = std::getenv("EVO_CONFORMANCE_LIBRARY");
   EVO_ASSIGN(std::unique_ptr<Backend> backend,
-             createCudaBackend(0, !library || std::string_view(library) != "0"));
+             devices.createBackend(0, !library || std::string_view(library) != "0"));
   EVO_ASSIGN(std::unique_ptr<DeviceMemory> workspace, allocateWorkspace(*backend));
   lentWorkspace(std::move(workspace));
   return backend;
@@ -42,14 +42,15 @@ Result<std::unique_ptr<Backend>> createCuda() {
 
 void addCuda(std::vector<BackendFactory> &backends) {
   using enum plan::Precision;
-  if (cudaDevices() == 0) {
+  CudaDevices devices;
+  if (devices.count() == 0) {
     static const bool said = (std::cout << "cuda is skipped: this machine has no device\n", true);
     (void)said;
     return;
   }
   backends.push_back(
       {"cuda",
-       createCuda,
+       [devices] { return createCuda(devices); },
        {Fp32, Tf32, Bf16, Fp16},
        {},
        {plan::Kernel::OuterProductMean, plan::Kernel::Attention, plan::Kernel::AttentionGrad}});

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 MAX_LINES = 650
 LICENCE = "Part of Evo, under the Apache License v2.0."
 CODE = {".h", ".cpp", ".cu", ".cuh", ".def", ".td", ".in"}
+STATEFUL = {".h", ".cpp", ".cu", ".cuh"}
 LONG = CODE | {".py", ".mlir"}
 TEXT = LONG | {".md", ".sh", ".txt", ".cmake", ".json", ""}
 FOLDERS = ("runtime", "compiler", "dialects", "passes", "tools", "test", "examples", "cmake", ".ci")
@@ -23,6 +24,14 @@ LEFT_OVER = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b")
 MACHINE_PATH = re.compile(r"(?<![\w.$}-])/(work|farm|root|home|t" r"mp)/")
 # What a library never does; snprintf into a buffer is fine.
 PRINTS = re.compile(r"\bstd::(cout|cerr|clog)\b|(?<![\w:.>])(?:std::)?(printf|fprintf|puts|exit|abort|_exit)\s*\(")
+# What is not code, and what outlives a call: variables of functions and of namespaces.
+NO_CODE = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'|^[ \t]*#(?:\\\n|[^\n])*', re.DOTALL | re.MULTILINE)
+STATIC = re.compile(r"\b(?:static|thread_local)\b([^;{}()=]*)[=;{]")
+TYPE = r"\b(?:struct|class|union|enum|concept)\b"
+NO_VARIABLE = re.compile(TYPE + r"|\b(?:namespace|extern|using|typedef|template|friend|const|constexpr|static_assert)\b")
+VARIABLE = re.compile(r"\s*[A-Za-z_][\w:]*[\w:<>,*&\s]*[\s*&>][A-Za-z_]\w*\s*(?:\[[^\]]*\]\s*)*(?:[={]|$)")
+NAMESPACE = re.compile(r"\bnamespace\b[\w:\s]*$|^\s*extern\s*$")
+BODY = re.compile(TYPE + r"|\)[^()=,]*$")  # what stands before that of a type or function
 CLOCKS = re.compile(r"\bstd::chrono\b|\btime\s*\(\s*(?:nullptr|NULL|0)\s*\)|\bstd::random_device\b")
 
 
@@ -58,21 +67,22 @@ class Layer:
     without: set = field(default_factory=set)
     prints: bool = True
     clocks: bool = True
+    state: bool = True
 
 
 PLAIN = {"std", "json"}
 LAYERS = [  # the first folder that fits counts
     Layer("runtime/plan", ("runtime/plan",), PLAIN, prints=False, clocks=False),
-    Layer("runtime/core", ("runtime/plan", "runtime/core"), PLAIN | {"other"}, prints=False),
-    Layer("runtime/cpu", ("runtime/plan", "runtime/core", "runtime/cpu"), PLAIN | {"mpi", "other"}, prints=False),
-    Layer("runtime/cuda", ("runtime/plan", "runtime/core", "runtime/cuda"), PLAIN | {"mpi", "cuda", "other"}, prints=False),
+    Layer("runtime/core", ("runtime/plan", "runtime/core"), PLAIN | {"other"}, prints=False, state=False),
+    Layer("runtime/cpu", ("runtime/plan", "runtime/core", "runtime/cpu"), PLAIN | {"mpi", "other"}, prints=False, state=False),
+    Layer("runtime/cuda", ("runtime/plan", "runtime/core", "runtime/cuda"), PLAIN | {"mpi", "cuda", "other"}, prints=False, state=False),
     Layer("runtime", ("runtime",), PLAIN | {"other"}, prints=False),
     Layer("compiler", ("runtime/plan", "compiler"), PLAIN | {"boost"}, prints=False, clocks=False),
     Layer("dialects/Kern", ("runtime/plan", "dialects/Kern"), {"std", "mlir"}, IO_HEADERS, prints=False, clocks=False),
     Layer("dialects/Evo", ("runtime/plan", "dialects/Kern", "dialects/Evo"), {"std", "mlir"}, IO_HEADERS, prints=False, clocks=False),
     Layer("passes", ("runtime/plan", "compiler", "dialects", "passes"), PLAIN | {"mlir", "boost"}, prints=False),
     Layer("tools/evo-opt", ("runtime/plan", "runtime/core", "compiler", "dialects", "passes", "tools"), PLAIN | {"mlir", "other"}),
-    Layer("tools/evo-run", ("runtime", "compiler/cost", "tools"), PLAIN | {"mpi", "other"}),
+    Layer("tools/evo-run", ("runtime", "compiler/cost", "tools"), PLAIN | {"mpi", "other"}, state=False),
     Layer("tools", ("runtime/plan", "tools"), PLAIN | {"other"}),
 ]
 
@@ -101,6 +111,25 @@ def includes_of(name, text):
             yield number, match.group(1)
 
 
+def state_of(text):
+    """Each variable, not constexpr, that a function or namespace keeps between calls, as (line, code)."""
+    code = NO_CODE.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), text)
+    for match in STATIC.finditer(code):
+        if "constexpr" not in match.group(1):
+            yield code.count("\n", 0, match.start()) + 1, match.group()
+    braces, begin = [], 0  # what each is of; where the present statement begins
+    for match in re.finditer(r"[;{}]", code):
+        said, mark = code[begin:match.start()], match.group()
+        if mark == "{":
+            isBody = BODY.search(said) and said.count("(") == said.count(")")
+            braces.append("namespace" if NAMESPACE.search(said) else "body" if isBody else "value")
+        if mark == ";" and all(brace == "namespace" for brace in braces) and VARIABLE.match(said) and not NO_VARIABLE.search(said):
+            yield code.count("\n", 0, begin + len(said) - len(said.lstrip())) + 1, said
+        closed = braces.pop() if mark == "}" and braces else None
+        if mark == ";" or closed in ("namespace", "body") or (mark == "{" and braces[-1] != "value"):
+            begin = match.end()
+
+
 def check_layer(name, text, layer, names):
     for line, path in includes_of(name, text):
         sibling = (pathlib.PurePosixPath(name).parent / path).as_posix()
@@ -118,6 +147,9 @@ def check_layer(name, text, layer, names):
             yield f"{name}:{number}: expected a library that neither prints nor exits, got {code.strip()}"
         if not layer.clocks and CLOCKS.search(code):
             yield f"{name}:{number}: expected a library without clocks, got {code.strip()}"
+    if not layer.state and pathlib.PurePosixPath(name).suffix in STATEFUL:
+        for number, code in state_of(text):
+            yield f"{name}:{number}: expected state to be in an object, got {' '.join(code.split())}"
 
 
 def check_text(name, text):

@@ -85,6 +85,23 @@ class House(unittest.TestCase):
             self.assertEqual(violations({"compiler/A.cpp": HEADER + code + "\n"}), [], code)
         self.assertEqual(len(violations({"compiler/A.cpp": HEADER + "auto t = std::chrono::steady_clock::now();\n"})), 1)
 
+    def test_state_is_in_objects(self):
+        def found(code, path="runtime/cuda/A.cu"):
+            return violations({path: HEADER + "namespace evo {\nnamespace {\n" + code + "\n}\n} // namespace evo\n"})
+
+        for code in ("int counter = 0;", "std::map<int, int> cache;", "Foo foo{1};", "thread_local int depth;", "KernelFunction table[] = {1, 2};",
+                     "int f() { static int calls = 0; return ++calls; }", "void f() {\n  static const auto encode =\n      find();\n}",
+                     "static void *const library = dlopen(\"x\", 1);", "const int a = 1;\nint b = a;"):
+            for path in ("runtime/cuda/A.cu", "runtime/cuda/kernels/A.cuh", "runtime/core/A.cpp", "runtime/cpu/A.h"):
+                self.assertEqual(len({line.split(": ")[0] for line in found(code, path)}), 1, (code, path))
+            self.assertEqual(found(code, "compiler/A.cpp"), [], code)
+        for code in ("constexpr int kTile = 64;", "inline constexpr int kTile = 64;", "const KernelFunction table[] = {f, g};", "// static int x = 0;",
+                     "struct Foo { int x = 0; static Foo of(int x) { return {x}; } static constexpr int kX = 1; };", "#define X static int x = 0;",
+                     "template <class S> Status launch(const Launch &launch);", "enum class Kind { A, B };", "static_assert(kA == 1);",
+                     "void f(int x = 0) { int y = x; for (int i = 0; i < y; ++i) {} }", "Foo::Foo(int x) : x(x) {}", "class Bar;", "using A = int;"):
+            self.assertEqual(found(code), [], code)
+        self.assertEqual(found("int x;"), ["runtime/cuda/A.cu:4: expected state to be in an object, got int x"])
+
     def test_files_stay_short(self):
         lines = HEADER + "\n" * (house.MAX_LINES - 1)
         self.assertEqual(violations({"passes/A.cpp": lines}), [])

@@ -4,9 +4,6 @@
 #include "tools/evo-run/Backends.h"
 
 #include "runtime/cpu/CpuBackend.h"
-#if defined(EVO_HAS_CUDA)
-#include "runtime/cuda/CudaBackend.h"
-#endif
 
 #include <algorithm>
 
@@ -25,18 +22,27 @@ bool hasBackend(std::string_view name) {
   return std::find(built.begin(), built.end(), name) != built.end();
 }
 
-bool canRun(std::string_view name) {
+#if defined(EVO_HAS_CUDA)
+CudaDevices &Devices::cuda() {
+  if (!lookedFor)
+    lookedFor.emplace();
+  return *lookedFor;
+}
+#endif
+
+bool Devices::canRun(std::string_view name) {
 #if defined(EVO_HAS_CUDA)
   if (name == "cuda")
-    return cudaDevices() > 0;
+    return cuda().count() > 0;
 #endif
   return hasBackend(name);
 }
 
-Result<std::unique_ptr<Backend>> createBackend(std::string_view name, int64_t device, int threads) {
+Result<std::unique_ptr<Backend>> Devices::createBackend(std::string_view name, int64_t device,
+                                                        int threads) {
 #if defined(EVO_HAS_CUDA)
   if (name == "cuda")
-    return createCudaBackend(static_cast<int>(device));
+    return cuda().createBackend(static_cast<int>(device));
 #endif
   if (name != "cpu")
     return Status::error(ErrorCode::Unsupported,

@@ -88,7 +88,7 @@ int print(const std::string &text) {
 }
 
 int printVersion() {
-  Result<std::unique_ptr<Backend>> cpu = createBackend("cpu", 0, 1);
+  Result<std::unique_ptr<Backend>> cpu = Devices().createBackend("cpu", 0, 1);
   std::string text("evo-run ");
   text.append(versionNumber()).append("\nrevision ").append(versionRevision());
   text.append("\ncuda     ").append(buildCuda());
@@ -218,8 +218,9 @@ int verify(const std::string &path) {
 
 /// The backend asked for, else the plan's, else the cpu with a warning.
 Result<std::unique_ptr<Backend>> chooseBackend(const Settings &settings, const plan::Plan &plan) {
+  Devices devices;
   std::string name = settings.backend.value_or(plan.backend);
-  if (!settings.backend && !canRun(name)) {
+  if (!settings.backend && !devices.canRun(name)) {
     std::fprintf(stderr,
                  "evo-run: warning: the plan was priced for %s, which this %s does not have; "
                  "running on the cpu\n",
@@ -227,7 +228,7 @@ Result<std::unique_ptr<Backend>> chooseBackend(const Settings &settings, const p
                  hasBackend(name) ? "machine" : "build");
     name = "cpu";
   }
-  return createBackend(name, settings.device, settings.run.threads);
+  return devices.createBackend(name, settings.device, settings.run.threads);
 }
 
 Progress progressLine(std::string unit) {
@@ -252,9 +253,10 @@ int runCalibration(const CommandLine &line) {
   Result<Settings> settings = readDevice(line);
   if (!settings)
     return fail(settings.status());
+  Devices devices;
   Result<std::unique_ptr<Backend>> backend =
-      createBackend(settings->backend.value_or(canRun("cuda") ? "cuda" : "cpu"),
-                    settings->device, settings->run.threads);
+      devices.createBackend(settings->backend.value_or(devices.canRun("cuda") ? "cuda" : "cpu"),
+                            settings->device, settings->run.threads);
   if (!backend)
     return fail(backend.status());
   Progress progress = progressLine("sample");

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "runtime/cuda/kernels/AttentionGradMma.cuh"
+#include "runtime/cuda/kernels/Places.h"
 
 namespace evo::cuda {
 
@@ -33,32 +34,10 @@ template <class S, int kWidth> struct BiasGradSpace {
   volatile int64_t next;
 };
 
-/// A tile of the pair bias: its head, first row and column.
-struct BiasTile {
-  int head, query, key;
-};
-
-/// All tiles, and which batches of which a block has.
-template <int kRows> struct BiasTiles {
-  int64_t qTiles, kTiles, batches, all, blocks;
-
+/// The tiles of a call.
+template <int kRows> struct BiasTiles : BiasCut<kRows, kGradKeys> {
   __host__ __device__ explicit BiasTiles(const AttentionCall &call, int64_t blocks = 1)
-      : qTiles(ceilDiv(call.queries, kRows)), kTiles(ceilDiv(call.keys, kGradKeys)),
-        batches(call.batches), all(call.heads * qTiles * kTiles), blocks(blocks) {}
-  __device__ BiasTile at(int64_t tile) const {
-    int64_t rest = quotient(tile, kTiles), head = quotient(rest, qTiles);
-    return {static_cast<int>(head), static_cast<int>(rest - head * qTiles) * kRows,
-            static_cast<int>(tile - rest * kTiles) * kGradKeys};
-  }
-  /// Where block's part of all tiles' batches begins.
-  __device__ int64_t partOf(int64_t block) const { return all * batches * block / blocks; }
-  /// Whose part has batch `unit % batches` of tile `unit / batches`.
-  __device__ int64_t blockOf(int64_t unit) const {
-    int64_t block = unit * blocks / (all * batches);
-    while (partOf(block + 1) <= unit)
-      ++block;
-    return block;
-  }
+      : BiasCut<kRows, kGradKeys>(call.heads, call.queries, call.keys, call.batches, blocks) {}
 };
 
 template <class S, int kWidth> class BiasGrad {

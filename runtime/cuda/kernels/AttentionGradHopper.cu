@@ -16,21 +16,22 @@ namespace {
 
 /// Describes queries, or keys, to copies; false where they do not take them.
 template <class S>
-bool describeHeads(CUtensorMap &map, const AttentionCall &call, const HeadMatrix &m, int64_t rows,
-                   int boxRows) {
+bool describeHeads(const Context &context, CUtensorMap &map, const AttentionCall &call,
+                   const HeadMatrix &m, int64_t rows, int boxRows) {
   int width = call.width <= 16 ? 16 : 32;
   TensorOfBoxes<S, 4> tensor{m.data,
                              {call.width, call.heads, rows, call.batches},
                              {m.head, m.row, m.batch},
                              {width, 1, boxRows, 1}};
-  return tensor.describe(map, width == 32 ? CU_TENSOR_MAP_SWIZZLE_64B : CU_TENSOR_MAP_SWIZZLE_32B);
+  return tensor.describe(context, map,
+                         width == 32 ? CU_TENSOR_MAP_SWIZZLE_64B : CU_TENSOR_MAP_SWIZZLE_32B);
 }
-template <class S> bool describe(HopperGradCall &hopper) {
+template <class S> bool describe(const Context &context, HopperGradCall &hopper) {
   const AttentionCall &call = hopper.grad.call;
-  return describeHeads<S>(hopper.query, call, call.query, call.queries, kQueryRows) &&
-         describeHeads<S>(hopper.dout, call, call.dout, call.queries, kQueryRows) &&
-         describeHeads<S>(hopper.key, call, call.key, call.keys, kKeyRows) &&
-         describeHeads<S>(hopper.value, call, call.value, call.keys, kKeyRows);
+  return describeHeads<S>(context, hopper.query, call, call.query, call.queries, kQueryRows) &&
+         describeHeads<S>(context, hopper.dout, call, call.dout, call.queries, kQueryRows) &&
+         describeHeads<S>(context, hopper.key, call, call.key, call.keys, kKeyRows) &&
+         describeHeads<S>(context, hopper.value, call, call.value, call.keys, kKeyRows);
 }
 
 template <class S, int kWidth, int kGroups, bool kBias>
@@ -40,7 +41,7 @@ Status launchHead(const Launch &launch, const MmaGradCall &grad) {
   EVO_TRY(allowShared(kernel, Shape::kBytes, "the shared memory of a gradient on Hopper"));
   const AttentionCall &call = grad.call;
   HopperGradCall hopper{grad, {}, {}, {}, {}};
-  describe<S>(hopper);
+  describe<S>(*launch.context, hopper);
   int64_t blocks = int64_t{Shape::kBlocks} * launch.context->processors;
   if (call.keys > Shape::kKeys) // each has a part of the scratch
     blocks = std::min(blocks, kScratchBytes / 2 / (grad.paddedQueries * kWidth * 4));
@@ -86,7 +87,7 @@ template <class S, int kWidth> Status launchBias(const Launch &launch, MmaGradCa
   grad.biasBlocks = tiles.all * parts;
   cudaStream_t stream = launch.context->stream;
   HopperGradCall hopper{grad, {}, {}, {}, {}};
-  describe<S>(hopper);
+  describe<S>(*launch.context, hopper);
   kernel<<<gridOf(grad.biasBlocks), Grad::kThreads, kBytes, stream>>>(hopper);
   if (parts > 1)
     addBiasPartsKernel<S, kWidth>
@@ -102,7 +103,7 @@ template <class S> bool takesHopperGrad(const Launch &launch, const AttentionCal
   if (call.width > 32 || call.queries <= 64 || call.heads != call.groups || call.scale <= 0 ||
       call.keys > kMost || call.queries > kMost || call.batches * call.heads > kMost)
     return false;
-  return launch.context->isHopper && describe<S>(hopper);
+  return launch.context->isHopper && describe<S>(*launch.context, hopper);
 }
 
 template <class S> Status launchHopperGrad(const Launch &launch, const MmaGradCall &grad) {

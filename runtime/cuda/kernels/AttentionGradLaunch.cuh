@@ -153,6 +153,9 @@ template <class S> GradParts partsOnTensorCores(const AttentionCall &call) {
   int64_t ofBatch = heads * queries * 8 + keys * 5, sums = call.heads / call.groups * queries * 256;
   if (heads == 0 || heads * ofHead > kBiasBytes || sums > kScratchBytes / 2)
     return parts;
+  // Tiles of the pair bias are joined by 32 blocks each at most.
+  if (heads * (queries / kGradQueries) * (keys / kGradKeys) > kMostBlocks / 32)
+    return parts;
   int64_t room = kPreparedBytes - heads * ofHead - 5 * plan::kAlignment;
   parts.batches = std::min(call.batches, room / ofBatch), parts.heads = heads;
   return parts;

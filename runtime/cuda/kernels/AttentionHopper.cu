@@ -110,12 +110,14 @@ __global__ void __launch_bounds__(kGroupThreads *(kQueryGroups *kBatches + 1),
 
 /// Describes keys or values.
 template <class S>
-bool describeHeads(CUtensorMap &map, const AttentionCall &call, const HeadMatrix &m, int width) {
+bool describeHeads(const Context &context, CUtensorMap &map, const AttentionCall &call,
+                   const HeadMatrix &m, int width) {
   TensorOfBoxes<S, 4> tensor{m.data,
                              {call.width, call.groups, call.keys, call.batches},
                              {m.head, m.row, m.batch},
                              {width, 1, kTileKeys, 1}};
-  return tensor.describe(map, width == 32 ? CU_TENSOR_MAP_SWIZZLE_64B : CU_TENSOR_MAP_SWIZZLE_32B);
+  return tensor.describe(context, map,
+                         width == 32 ? CU_TENSOR_MAP_SWIZZLE_64B : CU_TENSOR_MAP_SWIZZLE_32B);
 }
 
 /// Launches the kernel where copies take the operands.
@@ -129,9 +131,9 @@ Status launchTiles(const Launch &launch, const AttentionCall &call, bool &launch
                            {call.bias.row, call.bias.head},
                            {kTileKeys, Shape::kQueries, 1}};
   if (!hasRegisters(kernel, Shape::kGroups, Shape::kFewRegisters, Shape::kRegisters) ||
-      !describeHeads<S>(hopper.key, call, call.key, kWidth) ||
-      !describeHeads<S>(hopper.value, call, call.value, kWidth) ||
-      (kBias && !bias.describe(hopper.bias, CU_TENSOR_MAP_SWIZZLE_128B)))
+      !describeHeads<S>(*launch.context, hopper.key, call, call.key, kWidth) ||
+      !describeHeads<S>(*launch.context, hopper.value, call, call.value, kWidth) ||
+      (kBias && !bias.describe(*launch.context, hopper.bias, CU_TENSOR_MAP_SWIZZLE_128B)))
     return {};
   EVO_TRY(allowShared(kernel, Shape::kBytes, "the shared memory of attention"));
   int64_t groups = ceilDiv(call.batches, kBatches);

@@ -8,17 +8,12 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "runtime/cuda/kernels/HeadMatrix.h"
 #include "runtime/cuda/kernels/Storage.cuh"
 
 namespace evo::cuda {
 
 constexpr int kTile = 64, kWidth = 16, kAttentionThreads = 256;
-
-/// An operand as a matrix a batch and head.
-struct HeadMatrix {
-  std::byte *data = nullptr; ///< null: absent
-  int64_t batch = 0, head = 0, row = 0, col = 0;
-};
 
 struct AttentionCall {
   int64_t batches, heads, groups, queries, keys, width;
@@ -69,7 +64,7 @@ private:
 
 /// Where the matrix of a batch and head begins.
 template <class S> __device__ inline const S *at(const HeadMatrix &m, int64_t b, int64_t h) {
-  return reinterpret_cast<const S *>(m.data) + b * m.batch + h * m.head;
+  return reinterpret_cast<const S *>(m.data) + m.offsetOf(b, h);
 }
 
 /// tile[r][c] = m[first + r, col + c], 0 beyond the ends.

@@ -182,7 +182,8 @@ template <class S> Status launchBiasGrad(const Launch &launch) {
   cudaStream_t stream = launch.context->stream;
   unsigned grid = gridOf(colTiles * call.chunks);
   if constexpr (kIsHalf<S>)
-    if (eights && grid == colTiles * call.chunks) {
+    if (constexpr int64_t kMostRows = 1 << 30; // of a block, which counts them in 32 bits
+        eights && grid == colTiles * call.chunks && call.chunk <= kMostRows) {
       call.colTiles = static_cast<int>(colTiles);
       call.rowStride = call.rows.rank > 0 ? call.rows.stride[0][0] : 0;
       call.arrivals = colTiles <= kArrivals ? launch.context->arrivals : nullptr;

@@ -12,7 +12,7 @@ namespace evo::cuda {
 
 namespace {
 
-constexpr int kMostBlocks = 1024;
+constexpr int kCountBlocks = 1024;
 
 __device__ unsigned long long blockCount(unsigned long long count) {
   __shared__ unsigned long long counts[8];
@@ -91,7 +91,7 @@ template <class S> Status launchCountNonfinite(const Launch &launch) {
   call.counts = elements<unsigned long long>(launch.context->scratch);
   call.arrivals = launch.context->arrivals;
   call.y = elements<float>(y.data), call.yStride = y.strides[0];
-  int64_t blocks = larger(1, smaller(ceilDiv(call.count, 2048), kMostBlocks));
+  int64_t blocks = larger(1, smaller(ceilDiv(call.count, 2048), kCountBlocks));
   countKernel<<<gridOf(blocks), 256, 0, launch.context->stream>>>(call,
                                                                   Scalars(launch.operands[1]));
   return statusOf(cudaGetLastError(), "the launch of a count");

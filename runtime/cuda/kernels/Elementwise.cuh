@@ -81,13 +81,11 @@ __device__ inline void storeGroup(std::byte *data, int64_t at, bool statistic,
 template <class S, int I, int O, int V, class Op>
 __global__ void __launch_bounds__(256, I > 5 ? 2 : 3)
     lineKernel(const __grid_constant__ Lines<I + O> lines, const __grid_constant__ Op op) {
-  int perRow = 1 << lines.rowShift, rowsOfBlock = 256 >> lines.rowShift;
-  int64_t groups = lines.cols / V, colTiles = ceilDiv(groups, perRow);
-  int64_t tiles = ceilDiv(lines.rowCount, rowsOfBlock) * colTiles;
+  int64_t groups = lines.cols / V, colTiles = ceilDiv(groups, 1 << lines.rowShift);
+  int64_t tiles = ceilDiv(lines.rowCount, 256 >> lines.rowShift) * colTiles;
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    int64_t rowTile = colTiles == 1 ? tile : quotient(tile, colTiles);
-    int64_t row = rowTile * rowsOfBlock + (threadIdx.x >> lines.rowShift);
-    int64_t col = ((tile - rowTile * colTiles) * perRow + (threadIdx.x & (perRow - 1))) * V;
+    Place place = linePlace(tile, threadIdx.x, colTiles, lines.rowShift, 1, V);
+    int64_t row = place.row, col = place.col;
     if (row >= lines.rowCount || col >= lines.cols)
       continue;
     int64_t at[I + O];
@@ -136,10 +134,10 @@ __global__ void __launch_bounds__(256) turnedKernel(TurnedLines<I + O> lines, Op
   int64_t rowTiles = ceilDiv(lines.across, 32), colTiles = ceilDiv(lines.cols, 32);
   int64_t all = lines.outerCount * rowTiles * colTiles;
   for (int64_t task = blockIdx.x; task < all; task += gridDim.x) {
-    int64_t rest = quotient(task, colTiles), col0 = (task - rest * colTiles) * 32;
-    int64_t outer = quotient(rest, rowTiles), row0 = (rest - outer * rowTiles) * 32;
+    OuterPlace place = tilePlace(task, rowTiles, colTiles, 32, 32);
+    int64_t row0 = place.row, col0 = place.col;
     int64_t at[I + O];
-    lines.outer.locate(outer, at);
+    lines.outer.locate(place.outer, at);
     auto offset = [&](int o, int64_t row, int64_t col) {
       return at[o] + row * lines.acrossStride[o] + col * lines.colStride[o];
     };

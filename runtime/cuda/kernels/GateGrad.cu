@@ -153,9 +153,10 @@ template <class S> Status launchGateGrad(const Launch &launch) {
   if constexpr (kIsHalf<S>)
     if (int64_t lanes = smaller(call.channels / 8, 32); lanes > 0 && takesEights<S>(call)) {
       int64_t blocks = call.batches * ceilDiv(call.channels, lanes * 8);
-      if (blocks > 0)
+      if (blocks > 0 && blocks <= kMostBlocks) {
         eightsKernel<S><<<gridOf(blocks), 256, 0, launch.context->stream>>>(call);
-      return statusOf(cudaGetLastError(), "the launch of a gate's gradient");
+        return statusOf(cudaGetLastError(), "the launch of a gate's gradient");
+      }
     }
   int64_t blocks = call.batches * ceilDiv(call.channels, 32);
   if (blocks > 0)

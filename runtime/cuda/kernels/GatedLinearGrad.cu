@@ -135,7 +135,7 @@ template <class S> bool describeGrad(GatedGradCall &call, const Operand *o) {
     for (int d = 0; d <= last; ++d)
       fits &= (i == C::Dy && d == last) || call.rows.stride[i][d] % 8 == 0;
   }
-  return fits && ceilDiv(call.rowCount, kGradTile) * call.colTiles <= 0x7fffffff;
+  return fits && ceilDiv(call.rowCount, kGradTile) * call.colTiles <= kMostBlocks;
 }
 
 template <class S> Status launchByChannel(const Launch &launch, const GatedGradCall &call) {

@@ -19,18 +19,19 @@ MmaAxis rowsOf(const GatedMmaCall &call, int operand) {
   return {call.rowCount, extent[1], stride[0], stride[1]};
 }
 
-template <class S> bool describeMaps(LinearHopperCall &hopper, const GatedMmaCall &call) {
+template <class S>
+bool describeMaps(const Context &context, LinearHopperCall &hopper, const GatedMmaCall &call) {
   MmaAxis y = rowsOf(call, GatedMmaCall::Y);
   TensorOfBoxes<S, 3> byChannel{call.y,
                                 {y.inner, y.extent / y.inner, call.n},
                                 {y.outerStride, call.colStride},
                                 {kHopperRows, 1, 64}};
-  return byChannel.describe(hopper.y, CU_TENSOR_MAP_SWIZZLE_128B) &&
-         describeRows<S>(hopper.x, call.x, call.k, rowsOf(call, GatedMmaCall::X)) &&
-         describeWeight<S>(hopper.weight, call.weight[0], call.n, call.k, call.weightStride[0],
-                           false) &&
-         describeWeight<S>(hopper.gate, call.weight[1], call.n, call.k, call.weightStride[1],
-                           false);
+  return byChannel.describe(context, hopper.y, CU_TENSOR_MAP_SWIZZLE_128B) &&
+         describeRows<S>(context, hopper.x, call.x, call.k, rowsOf(call, GatedMmaCall::X)) &&
+         describeWeight<S>(context, hopper.weight, call.weight[0], call.n, call.k,
+                           call.weightStride[0], false) &&
+         describeWeight<S>(context, hopper.gate, call.weight[1], call.n, call.k,
+                           call.weightStride[1], false);
 }
 
 } // namespace
@@ -41,7 +42,8 @@ Status launchGatedHopper(const Launch &launch, const GatedMmaCall &call, bool &l
   LinearHopperCall hopper{};
   MmaAxis scale = rowsOf(call, GatedMmaCall::RowScale);
   if (!launch.context->isHopper || call.rows.rank > 2 || call.rowCount * call.n == 0 ||
-      !divideTiles(hopper, call.n, call.k, scale, 64) || !describeMaps<S>(hopper, call))
+      !divideTiles(hopper, call.n, call.k, scale, 64) ||
+      !describeMaps<S>(*launch.context, hopper, call))
     return {};
   for (int i : {0, 1})
     hopper.bias[i] = call.bias[i], hopper.biasStride[i] = call.biasStride[i];

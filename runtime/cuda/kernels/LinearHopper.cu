@@ -29,16 +29,17 @@ void describeBeside(LinearHopperCall &hopper, const LinearTileCall &call) {
 }
 
 /// An absent operand is described like y.
-template <class S> bool describeMaps(LinearHopperCall &hopper, const LinearTileCall &call) {
+template <class S>
+bool describeMaps(const Context &context, LinearHopperCall &hopper, const LinearTileCall &call) {
   using C = LinearMmaCall;
   const LinearMmaCall &linear = call.linear;
   auto describe = [&](CUtensorMap &map, int operand, int64_t columns) {
     int o = linear.data[operand] ? operand : C::Y;
-    return describeRows<S>(map, linear.data[o], columns, call.rows[o]);
+    return describeRows<S>(context, map, linear.data[o], columns, call.rows[o]);
   };
   return describe(hopper.gate, C::Gate, linear.n) &&
          describe(hopper.residual, C::Residual, linear.n) && describe(hopper.y, C::Y, linear.n) &&
-         describeWeight<S>(hopper.weight, call.weight.data, linear.n, linear.k,
+         describeWeight<S>(context, hopper.weight, call.weight.data, linear.n, linear.k,
                            call.isTurned ? call.weight.deep.innerStride
                                          : call.weight.across.innerStride,
                            call.isTurned);
@@ -50,7 +51,7 @@ Status launchColumns(const Launch &launch, const LinearTileCall &call, LinearHop
   const LinearMmaCall &linear = call.linear;
   using C = LinearMmaCall;
   if (!divideTiles(hopper, linear.n, linear.k, call.rows[C::Y], kCols) ||
-      !describeRows<S>(hopper.x, linear.data[C::X], linear.k, call.rows[C::X]))
+      !describeRows<S>(*launch.context, hopper.x, linear.data[C::X], linear.k, call.rows[C::X]))
     return {};
   return call.isTurned ? launchHopperTiles<S, kCols, true, false>(launch, hopper, launched)
                        : launchHopperTiles<S, kCols, false, false>(launch, hopper, launched);
@@ -62,7 +63,7 @@ template <class S>
 Status launchLinearHopper(const Launch &launch, const LinearTileCall &call, bool &launched) {
   launched = false;
   LinearHopperCall hopper{};
-  if (!launch.context->isHopper || !describeMaps<S>(hopper, call))
+  if (!launch.context->isHopper || !describeMaps<S>(*launch.context, hopper, call))
     return {};
   describeBeside(hopper, call);
   if (call.linear.n > 64)

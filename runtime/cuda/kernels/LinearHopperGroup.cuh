@@ -273,34 +273,34 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
 
 /// Rows (outer, inner) of 64 columns and 64 rows at a time.
 template <class S>
-bool describeRows(CUtensorMap &map, const void *data, int64_t columns, const MmaAxis &rows) {
+bool describeRows(const Context &context, CUtensorMap &map, const void *data, int64_t columns,
+                  const MmaAxis &rows) {
   TensorOfBoxes<S, 3> tensor{data,
                              {columns, rows.inner, rows.extent / rows.inner},
                              {rows.innerStride, rows.outerStride},
                              {64, kHopperRows, 1}};
-  return tensor.describe(map, CU_TENSOR_MAP_SWIZZLE_128B);
+  return tensor.describe(context, map, CU_TENSOR_MAP_SWIZZLE_128B);
 }
 
 /// A weight of n rows of k, of which one or, turned, the other lies together.
 template <class S>
-bool describeWeight(CUtensorMap &map, const void *data, int64_t n, int64_t k, int64_t stride,
-                    bool isTurned) {
+bool describeWeight(const Context &context, CUtensorMap &map, const void *data, int64_t n,
+                    int64_t k, int64_t stride, bool isTurned) {
   TensorOfBoxes<S, 3> tensor{
       data, {isTurned ? n : k, isTurned ? k : n, 1}, {stride, 0}, {64, 64, 1}};
-  return tensor.describe(map, CU_TENSOR_MAP_SWIZZLE_128B);
+  return tensor.describe(context, map, CU_TENSOR_MAP_SWIZZLE_128B);
 }
 
 /// Divides the work, where tiles of 64 rows are mostly of rows and all is counted in 32 bits.
 inline bool divideTiles(LinearHopperCall &call, int64_t n, int64_t k, const MmaAxis &rows,
                         int64_t columns) {
   constexpr int64_t kMost = int64_t{1} << 30;
-  int64_t outer = rows.extent / rows.inner, tiles = ceilDiv(rows.inner, kHopperRows);
-  int64_t padded = tiles * kHopperRows;
-  if (outer > kMost / padded || n > kMost || k > kMostHopperDepths * kHopperDepth ||
-      (outer > 1 && padded > 2 * rows.inner))
+  RowTiles tiles;
+  if (n > kMost || k > kMostHopperDepths * kHopperDepth ||
+      !tiles.cut(rows.extent / rows.inner, rows.inner, kHopperRows))
     return false;
-  call.inner = rows.inner, call.innerTiles = static_cast<int>(tiles);
-  call.tiles = static_cast<int>(tiles * outer), call.n = static_cast<int>(n);
+  call.inner = rows.inner, call.innerTiles = tiles.ofInner;
+  call.tiles = tiles.all, call.n = static_cast<int>(n);
   call.slices = static_cast<int>(ceilDiv(n, columns));
   call.depths = static_cast<int>(ceilDiv(k, kHopperDepth));
   return true;

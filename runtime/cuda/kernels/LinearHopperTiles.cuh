@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "runtime/cuda/kernels/Places.h"
 #include "runtime/cuda/kernels/Tma.cuh"
 
 namespace evo::cuda {
@@ -87,9 +88,7 @@ struct LinearTiles {
   }
   /// Where the index-th begins.
   __device__ void locate(const LinearHopperCall &call, int index, int &outer, int &inner) const {
-    int tile = first + index * step;
-    outer = tile / call.innerTiles;
-    inner = (tile - outer * call.innerTiles) * kHopperRows;
+    locateTile(first + index * step, call.innerTiles, kHopperRows, outer, inner);
   }
 };
 

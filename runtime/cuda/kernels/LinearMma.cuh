@@ -258,7 +258,7 @@ template <class S> bool describeLinear(LinearMmaCall &call, const Operand *const
   for (int i = 0; i < 2; ++i)
     fits &= !call.weight[i] || (isAligned(call.weight[i], 16) && call.weightStride[i] % 8 == 0);
   int64_t tiles = ceilDiv(call.rowCount, kLinearRows) * ceilDiv(call.n, 64);
-  return fits && tiles <= 0x7fffffff;
+  return fits && tiles <= kMostBlocks;
 }
 
 template <class S, bool kGated>

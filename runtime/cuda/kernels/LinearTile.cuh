@@ -149,10 +149,10 @@ template <class S, int kRowTiles, bool kIsTurned>
 Status launchLinearTile(const Launch &launch, const LinearTileCall &call, bool &done) {
   using Tile = TileProduct<S, false, kIsTurned, kRowTiles>;
   auto *kernel = linearTileKernel<S, kRowTiles, kIsTurned>;
-  done = admitsShared(kernel, Tile::kBytes);
+  int64_t tiles = ceilDiv(call.linear.rowCount, Tile::kRows) * ceilDiv(call.linear.n, kTileCols);
+  done = tiles <= kMostBlocks && admitsShared(kernel, Tile::kBytes);
   if (!done)
     return {};
-  int64_t tiles = ceilDiv(call.linear.rowCount, Tile::kRows) * ceilDiv(call.linear.n, kTileCols);
   kernel<<<gridOf(tiles), kTileThreads, Tile::kBytes, launch.context->stream>>>(call);
   return statusOf(cudaGetLastError(), "the launch of a linear layer in tiles");
 }

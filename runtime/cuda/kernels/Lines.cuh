@@ -4,6 +4,7 @@
 #pragma once
 
 #include "runtime/cuda/kernels/Mma.cuh"
+#include "runtime/cuda/kernels/Places.h"
 
 namespace evo::cuda {
 

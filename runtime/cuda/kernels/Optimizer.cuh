@@ -77,9 +77,11 @@ bool launchStep(const Launch &launch, const Operand *const (&operands)[I + O], c
         reinterpret_cast<uint64_t>(o.data) % bytes != 0)
       return false;
   }
-  if (call.count > 0)
-    stepKernel<S, I, O><<<gridOf(ceilDiv(call.count / 4, kStepThreads)), kStepThreads, 0,
-                          launch.context->stream>>>(call, op);
+  int64_t blocks = ceilDiv(call.count / 4, kStepThreads);
+  if (blocks > kMostBlocks)
+    return false;
+  if (blocks > 0)
+    stepKernel<S, I, O><<<gridOf(blocks), kStepThreads, 0, launch.context->stream>>>(call, op);
   return true;
 }
 

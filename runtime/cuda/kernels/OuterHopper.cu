@@ -25,40 +25,44 @@ CUtensorMapSwizzle swizzleOf(int run) {
 }
 
 /// A factor [s, i, c] as (c, s, i, 1), in boxes of some s and i.
-template <class S> bool describeFactor(CUtensorMap &map, const Operand &o, int lines, int outer) {
+template <class S>
+bool describeFactor(const Context &context, CUtensorMap &map, const Operand &o, int lines,
+                    int outer) {
   int run = static_cast<int>(o.shape[2]);
   TensorOfBoxes<S, 4> tensor{o.data,
                              {run, o.shape[0], o.shape[1], 1},
                              {o.strides[0], o.strides[1], 0},
                              {run, lines, outer, 1}};
-  return o.strides[2] == 1 && tensor.describe(map, swizzleOf(run));
+  return o.strides[2] == 1 && tensor.describe(context, map, swizzleOf(run));
 }
 
 /// An outer product [i, j, (c, d)] as (d, c, i, j), or as (d, c, j, i).
 template <class S>
-bool describeProduct(CUtensorMap &map, const Operand &o, int c, int d, bool isJFirst, int third,
-                     int fourth) {
+bool describeProduct(const Context &context, CUtensorMap &map, const Operand &o, int c, int d,
+                     bool isJFirst, int third, int fourth) {
   int first = isJFirst ? 1 : 0, second = 1 - first;
   TensorOfBoxes<S, 4> tensor{o.data,
                              {d, c, o.shape[first], o.shape[second]},
                              {d, o.strides[first], o.strides[second]},
                              {d, c, third, fourth}};
-  return o.strides[2] == 1 && tensor.describe(map, swizzleOf(d));
+  return o.strides[2] == 1 && tensor.describe(context, map, swizzleOf(d));
 }
 
 template <class S, OuterKind kKind>
-bool describeAll(OuterHopperCall &call, const Operand &a, const Operand &b,
+bool describeAll(const Context &context, OuterHopperCall &call, const Operand &a, const Operand &b,
                  const Operand &product) {
   int c = call.c, d = call.d;
   if constexpr (kKind == OuterKind::Product)
-    return describeFactor<S>(call.left, a, kWideDepth, kWideRows / c) &&
-           describeFactor<S>(call.right, b, kWideDepth, kWideCols / d) &&
-           describeProduct<S>(call.out, product, c, d, true, kStoreCols / d, 64 / c);
+    return describeFactor<S>(context, call.left, a, kWideDepth, kWideRows / c) &&
+           describeFactor<S>(context, call.right, b, kWideDepth, kWideCols / d) &&
+           describeProduct<S>(context, call.out, product, c, d, true, kStoreCols / d, 64 / c);
   if constexpr (kKind == OuterKind::LeftGrad)
-    return describeFactor<S>(call.left, b, kWideRows, kWideDepth / d) &&
-           describeProduct<S>(call.right, product, c, d, false, kWideCols / c, kWideDepth / d);
-  return describeFactor<S>(call.left, a, kWideRows, kWideDepth / c) &&
-         describeProduct<S>(call.right, product, c, d, false, kWideDepth / c, kWideCols / d);
+    return describeFactor<S>(context, call.left, b, kWideRows, kWideDepth / d) &&
+           describeProduct<S>(context, call.right, product, c, d, false, kWideCols / c,
+                              kWideDepth / d);
+  return describeFactor<S>(context, call.left, a, kWideRows, kWideDepth / c) &&
+         describeProduct<S>(context, call.right, product, c, d, false, kWideDepth / c,
+                            kWideCols / d);
 }
 
 /// Parts of the tiles that do not fill the processors: as many as end first.
@@ -106,7 +110,7 @@ Status launchOuterHopper(const Launch &launch, const OuterMmaCall &product, cons
   call.steps = static_cast<int>(ceilDiv(deep, kWideDepth));
   auto *kernel = outerHopperKernel<S, kKind>;
   constexpr int kBytes = sizeof(WideMemory<S>);
-  if (!describeAll<S, kKind>(call, a, b, outer) ||
+  if (!describeAll<S, kKind>(*launch.context, call, a, b, outer) ||
       !hasRegisters(kernel, kWideGroups, kFewRegisters, kWideRegisters) ||
       !admitsShared(kernel, kBytes))
     return {};

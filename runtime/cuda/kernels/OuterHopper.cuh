@@ -11,6 +11,7 @@
 #pragma once
 
 #include "runtime/cuda/kernels/OuterHopper.h"
+#include "runtime/cuda/kernels/Places.h"
 #include "runtime/cuda/kernels/Tma.cuh"
 #include "runtime/cuda/kernels/WgmmaWide.cuh"
 
@@ -64,10 +65,9 @@ struct WideUnit {
         first = over * call.partSteps, end = min(first + call.partSteps, call.steps);
       }
     }
-    int inGroup = kTilesTogether * call.nTiles, group = tile / inGroup;
-    int height = min(kTilesTogether, call.mTiles - group * kTilesTogether);
-    int in = tile - group * inGroup, n = in / height;
-    m0 = (group * kTilesTogether + in - n * height) * kWideRows, n0 = n * kWideCols;
+    int m, n;
+    locateInBands(tile, call.mTiles, call.nTiles, kTilesTogether, m, n);
+    m0 = m * kWideRows, n0 = n * kWideCols;
   }
 };
 

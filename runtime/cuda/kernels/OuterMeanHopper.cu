@@ -263,7 +263,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 }
 
 /// Describes b as (d, s, j, 1) and the weight as lines (c, d) of n.
-template <class S> bool describeFactors(MeanHopperCall &call) {
+template <class S> bool describeFactors(const Context &context, MeanHopperCall &call) {
   const MeanSource &b = call.mean.source[1], &weight = call.mean.source[2];
   TensorOfBoxes<S, 4> right{b.data,
                             {kWidth, b.extent[0], b.extent[1], 1},
@@ -274,8 +274,8 @@ template <class S> bool describeFactors(MeanHopperCall &call) {
                             {weight.stride[0], 0, 0},
                             {2 * kWidth, kMeanCols, 1, 1}};
   return b.stride[2] == 1 && weight.stride[2] == 1 && weight.stride[1] == kWidth &&
-         right.describe(call.right, CU_TENSOR_MAP_SWIZZLE_64B) &&
-         lines.describe(call.weight, CU_TENSOR_MAP_SWIZZLE_128B);
+         right.describe(context, call.right, CU_TENSOR_MAP_SWIZZLE_64B) &&
+         lines.describe(context, call.weight, CU_TENSOR_MAP_SWIZZLE_128B);
 }
 
 } // namespace
@@ -286,7 +286,7 @@ Status launchMeanHopper(const Launch &launch, const MeanMmaCall &mean, bool &don
   const MeanSource &a = mean.source[0], &b = mean.source[1];
   int64_t s = a.extent[0], c = a.extent[2];
   if (!launch.context->isHopper || b.extent[2] != kWidth || c % 2 != 0 || c > (1 << 12) ||
-      s > 64 * kMostDepths || 2 * a.extent[1] <= kTileI)
+      s > 64 * kMostDepths || 2 * a.extent[1] <= kTileI || mean.n > kMostBoxedExtent)
     return {};
   MeanHopperCall call{};
   call.mean = mean, call.pairs = static_cast<int>(c / 2);
@@ -299,9 +299,9 @@ Status launchMeanHopper(const Launch &launch, const MeanMmaCall &mean, bool &don
   int64_t blocks = to.iTiles * call.depths, tiles = to.iTiles * to.jTiles * to.nTiles;
   int bytes = std::max((call.stages + call.depths) * kStageBytes, kSumBytes);
   auto *kernel = meanHopperKernel<S>;
-  if (blocks * call.pairs * kStageBytes > kScratchBytes || tiles > INT32_MAX ||
-      !hasRegisters(kernel, kGroups, kFewRegisters, kRegisters) || !describeFactors<S>(call) ||
-      !admitsShared(kernel, bytes))
+  if (blocks * call.pairs * kStageBytes > kScratchBytes || tiles > kMostBlocks ||
+      !hasRegisters(kernel, kGroups, kFewRegisters, kRegisters) ||
+      !describeFactors<S>(*launch.context, call) || !admitsShared(kernel, bytes))
     return {};
   done = true;
   cudaStream_t stream = launch.context->stream;

@@ -157,11 +157,11 @@ template <class S, int kRowTiles>
 Status launchOuterMma(const Launch &launch, const OuterMmaCall &call, bool &done) {
   using Tile = TileProduct<S, true, true, kRowTiles>;
   auto *kernel = outerMmaKernel<S, kRowTiles>;
-  done = admitsShared(kernel, Tile::kBytes);
-  if (!done)
-    return {};
   int64_t rows = call.a.across.extent, cols = call.b.across.extent;
   int64_t tiles = ceilDiv(rows, Tile::kRows) * ceilDiv(cols, kTileCols);
+  done = tiles <= kMostBlocks && admitsShared(kernel, Tile::kBytes);
+  if (!done)
+    return {};
   kernel<<<gridOf(tiles), kTileThreads, Tile::kBytes, launch.context->stream>>>(call);
   return statusOf(cudaGetLastError(), "the launch of an outer product on tensor cores");
 }
@@ -171,11 +171,11 @@ template <class S, bool kIsAcross>
 Status launchOuterGradMma(const Launch &launch, const OuterMmaCall &call, bool &done) {
   using Tile = TileProduct<S, false, kIsAcross, 4>;
   auto *kernel = outerGradMmaKernel<S, kIsAcross>;
-  done = admitsShared(kernel, Tile::kBytes);
-  if (!done)
-    return {};
   int64_t rows = call.a.across.extent, cols = call.b.across.extent;
   int64_t tiles = ceilDiv(rows, Tile::kRows) * ceilDiv(cols, kTileCols) * call.parts;
+  done = tiles <= kMostBlocks && admitsShared(kernel, Tile::kBytes);
+  if (!done)
+    return {};
   cudaStream_t stream = launch.context->stream;
   kernel<<<gridOf(tiles), kTileThreads, Tile::kBytes, stream>>>(call);
   if (call.parts > 1)

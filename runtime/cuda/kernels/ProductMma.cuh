@@ -10,29 +10,9 @@
 
 #include "runtime/cuda/kernels/DynamicShared.cuh"
 #include "runtime/cuda/kernels/Mma.cuh"
+#include "runtime/cuda/kernels/MmaAxis.h"
 
 namespace evo::cuda {
-
-/// An axis of a product: x is (x / inner, x % inner) of a tensor. Kernels take less than 2^31 x.
-struct MmaAxis {
-  int64_t extent = 1, inner = 1, outerStride = 0, innerStride = 0;
-
-  __device__ int64_t offsetOf(int64_t x) const {
-    if (inner == extent)
-      return x * innerStride;
-    uint32_t outer = static_cast<uint32_t>(x) / static_cast<uint32_t>(inner);
-    return outer * outerStride + (x - outer * inner) * innerStride;
-  }
-  static MmaAxis of(int64_t extent, int64_t stride) { return {extent, extent, 0, stride}; }
-  /// Of two axes, which are one where they lie so.
-  static MmaAxis of(int64_t outer, int64_t outerStride, int64_t inner, int64_t innerStride) {
-    if (outer == 1 || outerStride == inner * innerStride)
-      return {outer * inner, outer * inner, 0, innerStride};
-    return {outer * inner, inner, outerStride, innerStride};
-  }
-  bool isContiguous() const { return innerStride == 1 && inner % 8 == 0 && outerStride % 8 == 0; }
-  bool takesUnits() const { return innerStride % 8 == 0 && outerStride % 8 == 0; }
-};
 
 inline constexpr int kTileThreads = 128, kTileCols = 128, kTileDepth = 32, kTileStages = 4;
 inline constexpr int kTilePitch = kTileCols + 8; ///< of sums: eight rows fall into different banks
@@ -49,9 +29,8 @@ struct MmaMatrix {
     const MmaAxis &along = isAcross ? across : deep, &other = isAcross ? deep : across;
     bool isOne = deep.inner == deep.extent;
     step = isOne ? kTileDepth * deep.innerStride : kTileDepth / deep.inner * deep.outerStride;
-    return along.isContiguous() && other.takesUnits() && deep.extent < (1 << 30) &&
-           across.extent < (1 << 30) && (isOne || kTileDepth % deep.inner == 0) &&
-           reinterpret_cast<uint64_t>(data) % 16 == 0;
+    return along.isContiguous() && other.takesUnits() && deep.isCounted() && across.isCounted() &&
+           (isOne || kTileDepth % deep.inner == 0) && reinterpret_cast<uint64_t>(data) % 16 == 0;
   }
 };
 

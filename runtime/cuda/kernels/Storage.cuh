@@ -124,11 +124,6 @@ __device__ inline float blockSum(float x, float *space) {
   return sum;
 }
 
-/// A grid for `blocks` blocks of work that kernels step through.
-inline unsigned gridOf(int64_t blocks) {
-  return static_cast<unsigned>(std::max<int64_t>(1, std::min<int64_t>(blocks, 0x7fffffff)));
-}
-
 } // namespace evo::cuda
 
 /// Makes `launch<Name>` for every storage type.

@@ -29,11 +29,9 @@ __global__ void __launch_bounds__(256, I > 4   ? 2
                                                : 4)
     stripeKernel(const __grid_constant__ Lines<I + O> lines, const __grid_constant__ Op op) {
   constexpr int kBatch = kBatchOf<I>;
-  int perRow = 1 << lines.rowShift, rowsOfBlock = 256 >> lines.rowShift;
-  int64_t colTiles = ceilDiv(lines.cols / 8, perRow);
-  int64_t rowTile = colTiles == 1 ? blockIdx.x : quotient(blockIdx.x, colTiles);
-  int64_t row = rowTile * (rowsOfBlock * kBatch) + (threadIdx.x >> lines.rowShift);
-  int64_t col = ((blockIdx.x - rowTile * colTiles) * perRow + (threadIdx.x & (perRow - 1))) * 8;
+  int64_t colTiles = ceilDiv(lines.cols / 8, 1 << lines.rowShift);
+  Place place = linePlace(blockIdx.x, threadIdx.x, colTiles, lines.rowShift, kBatch, 8);
+  int64_t row = place.row, col = place.col;
   if (col >= lines.cols)
     return;
   int64_t at[I + O];
@@ -103,7 +101,7 @@ bool launchStripes(const Launch &launch, Lines<I + O> lines, const Op &op) {
   if (inner < 0 || lines.rows.extent[inner] % rows != 0)
     return false;
   int64_t grid = lines.rowCount / rows * ceilDiv(lines.cols / 8, int64_t{1} << lines.rowShift);
-  if (grid > 0x7fffffff)
+  if (grid > kMostBlocks)
     return false;
   for (int o = 0; o < I + O; ++o)
     lines.batchStride[o] = rowsOfBlock * lines.rows.stride[o][inner];

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "runtime/cuda/kernels/BoxRange.h"
 #include "runtime/cuda/kernels/Storage.cuh"
 
 #include <cuda.h>
@@ -100,22 +101,6 @@ template <int kPending> __device__ inline void waitForStoredReads() {
   asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kPending) : "memory");
 }
 
-/// The driver's function that describes tensors to copies; null where there is none.
-inline decltype(&cuTensorMapEncodeTiled) tensorMapEncoder() {
-  void *function = nullptr;
-  cudaDriverEntryPointQueryResult found{};
-#if CUDART_VERSION >= 12050
-  cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
-                                                       cudaEnableDefault, &found);
-#else
-  cudaError_t error =
-      cudaGetDriverEntryPoint("cuTensorMapEncodeTiled", &function, cudaEnableDefault, &found);
-#endif
-  if (error != cudaSuccess || found != cudaDriverEntryPointSuccess)
-    return nullptr;
-  return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(function);
-}
-
 /// A tensor of half type S whose innermost axis lies together; strides, in elements, are those of
 /// the others.
 template <class S, int kRank> struct TensorOfBoxes {
@@ -125,16 +110,12 @@ template <class S, int kRank> struct TensorOfBoxes {
 
   /// Describes it to copies that permute chunks of 16 bytes within rows as `swizzle` says; false
   /// where copies do not take it.
-  bool describe(CUtensorMap &map, CUtensorMapSwizzle swizzle) const {
-    static const auto encode = tensorMapEncoder();
+  bool describe(const Context &context, CUtensorMap &map, CUtensorMapSwizzle swizzle) const {
+    if (!context.encodeTensorMap ||
+        !reachesBoxes(reinterpret_cast<uint64_t>(data), int64_t{sizeof(S)}, extent, stride))
+      return false;
     cuuint64_t extents[kRank], strides[kRank];
     cuuint32_t boxes[kRank], steps[kRank];
-    // What the driver would refuse, it would have checkers report.
-    bool isAligned = reinterpret_cast<uint64_t>(data) % 16 == 0;
-    for (int d = 1; d < kRank; ++d)
-      isAligned &= extent[d] == 1 || stride[d - 1] * static_cast<int64_t>(sizeof(S)) % 16 == 0;
-    if (!isAligned)
-      return false;
     for (int d = 0; d < kRank; ++d) {
       extents[d] = static_cast<cuuint64_t>(extent[d]), boxes[d] = static_cast<cuuint32_t>(box[d]);
       steps[d] = 1;
@@ -144,10 +125,10 @@ template <class S, int kRank> struct TensorOfBoxes {
     }
     CUtensorMapDataType type = std::is_same_v<S, __nv_bfloat16> ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
                                                                 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
-    return encode &&
-           encode(&map, type, kRank, const_cast<void *>(data), extents, strides, boxes, steps,
-                  CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
-                  CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+    return context.encodeTensorMap(&map, type, kRank, const_cast<void *>(data), extents, strides,
+                                   boxes, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle,
+                                   CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+                                   CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
   }
 };
 

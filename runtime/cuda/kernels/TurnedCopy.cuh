@@ -30,12 +30,10 @@ inline constexpr int kTurnThreads = 256, kTurnTile = 64;
 template <class S, int kLines>
 __global__ void __launch_bounds__(kTurnThreads) turnKernel(const __grid_constant__ TurnCall call) {
   __shared__ __align__(16) S tile[kLines][kTurnTile + 8];
-  int64_t rest = quotient(blockIdx.x, call.tiles[1]);
-  int64_t outer = quotient(rest, call.tiles[0]);
-  int64_t row0 = (rest - outer * call.tiles[0]) * kTurnTile;
-  int64_t col0 = (blockIdx.x - rest * call.tiles[1]) * kLines;
+  OuterPlace place = tilePlace(blockIdx.x, call.tiles[0], call.tiles[1], kTurnTile, kLines);
+  int64_t row0 = place.row, col0 = place.col;
   int64_t at[2];
-  call.outer.locate(outer, at);
+  call.outer.locate(place.outer, at);
   const S *from = reinterpret_cast<const S *>(call.from) + at[0];
   int64_t row = row0 + threadIdx.x % 8 * 8;
 #pragma unroll
@@ -88,7 +86,7 @@ template <class S> bool describeTurn(TurnCall &call, const Elements<1, 1> &copy)
   }
   call.outer.removeAxis(last);
   call.outer.removeAxis(across);
-  return fits && call.outer.count() * call.tiles[0] * call.tiles[1] <= 0x7fffffff;
+  return fits && call.outer.count() * call.tiles[0] * call.tiles[1] <= kMostBlocks;
 }
 
 template <class S> Status launchTurn(const Context &context, const TurnCall &call) {
@@ -144,7 +142,7 @@ template <class S> bool launchNarrow(const Context &context, const Elements<1, 1
     if (call.rows.stride[1][d] % 8 != 0 && (cols != 4 || call.rows.stride[1][d] % 4 != 0))
       return false;
   call.rowCount = call.rows.count();
-  if ((cols != 4 && cols != 8) || ceilDiv(call.rowCount, 256) > 0x7fffffff)
+  if ((cols != 4 && cols != 8) || ceilDiv(call.rowCount, 256) > kMostBlocks)
     return false;
   auto *kernel = cols == 4 ? narrowKernel<S, 4> : narrowKernel<S, 8>;
   if (call.rowCount > 0)

@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 #pragma once
 
+#include "runtime/cuda/kernels/Places.h"
 #include "runtime/cuda/kernels/Storage.cuh"
 
 namespace evo::cuda {
@@ -19,7 +20,7 @@ template <int kLanes> __device__ inline float laneSum(float x) {
   return x;
 }
 
-inline constexpr int kTurnedRows = 64, kTurnedThreads = 256;
+inline constexpr int kTurnedThreads = 256;
 
 /// Of at most kPairs * 64 channels.
 template <class S, int kPairs> struct TurnedTile {
@@ -62,30 +63,6 @@ private:
         words[i / 2] |= uint32_t{halves[i]} << i % 2 * 16;
     bits.x = words[0], bits.y = words[1], bits.z = words[2], bits.w = words[3];
     return bits;
-  }
-};
-
-/// Rows in tiles: the last axis of a space, along which the tiles lie, and the others.
-template <int N> struct TurnedRows {
-  AxisSpace<N> outer;
-  int64_t stride[N], extent, tasks; ///< of the last axis; tiles of all
-
-  explicit TurnedRows(const AxisSpace<N> &rows) : outer(rows) {
-    int inner = rows.rank - 1;
-    extent = rows.extent[inner];
-    for (int o = 0; o < N; ++o)
-      stride[o] = rows.stride[o][inner];
-    outer.removeAxis(inner);
-    tasks = outer.count() * ceilDiv(extent, kTurnedRows);
-  }
-  /// Where the first row of a tile lies; how many rows it has.
-  __device__ int locate(int64_t task, int64_t (&at)[N]) const {
-    int64_t tiles = ceilDiv(extent, kTurnedRows), above = quotient(task, tiles);
-    int64_t first = (task - above * tiles) * kTurnedRows;
-    outer.locate(above, at);
-    for (int o = 0; o < N; ++o)
-      at[o] += first * stride[o];
-    return static_cast<int>(smaller(kTurnedRows, extent - first));
   }
 };
 

@@ -35,13 +35,13 @@ struct WeightOperands {
 
   int right() const { return 1 - left; }
   int64_t pieces() const { return outer.extent * ceilDiv(inner.extent, kPieceRows); }
-  template <class S> bool describe(CUtensorMap &map, int operand) const {
+  template <class S> bool describe(const Context &context, CUtensorMap &map, int operand) const {
     bool shared = neighbours > 1 && (operand == left) != sharesRight;
     TensorOfBoxes<S, 3> tensor{data[operand],
                                {cols[operand], inner.extent, outer.extent},
                                {inner.stride[operand], outer.stride[operand]},
                                {kPanelCols, shared ? kPieceRows / neighbours : kPieceRows, 1}};
-    return tensor.describe(map, CU_TENSOR_MAP_SWIZZLE_128B);
+    return tensor.describe(context, map, CU_TENSOR_MAP_SWIZZLE_128B);
   }
 };
 
@@ -78,8 +78,13 @@ bool arrangeRows(WeightOperands &weight, const Launch &launch) {
       rows.stride[i][d] = o[i].strides[d];
     rows.push(o[0].shape[d]);
   }
-  rows.merge();
-  if (rows.rank > 2 || rows.count() < 1024 || rows.count() > INT32_MAX)
+  // One axis of more rows than a copy can name stays two.
+  AxisSpace<2> merged = rows;
+  merged.merge();
+  if (merged.rank != 1 || merged.extent[0] <= kMostBoxedExtent)
+    rows = merged;
+  constexpr int64_t kMostRows = int64_t{1} << 35; // whose pieces fit 32 bits
+  if (rows.rank > 2 || rows.count() < 1024 || rows.count() > kMostRows)
     return false;
   RowAxis axes[2]; // outer and inner
   for (int d = 0; d < rows.rank; ++d) {
@@ -156,10 +161,11 @@ Status launchTiles(const Launch &launch, const WeightOperands &weight, bool &lau
   int64_t tiles = weight.tiles[0] * weight.tiles[1];
   WeightHopperCall call{};
   if (tiles * kTileFours > kScratchBytes / 16 || !admitsShared(kernel, Shape::kBytes) ||
-      !weight.describe<S>(call.left, weight.left) ||
-      !weight.describe<S>(call.right, weight.right()))
+      !weight.describe<S>(*launch.context, call.left, weight.left) ||
+      !weight.describe<S>(*launch.context, call.right, weight.right()))
     return {};
-  static const int pairs = clustersAtATime(kernel, kMostNeighbours, kWeightThreads, Shape::kBytes);
+  const Context::Clusters &clustersOf = launch.context->weightClusters;
+  int pairs = std::is_same_v<S, __half> ? clustersOf.f16 : clustersOf.bf16;
   if (weight.neighbours > 1 && pairs < 1)
     return {};
   call.innerPieces = static_cast<int>(ceilDiv(weight.inner.extent, kPieceRows));
@@ -199,6 +205,18 @@ template <class S> Status launchWeightHopper(const Launch &launch, bool &launche
   if (!launch.context->isHopper || !describeWeight(weight, launch) || !isWorthWhile(weight))
     return {};
   return launchTiles<S>(launch, weight, launched);
+}
+
+template <class S> static int weightClustersOf() {
+  using Shape = WeightBlock<S>;
+  auto kernel = weightHopperKernel<S>;
+  return admitsShared(kernel, Shape::kBytes)
+             ? clustersAtATime(kernel, kMostNeighbours, kWeightThreads, Shape::kBytes)
+             : 0;
+}
+
+Context::Clusters findWeightClusters() {
+  return {weightClustersOf<__nv_bfloat16>(), weightClustersOf<__half>()};
 }
 
 template Status launchWeightHopper<__nv_bfloat16>(const Launch &, bool &);

@@ -12,4 +12,7 @@ namespace evo::cuda {
 /// for.
 template <class S> Status launchWeightHopper(const Launch &launch, bool &launched);
 
+/// How many of their clusters the present device runs at a time.
+Context::Clusters findWeightClusters();
+
 } // namespace evo::cuda

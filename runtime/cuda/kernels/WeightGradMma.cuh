@@ -24,6 +24,7 @@ struct WeightMmaCall {
 };
 
 inline constexpr int kWeightThreads = 256, kWeightTile = 128, kWeightDepth = 32, kWeightStages = 4;
+inline constexpr int64_t kMostWeightRows = int64_t{1} << 35; ///< whose pieces fit 32 bits
 
 template <class S> struct WeightStage {
   S part[WeightMmaCall::kOperands][kWeightDepth][kWeightTile + 8];
@@ -141,7 +142,7 @@ template <class S> bool describeWeight(WeightMmaCall &call, const Launch &launch
   }
   call.rows.merge();
   call.rowCount = call.rows.count();
-  bool fits = call.rows.rank == 2 && call.rowCount >= 1024 && call.rowCount <= INT32_MAX;
+  bool fits = call.rows.rank == 2 && call.rowCount >= 1024 && call.rowCount <= kMostWeightRows;
   for (int i : {0, 1}) {
     call.data[i] = o[i].data, call.cols[i] = dweight.shape[i];
     call.colTiles[i] = ceilDiv(call.cols[i], kWeightTile);

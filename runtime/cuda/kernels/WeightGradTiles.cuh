@@ -11,6 +11,7 @@
 #pragma once
 
 #include "runtime/cuda/kernels/Cluster.cuh"
+#include "runtime/cuda/kernels/Places.h"
 #include "runtime/cuda/kernels/WgmmaColumns.cuh"
 
 namespace evo::cuda {
@@ -83,7 +84,8 @@ template <class S>
 __device__ void fetchPieces(const WeightHopperCall &call, const WeightShare &share,
                             typename WeightBlock<S>::Memory &memory) {
   RingPlace<WeightBlock<S>::kStages> place;
-  int outer = share.first / call.innerPieces, inner = share.first - outer * call.innerPieces;
+  int outer, row;
+  locateTile(share.first, call.innerPieces, kPieceRows, outer, row);
   int panels = call.leftPanels + call.rightPanels;
   int bytes = panels * static_cast<int>(sizeof(S[kPieceRows][kPanelCols]));
   int part = share.neighbour * (kPieceRows / kMostNeighbours);
@@ -97,7 +99,6 @@ __device__ void fetchPieces(const WeightHopperCall &call, const WeightShare &sha
     if (place.round > 0)
       memory.empty[place.stage].wait(place.round - 1);
     full.arriveExpecting(bytes);
-    int row = inner * kPieceRows;
 #pragma unroll
     for (int i = 0; i < 2 * kTilePanels; ++i) {
       bool left = i < kTilePanels;
@@ -112,8 +113,9 @@ __device__ void fetchPieces(const WeightHopperCall &call, const WeightShare &sha
         copyBox(panel, map, full, col, row, outer);
     }
     place.advance();
-    if (++inner == call.innerPieces)
-      inner = 0, ++outer;
+    row += kPieceRows;
+    if (row == call.innerPieces * kPieceRows)
+      row = 0, ++outer;
   }
 }
 
