@@ -61,13 +61,20 @@ struct DeviceIdentity {
   }
 };
 
-/// Launches that were recorded and can be enqueued again, all at once.
+/// Launches as they were recorded, in the host's memory: the device has nothing of them.
+class Tape {
+public:
+  virtual ~Tape() = default;
+  /// The device's own launches, of which a call may be several: what a recording's memory grows
+  /// with.
+  virtual int64_t size() const = 0;
+};
+
+/// Launches that the device has and that can be enqueued again, all at once.
 class Recording {
 public:
   virtual ~Recording() = default;
   virtual Status replay() = 0;
-  /// The device's own launches, of which a call may be several: what its memory grows with.
-  virtual int64_t size() const = 0;
 };
 
 /// A library of matrix products that has several ways to compute one.
@@ -116,9 +123,11 @@ public:
   /// follow `setDropout`, but for their blocks.
   virtual bool canRecord() const { return false; }
   virtual Status beginRecording() { return noRecordings(); }
-  /// `old`, where there is one, becomes the new recording where the device can change it, so that
-  /// no memory is taken; what was enqueued of it runs as it was.
-  virtual Result<std::unique_ptr<Recording>> endRecording(std::unique_ptr<Recording> old) {
+  virtual Result<std::unique_ptr<Tape>> endRecording() { return noRecordings(); }
+  /// Gives the device what is on a tape. `old`, where there is one, becomes the new recording where
+  /// the device can change it, so that no memory is taken; what was enqueued of it runs as it was.
+  virtual Result<std::unique_ptr<Recording>> load(const Tape &tape,
+                                                  std::unique_ptr<Recording> old) {
     return noRecordings();
   }
   /// Seed and step of the masks that a replay makes.

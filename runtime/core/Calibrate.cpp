@@ -265,13 +265,14 @@ private:
     const int64_t recorded = std::min(repeats, kMostRecorded), replays = repeats / recorded;
     EVO_TRY(backend.beginRecording());
     Status launched = launchAll(prepared, recorded);
-    Result<std::unique_ptr<Recording>> recording = backend.endRecording(nullptr);
+    Result<std::unique_ptr<Tape>> tape = backend.endRecording();
     EVO_TRY(launched);
-    EVO_TRY(recording.status());
+    EVO_TRY(tape.status());
+    EVO_ASSIGN(std::unique_ptr<Recording> recording, backend.load(**tape, nullptr));
     EVO_TRY(backend.synchronize()); // it has been uploaded
     const int64_t start = options.clock();
     for (int64_t i = 0; i < replays; ++i)
-      EVO_TRY((*recording)->replay());
+      EVO_TRY(recording->replay());
     EVO_TRY(backend.synchronize());
     return (options.clock() - start) / (replays * recorded);
   }

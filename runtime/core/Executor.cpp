@@ -316,6 +316,7 @@ Status Executor::Impl::runSteps(const std::vector<StepPlan> &steps, CallState &s
       state.slices[static_cast<size_t>(loop.position)] = {first,
                                                           std::min(loop.size, loop.extent - first)};
       EVO_TRY(runSteps(loop.body, state));
+      EVO_TRY(queue.endIteration());
     }
   }
   return {};

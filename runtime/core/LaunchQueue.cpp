@@ -3,7 +3,8 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/core/LaunchQueue.h"
 
-#include <map>
+#include <unordered_map>
+#include <utility>
 
 namespace evo {
 
@@ -37,45 +38,40 @@ void LaunchQueue::start(Way newWay, Pieces *newPieces) {
   way = newWay;
   pieces = newPieces;
   position = 0, calls = 0, form = 0, done = 0;
-  counts.clear();
 }
 
 /// What an error has left open.
 void LaunchQueue::abandonRecording() {
   if (std::exchange(recording, false))
-    (void)backend.endRecording(nullptr); // the error has been told
+    (void)backend.endRecording(); // the error has been told
 }
 
 void LaunchQueue::forget(Pieces &gone) {
   abandonRecording();
-  kept -= gone.size;
+  kept -= gone.kept;
+  taped -= gone.taped;
   gone = {};
 }
 
-/// False: there is no room for it.
-bool LaunchQueue::count(const Recording &recording) {
-  if (!hasRoom(recording.size()))
-    return false;
-  kept += recording.size();
-  pieces->size += recording.size();
-  return true;
-}
-
+/// There is no room for a recording: its pieces go alone.
 void LaunchQueue::leaveAlone(int slot) {
-  pieces->slots[static_cast<size_t>(slot)] = nullptr;
   for (Pieces::Piece &piece : pieces->pieces)
     if (piece.slot == slot)
       piece.slot = -1;
 }
 
-/// Whether the piece in progress goes into a recording.
+/// Whether the launches of the piece in progress are recorded now.
 bool LaunchQueue::isRecorded() const {
   if (way == Way::Alone || way == Way::Survey)
     return false;
   if (way == Way::Keep)
     return true;
-  int slot = pieces->pieces[position].slot;
-  return slot >= 0 && (way == Way::Roll || !pieces->slots[static_cast<size_t>(slot)]);
+  const Pieces::Piece &piece = pieces->pieces[position];
+  if (piece.slot < 0)
+    return false;
+  if (way == Way::Roll)
+    return !piece.tape;
+  return taped < kMostTaped || !pieces->slots[static_cast<size_t>(piece.slot)].recording;
 }
 
 Status LaunchQueue::launch(const KernelCall &call) {
@@ -86,7 +82,8 @@ Status LaunchQueue::launch(const KernelCall &call) {
     EVO_TRY(backend.beginRecording());
     recording = true;
   }
-  if (isWritten || way == Way::Roll)
+  bool isAlone = way == Way::Roll && pieces->pieces[position].slot < 0;
+  if (isWritten || isAlone)
     if (Status status = backend.launch(call); !status.ok()) {
       abandonRecording();
       return status;
@@ -94,6 +91,11 @@ Status LaunchQueue::launch(const KernelCall &call) {
   if (way == Way::Survey)
     form = mixed(form, call);
   return ++calls < kMostOfPiece ? Status::success() : endPiece();
+}
+
+Status LaunchQueue::endIteration() {
+  bool isShared = way == Way::Survey || way == Way::Prepare || way == Way::Roll;
+  return isShared && calls >= kLeastOfPiece ? endPiece() : Status::success();
 }
 
 Status LaunchQueue::endBlock(int64_t blocks) {
@@ -105,36 +107,77 @@ Status LaunchQueue::endBlock(int64_t blocks) {
 Status LaunchQueue::endPiece() {
   if (calls == 0)
     return {};
-  if (way == Way::Survey) {
-    pieces->pieces.push_back({form, -1, 0});
-    counts.push_back(calls);
-  }
+  if (way == Way::Survey)
+    pieces->pieces.push_back({mixed(form, static_cast<uint64_t>(calls)), calls, -1, 0, nullptr});
   if (way == Way::Keep) {
-    pieces->pieces.push_back({0, static_cast<int>(pieces->slots.size()), done});
-    pieces->slots.push_back(nullptr);
+    pieces->pieces.push_back({0, calls, static_cast<int>(pieces->slots.size()), done, nullptr});
+    pieces->slots.emplace_back();
   }
   if (std::exchange(recording, false)) {
-    int slot = pieces->pieces[position].slot;
-    std::unique_ptr<Recording> &own = pieces->slots[static_cast<size_t>(slot)];
-    EVO_ASSIGN(own, backend.endRecording(std::move(own)));
-    if (way == Way::Roll)
-      EVO_TRY(own->replay());
-    else if (!count(*own)) {
-      if (way == Way::Keep)
-        return Status::error(ErrorCode::OutOfMemory, "expected a program of at most " +
-                                                         std::to_string(kMostKept) +
-                                                         " launches of the device, got more");
-      leaveAlone(slot);
-    }
+    EVO_ASSIGN(std::unique_ptr<Tape> tape, backend.endRecording());
+    EVO_TRY(way == Way::Roll ? roll(*tape, false) : keep(std::move(tape)));
+  } else if (way == Way::Roll && pieces->pieces[position].tape) {
+    EVO_TRY(roll(*pieces->pieces[position].tape, true));
   }
   ++position;
   calls = 0, form = 0;
   return {};
 }
 
+/// What has been recorded of the piece in progress: for its recording, where that has nothing yet,
+/// and where recordings are shared to the tapes.
+Status LaunchQueue::keep(std::unique_ptr<Tape> tape) {
+  Pieces::Piece &piece = pieces->pieces[position];
+  Pieces::Slot &slot = pieces->slots[static_cast<size_t>(piece.slot)];
+  const int64_t size = tape->size();
+  if (!slot.recording) {
+    if (!hasRoom(size) && way == Way::Keep)
+      return Status::error(ErrorCode::OutOfMemory, "expected a program of at most " +
+                                                       std::to_string(kMostKept) +
+                                                       " launches of the device, got more");
+    if (!hasRoom(size)) {
+      leaveAlone(piece.slot);
+      return {};
+    }
+    kept += size;
+    pieces->kept += size;
+  }
+  if (way == Way::Keep) { // the device gets it when all is known to have room
+    piece.tape = std::move(tape);
+    return {};
+  }
+  const bool isTaped = taped + size <= kMostTaped;
+  if (!slot.recording) {
+    EVO_ASSIGN(slot.recording, backend.load(*tape, nullptr));
+    slot.written = isTaped ? tape.get() : nullptr;
+  }
+  if (isTaped) {
+    piece.tape = std::move(tape);
+    taped += size;
+    pieces->taped += size;
+  }
+  return {};
+}
+
+/// Launches what is on the tape of the piece in progress.
+Status LaunchQueue::roll(const Tape &tape, bool isKept) {
+  Pieces::Slot &slot = pieces->slots[static_cast<size_t>(pieces->pieces[position].slot)];
+  if (!isKept || slot.written != &tape) {
+    slot.written = nullptr;
+    EVO_ASSIGN(slot.recording, backend.load(tape, std::move(slot.recording)));
+    slot.written = isKept ? &tape : nullptr;
+  }
+  return slot.recording->replay();
+}
+
 Status LaunchQueue::end() {
   EVO_TRY(endPiece());
   if (way == Way::Keep && !pieces->pieces.empty()) {
+    for (Pieces::Piece &piece : pieces->pieces) {
+      std::unique_ptr<Tape> tape = std::move(piece.tape);
+      EVO_ASSIGN(pieces->slots[static_cast<size_t>(piece.slot)].recording,
+                 backend.load(*tape, nullptr));
+    }
     pieces->pieces.back().done = done; // calls without launches may end the last block
     pieces->state = Pieces::State::Kept;
   }
@@ -148,15 +191,15 @@ Status LaunchQueue::end() {
 /// Recordings for as many forms as there may be room for, in the order of their first pieces.
 void LaunchQueue::choose() {
   int64_t room = kMostKept - kept;
-  std::map<std::pair<uint64_t, int64_t>, int> slots; // forms of one number of launches
-  for (size_t i = 0; i < pieces->pieces.size(); ++i) {
-    auto [found, isNew] = slots.try_emplace({pieces->pieces[i].form, counts[i]}, -1);
-    if (isNew && counts[i] <= room) {
-      room -= counts[i];
+  std::unordered_map<uint64_t, int> slots; // of the forms
+  for (Pieces::Piece &piece : pieces->pieces) {
+    auto [found, isNew] = slots.try_emplace(piece.form, -1);
+    if (isNew && piece.calls <= room) {
+      room -= piece.calls;
       found->second = static_cast<int>(pieces->slots.size());
-      pieces->slots.push_back(nullptr);
+      pieces->slots.emplace_back();
     }
-    pieces->pieces[i].slot = found->second;
+    piece.slot = found->second;
   }
 }
 

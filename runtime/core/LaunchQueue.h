@@ -6,7 +6,9 @@
 // of the device, some kilobytes a launch, so a program of very many launches does not keep all of
 // its own: pieces of one form (the same kernels with the same shapes, as equal blocks and the
 // iterations of a slice loop have) share a recording, into which each is written on its way to the
-// device. The queue knows kernel calls and where blocks end, and nothing of plans.
+// device. What is written lies on tapes in the host's memory, some kilobytes a launch too: to
+// record the calls again takes the host longer than most kernels take. The queue knows kernel calls
+// and where iterations and blocks end, and nothing of plans.
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -19,8 +21,11 @@ namespace evo {
 
 class LaunchQueue {
 public:
-  /// Calls of a piece, and the device's launches in all recordings that a queue keeps, at most.
-  static constexpr int64_t kMostOfPiece = 1024, kMostKept = 16384;
+  /// Calls of a piece at most, and of a shared one that ends where an iteration does at least: so
+  /// the iterations of a loop are in pieces of one form.
+  static constexpr int64_t kMostOfPiece = 1024, kLeastOfPiece = 64;
+  /// The device's launches in all recordings that a queue keeps, and on all tapes, at most.
+  static constexpr int64_t kMostKept = 16384, kMostTaped = int64_t{1} << 20;
 
   /// What is known of a program's pieces.
   class Pieces {
@@ -34,14 +39,20 @@ public:
     friend class LaunchQueue;
     enum class State : uint8_t { Unfinished, Kept, Shared };
     struct Piece {
-      uint64_t form = 0; ///< where recordings are shared
-      int slot = -1;     ///< its recording; -1: its launches go alone
-      int64_t done = 0;  ///< blocks that have ended behind it
+      uint64_t form = 0;          ///< where recordings are shared: of its calls and their number
+      int64_t calls = 0;          ///< likewise
+      int slot = -1;              ///< its recording; -1: its launches go alone
+      int64_t done = 0;           ///< blocks that have ended behind it
+      std::unique_ptr<Tape> tape; ///< where recordings are shared; null: it is recorded each time
+    };
+    struct Slot {
+      std::unique_ptr<Recording> recording;
+      const Tape *written = nullptr; ///< that the recording has; null: one that is gone
     };
     State state = State::Unfinished;
     std::vector<Piece> pieces;
-    std::vector<std::unique_ptr<Recording>> slots;
-    int64_t size = 0; ///< of all recordings: the device's launches
+    std::vector<Slot> slots;
+    int64_t kept = 0, taped = 0; ///< of them, the device's launches in recordings and on tapes
   };
 
   /// What becomes of the launches until `end`.
@@ -49,7 +60,7 @@ public:
     Alone,   ///< launched
     Keep,    ///< recorded, not launched
     Survey,  ///< counted by form
-    Prepare, ///< of each shared recording the first is recorded, not launched
+    Prepare, ///< recorded on tapes, and of the shared recordings the first ones; not launched
     Roll,    ///< written into the shared recordings and launched
   };
 
@@ -58,6 +69,8 @@ public:
   /// `pieces` outlives the way; Alone needs none. A way that an error ended need not be ended.
   void start(Way way, Pieces *pieces = nullptr);
   Status launch(const KernelCall &call);
+  /// Behind an iteration of a loop.
+  Status endIteration();
   /// Behind the launches of a block; blocks that have ended so far.
   Status endBlock(int64_t done);
   /// Shared recordings are chosen behind a survey.
@@ -72,7 +85,7 @@ public:
   /// Launches what was kept. `behind(done)` follows each piece, with the blocks that have ended.
   template <class Behind> Status replay(Pieces &pieces, const Behind &behind) const {
     for (Pieces::Piece &piece : pieces.pieces) {
-      EVO_TRY(pieces.slots[static_cast<size_t>(piece.slot)]->replay());
+      EVO_TRY(pieces.slots[static_cast<size_t>(piece.slot)].recording->replay());
       behind(piece.done);
     }
     return {};
@@ -81,18 +94,18 @@ public:
 private:
   Status endPiece();
   void abandonRecording();
-  bool count(const Recording &recording);
+  Status keep(std::unique_ptr<Tape> tape);
+  Status roll(const Tape &tape, bool isKept);
   void leaveAlone(int slot);
   void choose();
   bool isRecorded() const;
 
   Backend &backend;
-  int64_t kept = 0; ///< the device's launches in recordings
+  int64_t kept = 0, taped = 0; ///< the device's launches in recordings and on tapes
   Way way = Way::Alone;
   Pieces *pieces = nullptr;
-  size_t position = 0;         ///< the piece in progress
-  int64_t calls = 0;           ///< its calls
-  std::vector<int64_t> counts; ///< of the pieces of a survey
+  size_t position = 0; ///< the piece in progress
+  int64_t calls = 0;   ///< its calls
   uint64_t form = 0;
   int64_t done = 0;
   bool recording = false;

@@ -81,11 +81,25 @@ cuda::Operand operandOf(const TensorRef &tensor) {
   return operand;
 }
 
+/// A captured graph.
+class CudaTape : public Tape {
+public:
+  CudaTape(cudaGraph_t graph, int64_t nodes) : graph(graph), nodes(nodes) {}
+  ~CudaTape() override { cudaGraphDestroy(graph); }
+  CudaTape(const CudaTape &) = delete;
+  CudaTape &operator=(const CudaTape &) = delete;
+  int64_t size() const override { return nodes; }
+  cudaGraph_t get() const { return graph; }
+
+private:
+  cudaGraph_t graph;
+  int64_t nodes;
+};
+
 /// A graph that the driver has uploaded.
 class CudaRecording : public Recording {
 public:
-  CudaRecording(cudaGraphExec_t graph, int64_t nodes, Context &context)
-      : graph(graph), nodes(nodes), context(context) {}
+  CudaRecording(cudaGraphExec_t graph, Context &context) : graph(graph), context(context) {}
   ~CudaRecording() override { cudaGraphExecDestroy(graph); }
   CudaRecording(const CudaRecording &) = delete;
   CudaRecording &operator=(const CudaRecording &) = delete;
@@ -104,11 +118,8 @@ public:
     return isDone;
   }
 
-  int64_t size() const override { return nodes; }
-
 private:
   cudaGraphExec_t graph;
-  int64_t nodes;
   Context &context;
 };
 
@@ -184,8 +195,10 @@ public:
 
   Status launch(const KernelCall &call) override {
     const plan::KernelInfo &info = plan::kernelInfo(call.kernel);
-    return enqueue(call, info)
-        .withContext("kernel '" + std::string(info.mnemonic) + "' on " + where());
+    Status status = enqueue(call, info);
+    if (status.ok()) // a launch has no time for texts that nobody reads
+      return status;
+    return status.withContext("kernel '" + std::string(info.mnemonic) + "' on " + where());
   }
 
   Status synchronize() override {
@@ -211,29 +224,30 @@ public:
                           "cudaStreamBeginCapture")
         .withContext(where());
   }
-  Result<std::unique_ptr<Recording>> endRecording(std::unique_ptr<Recording> old) override {
+  Result<std::unique_ptr<Tape>> endRecording() override {
     cudaGraph_t graph = nullptr;
-    cudaGraphExec_t ready = nullptr;
-    Status status =
-        cuda::statusOf(cudaStreamEndCapture(context->stream, &graph), "cudaStreamEndCapture");
-    // This backend has made it.
-    if (auto *changed = static_cast<CudaRecording *>(old.get()); changed && status.ok()) {
-      if (changed->update(graph)) {
-        cudaGraphDestroy(graph);
+    EVO_TRY(cuda::statusOf(cudaStreamEndCapture(context->stream, &graph), "cudaStreamEndCapture")
+                .withContext(where()));
+    size_t nodes = 0;
+    cudaError_t counted = cudaGraphGetNodes(graph, nullptr, &nodes);
+    auto tape = std::make_unique<CudaTape>(graph, static_cast<int64_t>(nodes));
+    EVO_TRY(cuda::statusOf(counted, "cudaGraphGetNodes").withContext(where()));
+    return std::unique_ptr<Tape>(std::move(tape));
+  }
+  Result<std::unique_ptr<Recording>> load(const Tape &tape,
+                                          std::unique_ptr<Recording> old) override {
+    EVO_CUDA_TRY(cudaSetDevice(context->device));
+    cudaGraph_t graph = static_cast<const CudaTape &>(tape).get(); // this backend has made both
+    if (auto *changed = static_cast<CudaRecording *>(old.get())) {
+      if (changed->update(graph))
         return old;
-      }
-      status = synchronize(); // it may be running
+      EVO_TRY(synchronize()); // it may be running
       old.reset();
     }
-    size_t nodes = 0;
-    if (status.ok())
-      status = cuda::statusOf(cudaGraphGetNodes(graph, nullptr, &nodes), "cudaGraphGetNodes");
-    if (status.ok())
-      status = cuda::statusOf(cudaGraphInstantiate(&ready, graph, 0), "cudaGraphInstantiate");
-    if (graph)
-      cudaGraphDestroy(graph);
-    EVO_TRY(status.withContext(where()));
-    auto recording = std::make_unique<CudaRecording>(ready, static_cast<int64_t>(nodes), *context);
+    cudaGraphExec_t ready = nullptr;
+    EVO_TRY(cuda::statusOf(cudaGraphInstantiate(&ready, graph, 0), "cudaGraphInstantiate")
+                .withContext(where()));
+    auto recording = std::make_unique<CudaRecording>(ready, *context);
     // Its memory is taken here, not in a step.
     EVO_TRY(cuda::statusOf(cudaGraphUpload(ready, context->stream), "cudaGraphUpload")
                 .withContext(where()));

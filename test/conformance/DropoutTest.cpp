@@ -58,8 +58,11 @@ std::vector<std::byte> replayedMask(Backend &backend, const KernelCase &mask) {
   // The first launch is not recorded: a kernel may be loaded by it.
   bool ok = backend.launch(call).ok() && backend.synchronize().ok() &&
             backend.beginRecording().ok() && backend.launch(call).ok();
-  auto recording = backend.endRecording(nullptr);
-  ok = ok && recording.ok() && backend.setDropout(mask.dropout.seed, mask.dropout.step).ok() &&
+  auto tape = backend.endRecording();
+  if (!ok || !tape.ok())
+    return {};
+  auto recording = backend.load(**tape, nullptr);
+  ok = recording.ok() && backend.setDropout(mask.dropout.seed, mask.dropout.step).ok() &&
        (*recording)->replay().ok() && backend.synchronize().ok() &&
        backend.download(bytes.data(), y.data, static_cast<int64_t>(bytes.size())).ok();
   return ok ? bytes : std::vector<std::byte>();

@@ -162,7 +162,7 @@ TEST(Executor, RecordsInPiecesAndSharesThemWhereThereAreVeryManyLaunches) {
   for (const Case &each :
        {Case{36, {1008}, 1, 0}, Case{40, {1024, 96}, 2, 0},
         // 585 * 28 = 16380, 15 * 1024 = 15360; 586 * 28 = 16408 > 16384.
-        Case{585, std::vector<size_t>(15, 1024), 16, 0}, Case{586, {28}, 586, 586}}) {
+        Case{585, std::vector<size_t>(15, 1024), 16, 0}, Case{586, {28}, 586, 585}}) {
     Plan plan = slicedPlan();
     std::get<LoopStep>(plan.procedures[0].steps[0].value).size = 1;
     plan.model.blocks = each.blocks;
@@ -181,9 +181,14 @@ TEST(Executor, RecordsInPiecesAndSharesThemWhereThereAreVeryManyLaunches) {
       std::vector<int64_t> done;
       RunHooks hooks;
       hooks.onBlock = [&](int64_t block, int64_t) { done.push_back(block); };
+      hooks.dropoutSeed = 9, hooks.step = 2;
       EXPECT_OK((*executor)->run(Phase::Forward));
       EXPECT_OK((*executor)->run(Phase::Forward, hooks));
       EXPECT_EQ(machine->backend.launches.size(), static_cast<size_t>(2 * 28 * each.blocks));
+      // What was recorded behind the first run has the second's key.
+      EXPECT_EQ(machine->backend.keys.back().seed, 9u);
+      EXPECT_EQ(machine->backend.keys.back().step, 2u);
+      EXPECT_EQ(machine->backend.keys.back().block, static_cast<uint32_t>(each.blocks - 1));
       ASSERT_EQ(done.size(), static_cast<size_t>(each.blocks));
       for (size_t i = 0; i < done.size(); ++i)
         ASSERT_EQ(done[i], static_cast<int64_t>(i) + 1);
@@ -194,6 +199,7 @@ TEST(Executor, RecordsInPiecesAndSharesThemWhereThereAreVeryManyLaunches) {
     EXPECT_EQ(recorded.backend.recordings, expected) << each.blocks;
     EXPECT_EQ(recorded.backend.replays, each.replays);
     EXPECT_EQ(recorded.backend.updates, each.updates);
+    EXPECT_EQ(recorded.backend.tapes, each.replays); // once each
     EXPECT_EQ(std::vector<float>(plain.z(), plain.z() + 105),
               std::vector<float>(recorded.z(), recorded.z() + 105));
   }

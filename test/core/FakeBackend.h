@@ -86,19 +86,23 @@ public:
     recording = std::make_shared<std::vector<Launch>>();
     return {};
   }
-  Result<std::unique_ptr<Recording>> endRecording(std::unique_ptr<Recording> old) override {
+  Result<std::unique_ptr<Tape>> endRecording() override {
+    ++tapes;
+    return std::unique_ptr<Tape>(new FakeTape(*this, *std::exchange(recording, nullptr)));
+  }
+  Result<std::unique_ptr<Recording>> load(const Tape &tape,
+                                          std::unique_ptr<Recording> old) override {
+    const std::vector<Launch> &launches = static_cast<const FakeTape &>(tape).launches;
     auto *changed = static_cast<FakeRecording *>(old.get());
-    if (changed && changed->launches->size() == recording->size()) {
+    if (changed && changed->launches.size() == launches.size()) {
       ++updates;
-      changed->launches = std::exchange(recording, nullptr);
+      changed->launches = launches;
       return old;
     }
-    if (recordings.size() == recordingThatFails) {
-      recording = nullptr;
+    if (recordings.size() == recordingThatFails)
       return Status::error(ErrorCode::OutOfMemory, "no memory for a recording");
-    }
-    recordings.push_back(recording->size());
-    return std::unique_ptr<Recording>(new FakeRecording(*this, std::exchange(recording, nullptr)));
+    recordings.push_back(launches.size());
+    return std::unique_ptr<Recording>(new FakeRecording(*this, launches));
   }
   Status setDropout(uint32_t seed, uint32_t step) override {
     replayKey = {seed, step, 0};
@@ -132,6 +136,7 @@ public:
   std::vector<size_t> recordings; ///< launches of each
   size_t recordingThatFails = SIZE_MAX;
   int64_t launchesOfCall = 1; ///< of the device, in a recording
+  int tapes = 0;              ///< that were recorded
   int replays = 0;
   int updates = 0; ///< recordings that were changed into others
   int64_t memoryBytes = int64_t{1} << 30;
@@ -147,13 +152,25 @@ private:
     KernelCall call;
     std::vector<TensorRef> operands;
   };
+  class FakeTape : public Tape {
+  public:
+    FakeTape(const FakeBackend &backend, std::vector<Launch> launches)
+        : launches(std::move(launches)), backend(backend) {}
+    int64_t size() const override {
+      return static_cast<int64_t>(launches.size()) * backend.launchesOfCall;
+    }
+    std::vector<Launch> launches;
+
+  private:
+    const FakeBackend &backend;
+  };
   class FakeRecording : public Recording {
   public:
-    FakeRecording(FakeBackend &backend, std::shared_ptr<std::vector<Launch>> launches)
+    FakeRecording(FakeBackend &backend, std::vector<Launch> launches)
         : launches(std::move(launches)), backend(backend) {}
     Status replay() override {
       ++backend.replays;
-      for (Launch &launch : *launches) {
+      for (Launch &launch : launches) {
         launch.call.operands = launch.operands;
         launch.call.dropout.seed = backend.replayKey.seed;
         launch.call.dropout.step = backend.replayKey.step;
@@ -161,11 +178,7 @@ private:
       }
       return {};
     }
-
-    int64_t size() const override {
-      return static_cast<int64_t>(launches->size()) * backend.launchesOfCall;
-    }
-    std::shared_ptr<std::vector<Launch>> launches;
+    std::vector<Launch> launches;
 
   private:
     FakeBackend &backend;

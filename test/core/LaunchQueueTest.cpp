@@ -23,6 +23,7 @@ struct Program {
   plan::KernelAttributes attributes = {};
   size_t shift = 0; ///< floats by which each block's operands lie further than the last one's
   bool stopsEarly = false; ///< before the end
+  int64_t iteration = 0;   ///< launches of one; 0: blocks have no loop
   std::vector<float> from = std::vector<float>(64, 1.0f), to = std::vector<float>(64, 0.0f);
 
   Status run(LaunchQueue &queue, Way way, LaunchQueue::Pieces *pieces) {
@@ -40,6 +41,8 @@ struct Program {
         }
         EVO_TRY(
             queue.launch({plan::Kernel::Copy, plan::Precision::Fp32, &attributes, operands, {}}));
+        if (iteration && (i + 1) % iteration == 0)
+          EVO_TRY(queue.endIteration());
       }
       if (stopsEarly)
         return {};
@@ -85,6 +88,7 @@ TEST(LaunchQueue, PiecesOfOneFormShareARecording) {
   ASSERT_TRUE(program.run(queue, Way::Prepare, &pieces).ok());
   EXPECT_TRUE(pieces.areShared());
   EXPECT_EQ(backend.recordings, (std::vector<size_t>{1024, 476, 300, 476}));
+  EXPECT_EQ(backend.tapes, 8); // one a piece
   EXPECT_EQ(backend.replays, 0);
   EXPECT_TRUE(backend.launches.empty());
   EXPECT_TRUE(queue.hasRoom(14108)); // 16384 - 1024 - 476 - 300 - 476
@@ -92,10 +96,63 @@ TEST(LaunchQueue, PiecesOfOneFormShareARecording) {
   for (int run = 1; run <= 2; ++run) {
     ASSERT_TRUE(program.run(queue, Way::Roll, &pieces).ok());
     EXPECT_EQ(backend.recordings.size(), 4u); // no new one
-    EXPECT_EQ(backend.updates, 8 * run);
+    EXPECT_EQ(backend.tapes, 8);
+    // Two pieces of each of three blocks, but for the first that Prepare has written.
+    EXPECT_EQ(backend.updates, 6 * run - 2);
     EXPECT_EQ(backend.replays, 8 * run);
     EXPECT_EQ(backend.launches.size(), static_cast<size_t>(5276 * run)); // 3 * 1500 + 300 + 476
   }
+}
+
+TEST(LaunchQueue, SharedPiecesEndWhereIterationsDo) {
+  struct Case {
+    int64_t iteration;
+    std::vector<size_t> recordings;
+  };
+  // Of 1500 launches, in pieces of 64 at least: 3 * 30 = 90, 16 times, and 60; 1200 = 1024 + 176.
+  for (const Case &each : {Case{0, {1024, 476}}, Case{300, {300}}, Case{30, {90, 60}},
+                           Case{64, {64, 28}}, Case{1200, {1024, 176, 300}}}) {
+    FakeBackend backend;
+    LaunchQueue queue(backend);
+    LaunchQueue::Pieces pieces;
+    Program program{{{1500, 4}}};
+    program.iteration = each.iteration;
+    ASSERT_TRUE(program.run(queue, Way::Survey, &pieces).ok());
+    ASSERT_TRUE(program.run(queue, Way::Prepare, &pieces).ok());
+    EXPECT_EQ(backend.recordings, each.recordings) << each.iteration;
+    ASSERT_TRUE(program.run(queue, Way::Roll, &pieces).ok());
+    EXPECT_EQ(backend.launches.size(), 1500u) << each.iteration;
+    LaunchQueue::Pieces kept;
+    backend.recordings.clear();
+    ASSERT_TRUE(program.run(queue, Way::Keep, &kept).ok());
+    EXPECT_EQ(backend.recordings, (std::vector<size_t>{1024, 476})) << each.iteration;
+  }
+}
+
+TEST(LaunchQueue, PiecesBeyondTheTapesAreRecordedEachTime) {
+  FakeBackend backend;
+  backend.launchesOfCall = 16; // 1024 calls are 16384 launches: one recording, and 64 tapes of 2^20
+  LaunchQueue queue(backend);
+  LaunchQueue::Pieces pieces;
+  Program program{std::vector<Program::Block>(66, {1024, 4})};
+  ASSERT_TRUE(program.run(queue, Way::Survey, &pieces).ok());
+  ASSERT_TRUE(program.run(queue, Way::Prepare, &pieces).ok());
+  EXPECT_EQ(backend.recordings, std::vector<size_t>{1024});
+  EXPECT_EQ(backend.tapes, 64);
+  for (int run = 1; run <= 2; ++run) {
+    ASSERT_TRUE(program.run(queue, Way::Roll, &pieces).ok());
+    EXPECT_EQ(backend.recordings, std::vector<size_t>{1024});
+    EXPECT_EQ(backend.tapes, 64 + 2 * run);
+    EXPECT_EQ(backend.updates, 66 * run - 1); // the first piece was written before
+    EXPECT_EQ(backend.replays, 66 * run);
+    EXPECT_EQ(backend.launches.size(), static_cast<size_t>(67584 * run));
+  }
+  queue.forget(pieces);
+  EXPECT_TRUE(queue.hasRoom(16384));
+  // The tapes have been given up too.
+  ASSERT_TRUE(program.run(queue, Way::Survey, &pieces).ok());
+  ASSERT_TRUE(program.run(queue, Way::Prepare, &pieces).ok());
+  EXPECT_EQ(backend.tapes, 68 + 64);
 }
 
 TEST(LaunchQueue, FormsThatFindNoRoomAreLaunchedAlone) {
@@ -126,6 +183,7 @@ TEST(LaunchQueue, WhatADeviceLaunchesCountsNotWhatIsCalled) {
   EXPECT_EQ(status.code(), ErrorCode::OutOfMemory);
   EXPECT_EQ(status.message(),
             "expected a program of at most 16384 launches of the device, got more");
+  EXPECT_TRUE(backend.recordings.empty()); // the device gets nothing of it
   queue.forget(pieces);
   EXPECT_TRUE(queue.hasRoom(16384));
   // Of the two forms the first fills what there is.
