@@ -5,9 +5,13 @@
 // 64 queries of one head and batch; a block has kQueryGroups times as many queries and kBatches
 // batches, which share the pair bias. A block goes through its tasks' keys 64 at a time; a warp
 // more has tiles copied to a ring in shared memory, from one task to the next without a pause, and
-// looks through the masks of the next task. The products of this tile's values are under way while
-// the next tile's weights are computed. The limit is the rate at which instructions are issued:
-// some eight for each weight, of which one is an exponential.
+// three more look through masks and write the tasks down before. The products of this tile's values
+// are under way while the next tile's weights are computed, and a task's queries are on their way
+// while the last tile of the one before is weighed.
+//
+// 64 keys of 64 queries are 256 cycles of a multiprocessor's special functions, which compute the
+// exponentials, but take some 400. The rest is time in which none of a scheduler's four warps can
+// go on: all wait for products, for each other before those, or at the ends of tasks.
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/kernels/AttentionHopper.h"
 
@@ -94,13 +98,18 @@ __global__ void __launch_bounds__(kGroupThreads *(kQueryGroups *kBatches + 1),
   if (threadIdx.x == 0) {
     for (int i = 0; i < Shape::kStages; ++i)
       memory.full[i].init(1), memory.empty[i].init(4 * Shape::kGroups);
+    for (int i = 0; i < kTasksAhead; ++i)
+      memory.written[i].init(1), memory.taken[i].init(1);
     publishBarriers();
   }
   __syncthreads();
   if (threadIdx.x >= kGroupThreads * Shape::kGroups) {
     releaseRegisters<Shape::kFewRegisters>();
-    if (threadIdx.x < kGroupThreads * Shape::kGroups + 32)
+    int warp = static_cast<int>(threadIdx.x) % kGroupThreads / 32;
+    if (warp == 0)
       TileFetcher<S, kWidth, kQueryGroups, kBatches, kBias>(hopper, memory).run();
+    else
+      TaskWriter<S, kWidth, kQueryGroups, kBatches, kBias>(hopper, memory).run(warp - 1);
   } else {
     takeRegisters<Shape::kRegisters>();
     attendTasks<S, kWidth, kQueryGroups, kBatches, kBias>(hopper, memory);
