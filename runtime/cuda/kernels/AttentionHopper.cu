@@ -44,8 +44,10 @@ attendTasks(const HopperCall &hopper,
   unsigned number = 0;
   for (int task = static_cast<int>(blockIdx.x); task < hopper.tasks; task += step, ++number) {
     const Task &now = memory.tasks[number % kTaskSlots];
+    const Task *later =
+        task + step < hopper.tasks ? &memory.tasks[(number + 1) % kTaskSlots] : nullptr;
     memory.full[next.stage].wait(next.round);
-    if (last == 0 || !before)
+    if (!before)
       group.loadQueries(now);
     group.startScores(next.stage);
     if (before)
@@ -57,28 +59,29 @@ attendTasks(const HopperCall &hopper,
     }
     place = next, next.advance();
     group.begin(now);
-    group.loadBias(place.stage);
-    if (!group.weigh(now, 0))
-      group.weighAgain(memory.stages[place.stage], place.stage, now, 0);
-    group.roundWeights();
+    if (last == 0 && later)
+      group.loadQueries(*later);
+    group.loadAddends(now, place.stage, 0);
+    group.weigh(0);
+    if (!group.roundWeights(true))
+      group.weighAgain(memory.stages[place.stage], place.stage, now, last == 0 ? later : nullptr,
+                       0);
     for (int first = 0; first < last; first += kTileKeys) {
       memory.full[next.stage].wait(next.round);
       group.startScores(next.stage);
       group.startValues(place.stage, first > 0);
-      group.loadBias(next.stage);
+      group.loadAddends(now, next.stage, first + kTileKeys);
       group.waitForScores(); // the values are under way
-      bool fits = group.weigh(now, first + kTileKeys);
-      if (fits) {
-        group.waitHere();
-      } else {
-        group.wait();
-        group.weighAgain(memory.stages[next.stage], next.stage, now, first + kTileKeys);
-      }
+      bool isLast = first + kTileKeys == last;
+      if (isLast && later)
+        group.loadQueries(*later);
+      group.weigh(first + kTileKeys);
+      group.waitForValues();
+      if (!group.roundWeights(false))
+        group.weighAgain(memory.stages[next.stage], next.stage, now, isLast ? later : nullptr,
+                         first + kTileKeys);
       free(place.stage);
       place = next, next.advance();
-      if (first + kTileKeys == last && task + step < hopper.tasks)
-        group.loadQueries(memory.tasks[(number + 1) % kTaskSlots]);
-      group.roundWeights();
     }
     before = &now;
   }
