@@ -5,9 +5,13 @@
 // 64 queries of one head and batch; a block has kQueryGroups times as many queries and kBatches
 // batches, which share the pair bias. A block goes through its tasks' keys 64 at a time; a warp
 // more has tiles copied to a ring in shared memory, from one task to the next without a pause, and
-// looks through the masks of the next task. The products of this tile's values are under way while
-// the next tile's weights are computed. The limit is the rate at which instructions are issued:
-// some eight for each weight, of which one is an exponential.
+// three more look through masks and write the tasks down before. The products of this tile's values
+// are under way while the next tile's weights are computed, and a task's queries are on their way
+// while the last tile of the one before is weighed.
+//
+// 64 keys of 64 queries are 256 cycles of a multiprocessor's special functions, which compute the
+// exponentials, but take some 400. The rest is time in which none of a scheduler's four warps can
+// go on: all wait for products, for each other before those, or at the ends of tasks.
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/kernels/AttentionHopper.h"
 
@@ -40,8 +44,10 @@ attendTasks(const HopperCall &hopper,
   unsigned number = 0;
   for (int task = static_cast<int>(blockIdx.x); task < hopper.tasks; task += step, ++number) {
     const Task &now = memory.tasks[number % kTaskSlots];
+    const Task *later =
+        task + step < hopper.tasks ? &memory.tasks[(number + 1) % kTaskSlots] : nullptr;
     memory.full[next.stage].wait(next.round);
-    if (last == 0 || !before)
+    if (!before)
       group.loadQueries(now);
     group.startScores(next.stage);
     if (before)
@@ -53,28 +59,29 @@ attendTasks(const HopperCall &hopper,
     }
     place = next, next.advance();
     group.begin(now);
-    group.loadBias(place.stage);
-    if (!group.weigh(now, 0))
-      group.weighAgain(memory.stages[place.stage], place.stage, now, 0);
-    group.roundWeights();
+    if (last == 0 && later)
+      group.loadQueries(*later);
+    group.loadAddends(now, place.stage, 0);
+    group.weigh(0);
+    if (!group.roundWeights(true))
+      group.weighAgain(memory.stages[place.stage], place.stage, now, last == 0 ? later : nullptr,
+                       0);
     for (int first = 0; first < last; first += kTileKeys) {
       memory.full[next.stage].wait(next.round);
       group.startScores(next.stage);
       group.startValues(place.stage, first > 0);
-      group.loadBias(next.stage);
+      group.loadAddends(now, next.stage, first + kTileKeys);
       group.waitForScores(); // the values are under way
-      bool fits = group.weigh(now, first + kTileKeys);
-      if (fits) {
-        group.waitHere();
-      } else {
-        group.wait();
-        group.weighAgain(memory.stages[next.stage], next.stage, now, first + kTileKeys);
-      }
+      bool isLast = first + kTileKeys == last;
+      if (isLast && later)
+        group.loadQueries(*later);
+      group.weigh(first + kTileKeys);
+      group.waitForValues();
+      if (!group.roundWeights(false))
+        group.weighAgain(memory.stages[next.stage], next.stage, now, isLast ? later : nullptr,
+                         first + kTileKeys);
       free(place.stage);
       place = next, next.advance();
-      if (first + kTileKeys == last && task + step < hopper.tasks)
-        group.loadQueries(memory.tasks[(number + 1) % kTaskSlots]);
-      group.roundWeights();
     }
     before = &now;
   }
@@ -94,13 +101,18 @@ __global__ void __launch_bounds__(kGroupThreads *(kQueryGroups *kBatches + 1),
   if (threadIdx.x == 0) {
     for (int i = 0; i < Shape::kStages; ++i)
       memory.full[i].init(1), memory.empty[i].init(4 * Shape::kGroups);
+    for (int i = 0; i < kTasksAhead; ++i)
+      memory.written[i].init(1), memory.taken[i].init(1);
     publishBarriers();
   }
   __syncthreads();
   if (threadIdx.x >= kGroupThreads * Shape::kGroups) {
     releaseRegisters<Shape::kFewRegisters>();
-    if (threadIdx.x < kGroupThreads * Shape::kGroups + 32)
+    int warp = static_cast<int>(threadIdx.x) % kGroupThreads / 32;
+    if (warp == 0)
       TileFetcher<S, kWidth, kQueryGroups, kBatches, kBias>(hopper, memory).run();
+    else
+      TaskWriter<S, kWidth, kQueryGroups, kBatches, kBias>(hopper, memory).run(warp - 1);
   } else {
     takeRegisters<Shape::kRegisters>();
     attendTasks<S, kWidth, kQueryGroups, kBatches, kBias>(hopper, memory);

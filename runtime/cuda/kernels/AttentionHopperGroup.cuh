@@ -6,7 +6,7 @@
 //
 // Maxima: weights are powers of two of logits less a row's reference. That is 0 where the sums of
 // the first keys' weights show that they fit the storage type, else the first keys' maximum; it
-// changes where the sum of a lane's weights shows that a later logit is much larger, and those keys
+// changes where the sum of a tile's weights shows that a later logit is much larger, and those keys
 // are then weighed again. So most keys need no search for a maximum.
 //===----------------------------------------------------------------------===//
 #pragma once
@@ -22,9 +22,9 @@ template <class S, int kWidth, int kQueryGroups, int kBatches, bool kBias> class
   using Stage = typename Shape::Stage;
   using Memory = typename Shape::Memory;
   static constexpr bool kIsWide = std::is_same_v<S, __nv_bfloat16>; ///< in its exponents
-  /// Of a lane's weights of a tile, and of a row's of the first one: weights are exact enough
-  /// and far from the ends of the type.
-  static constexpr float kMostSum = kIsWide ? 0x1p40f : 1024,
+  /// Of a row's weights of a tile, and of those of the first one: weights are exact enough and far
+  /// from the ends of the type.
+  static constexpr float kMostSum = kIsWide ? 0x1p40f : 4096,
                          kLeastSum = kIsWide ? 0x1p-40f : 0.25f;
 
   const HopperCall &hopper;
@@ -35,7 +35,9 @@ template <class S, int kWidth, int kQueryGroups, int kBatches, bool kBias> class
   RowFragments<S, kWidth> query;
   float score[kTileKeys / 8][4], o[kWidth / 8][4];
   uint32_t weights[kTileKeys / 16][4], bias[kBias ? kTileKeys / 16 : 1][4];
-  float most[2], sum[2], largest = 0;
+  float start[2]; ///< less the references of the two rows
+  float sum[2], largest = 0;
+  S mask[2];
   bool masked = false;
 
 public:
@@ -67,7 +69,8 @@ public:
 
   __device__ void begin(const Task &task) {
     largest = task.part[own].largest, masked = task.part[own].masked;
-    most[0] = most[1] = sum[0] = sum[1] = 0;
+    sum[0] = sum[1] = 0;
+    start[0] = start[1] = 0;
   }
 
   /// Begins the products of queries and keys.
@@ -79,13 +82,15 @@ public:
     endProducts();
   }
 
-  /// Reads the pair bias of a tile, while its scores are under way.
-  __device__ void loadBias(int stage) {
-    if constexpr (kBias) {
-      uint32_t from = biases + stage * static_cast<int>(sizeof(Stage));
+  /// Reads the pair bias of a tile, and the masks of its keys from `first` on, while its scores are
+  /// under way. A lane reads the masks of two keys.
+  __device__ void loadAddends(const Task &task, int stage, int first) {
+    if constexpr (kBias)
       for (int k = 0; k < kTileKeys / 16; ++k)
-        loadMatrices(bias[k], from ^ 32 * k);
-    }
+        loadMatrices(bias[k], biasOf(stage) ^ 32 * k);
+    for (int i = 0; i < 2 && masked; ++i)
+      if (int key = first + 32 * i + lane; key < call.keys)
+        mask[i] = task.part[own].mask[key * call.mask.col];
   }
 
   /// Until all products are done.
@@ -94,10 +99,13 @@ public:
     holdSums(score);
     holdSums(o);
   }
-  /// The same in a branch, after what it depends on: two such waits are not one to a compiler.
-  __device__ void waitHere() {
-    asm volatile("// here\n\twgmma.wait_group.sync.aligned 0;" ::: "memory");
+  /// The same where scores are in use already.
+  __device__ void waitForValues() {
+    waitForProducts();
     holdSums(o);
+    for (int k = 0; k < kTileKeys / 16; ++k)
+      for (int i = 0; i < 4; ++i)
+        asm volatile("" : "+r"(weights[k][i])::"memory");
   }
   /// Until all are done but those that were begun last, of weights and values.
   __device__ void waitForScores() {
@@ -105,51 +113,50 @@ public:
     holdSums(score);
   }
 
-  /// Makes weights of scores in their place, of the keys `first` and on, by the rows' references;
-  /// whether their sums are such as they should be.
-  __device__ bool weigh(const Task &task, int first) {
+  /// Makes weights of scores in their place, of the keys `first` and on, by the rows' references.
+  __device__ void weigh(int first) {
     if (hasTerms(first))
-      addTerms(task, first);
-    float parts[2] = {};
+      addTerms(first);
     for (int k = 0; k < kTileKeys / 16; ++k)
       for (int i = 0; i < 4; ++i) {
-        int half = i % 2;
-        float *two = &score[2 * k + i / 2][2 * half];
-        float2 add = {-most[half], -most[half]};
+        float *two = &score[2 * k + i / 2][i % 2 * 2];
+        float2 add = {start[i % 2], start[i % 2]};
         if constexpr (kBias) {
           float2 pair = widenPair<S>(bias[k][i]);
           add.x = fmaf(pair.x, kLog2E, add.x), add.y = fmaf(pair.y, kLog2E, add.y);
         }
-        two[0] = exp2Fast(fmaf(two[0], scale, add.x)),
+        two[0] = exp2Fast(fmaf(two[0], scale, add.x));
         two[1] = exp2Fast(fmaf(two[1], scale, add.y));
-        parts[half] += two[0] + two[1];
       }
+  }
+  /// Rounds weights, when no products read the last ones, and adds their rows' sums; whether these
+  /// are such as they should be, else they are not added.
+  __device__ bool roundWeights(bool isFirst) {
+    float rows[2];
+    roundAndSum(rows);
     // False of nan, too.
-    bool fits = parts[0] <= kMostSum && parts[1] <= kMostSum;
-    if (first == 0) { // all lanes take part in both sums
-      float rows[2] = {rowSum(parts[0]), rowSum(parts[1])};
+    bool fits = rows[0] <= kMostSum && rows[1] <= kMostSum;
+    if (isFirst)
       fits = fits && rows[0] >= kLeastSum && rows[1] >= kLeastSum;
-    }
     fits = __all_sync(0xffffffffu, fits);
     if (fits)
-      sum[0] += parts[0], sum[1] += parts[1];
+      sum[0] += rows[0], sum[1] += rows[1];
     return fits;
   }
   /// Where they are not, when no products are under way: by references that are the rows' maxima.
-  /// Scores are multiplied again, by this warp alone.
-  __device__ void weighAgain(const Stage &stage, int index, const Task &task, int first) {
+  /// Scores are multiplied again, by this warp alone, which may have the queries of a later task.
+  __device__ void weighAgain(const Stage &stage, int index, const Task &task, const Task *later,
+                             int first) {
+    if (later)
+      loadQueries(task);
     multiplyAgain(stage);
+    if (later)
+      loadQueries(*later);
     if (hasTerms(first))
-      addTerms(task, first);
-    loadBias(index);
+      addTerms(first);
+    loadAddends(task, index, first);
     makeLogits();
     weighAfterSearch(first == 0);
-  }
-  __device__ void roundWeights() {
-    for (int k = 0; k < kTileKeys / 16; ++k)
-      for (int i = 0; i < 4; ++i)
-        weights[k][i] =
-            packed<S>(score[2 * k + i / 2][i % 2 * 2], score[2 * k + i / 2][i % 2 * 2 + 1]);
   }
 
   /// Begins the products of weights and values.
@@ -169,7 +176,7 @@ public:
     S *out = part.out + row * static_cast<int>(call.o.row) + 2 * t;
     int count = static_cast<int>(call.queries) - task.q - row, width = static_cast<int>(call.width);
     for (int half = 0; half < 2; ++half, out += 8 * call.o.row) {
-      float all = rowSum(sum[half]), factor = __fdividef(1.0f, all);
+      float factor = reciprocal(sum[half]);
       if (8 * half >= count)
         continue;
       for (int c = 0; c < kWidth / 8; ++c)
@@ -178,11 +185,23 @@ public:
               packed<S>(o[c][2 * half] * factor, o[c][2 * half + 1] * factor);
       if (part.lse && t == 0)
         part.lse[(row + 8 * half) * static_cast<int>(call.lse.row)] =
-            (most[half] + log2f(all)) * (1 / kLog2E);
+            (log2Fast(sum[half]) - start[half]) * (1 / kLog2E);
     }
   }
 
 private:
+  /// Of sums, which are far from the ends of fp32.
+  __device__ static float reciprocal(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+  }
+  __device__ static float log2Fast(float x) {
+    float y;
+    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+  }
+
   static constexpr int kStageUnits = sizeof(Stage) / 16;
 
   /// The lower half of a factor's descriptor, which counts units of 16 bytes; and all of it.
@@ -191,6 +210,11 @@ private:
   }
   __device__ static uint64_t factorFrom(uint32_t low) {
     return factorAt<kWidth>(nullptr) >> 32 << 32 | low;
+  }
+
+  /// A lane's address in the pair bias of a tile.
+  __device__ uint32_t biasOf(int stage) const {
+    return biases + stage * static_cast<int>(sizeof(Stage));
   }
 
   /// Scores of a warp's rows, without the other warps.
@@ -209,19 +233,32 @@ private:
     }
   }
 
+  /// Rounds weights; sums of a row are taken by tensor cores, which multiply them by ones.
+  __device__ void roundAndSum(float (&rows)[2]) {
+    constexpr uint32_t kOnes = kIsWide ? 0x3f803f80 : 0x3c003c00;
+    float part[2][4] = {};
+    for (int k = 0; k < kTileKeys / 16; ++k) {
+      for (int i = 0; i < 4; ++i)
+        weights[k][i] =
+            packed<S>(score[2 * k + i / 2][i % 2 * 2], score[2 * k + i / 2][i % 2 * 2 + 1]);
+      multiplyTiles<S>(part[k % 2], weights[k], kOnes, kOnes);
+    }
+    rows[0] = part[0][0] + part[1][0], rows[1] = part[0][2] + part[1][2];
+  }
+
   /// Whether keys from `first` on have terms beside the bias.
   __device__ bool hasTerms(int first) const {
     return masked || first + kTileKeys > static_cast<int>(call.keys);
   }
-  /// Adds the keys' terms to the scores, -infinity beyond the last; a lane reads those of two keys.
-  __device__ void addTerms(const Task &task, int first) {
+  /// Adds the keys' terms to the scores, -infinity beyond the last; a lane has those of two keys.
+  __device__ void addTerms(int first) {
     float term[2] = {};
     for (int i = 0; i < 2; ++i) {
       int key = first + 32 * i + lane;
       if (key >= call.keys)
         term[i] = -INFINITY;
       else if (masked)
-        term[i] = hopper.maskFactor * (widen(task.part[own].mask[key * call.mask.col]) - largest);
+        term[i] = hopper.maskFactor * (widen(mask[i]) - largest);
     }
     if (!__any_sync(0xffffffffu, term[0] != 0 || term[1] != 0))
       return;
@@ -247,26 +284,25 @@ private:
 
   /// Weights by references that are then the rows' maxima.
   __device__ void weighAfterSearch(bool isFirst) {
-    if (isFirst)
-      most[0] = most[1] = -INFINITY;
     for (int half = 0; half < 2; ++half) {
-      float high = most[half];
+      float most = isFirst ? -INFINITY : -start[half], high = most;
       for (int j = 0; j < kTileKeys / 8; ++j)
         high = fmaxf(high, fmaxf(score[j][2 * half], score[j][2 * half + 1]));
       high = rowMax(high);
-      float decay = exp2Fast(most[half] - high), all = 0;
+      float decay = exp2Fast(most - high);
       for (int j = 0; j < kTileKeys / 8; ++j) {
         float *two = &score[j][2 * half];
         two[0] = exp2Fast(two[0] - high), two[1] = exp2Fast(two[1] - high);
-        all += two[0] + two[1];
       }
       // Huge values of masked keys may have overflowed before a key without mask came.
       for (int c = 0; c < kWidth / 8; ++c)
         for (int i = 2 * half; i < 2 * half + 2; ++i)
           o[c][i] = decay == 0 ? 0.0f : o[c][i] * decay;
-      sum[half] = sum[half] * decay + all;
-      most[half] = high;
+      sum[half] *= decay, start[half] = -high;
     }
+    float rows[2];
+    roundAndSum(rows);
+    sum[0] += rows[0], sum[1] += rows[1];
   }
 };
 
