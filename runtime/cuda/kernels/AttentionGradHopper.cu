@@ -56,11 +56,11 @@ Status launchShape(const Launch &launch, const MmaGradCall &grad) {
                              : launchHead<S, kWidth, kGroups, false>(launch, grad);
 }
 
-/// Blocks of 256 keys, or smaller ones that the call fills better.
+/// Blocks of 256 keys, or of 128 where the call fills them better.
+bool hasSmallBlocks(const AttentionCall &call) { return ceilDiv(call.keys, 128) % 2 == 1; }
 template <class S, int kWidth> Status launchWidth(const Launch &launch, const MmaGradCall &grad) {
-  int64_t keys = grad.call.keys;
-  return ceilDiv(keys, 128) % 2 == 1 ? launchShape<S, kWidth, 2>(launch, grad)
-                                     : launchShape<S, kWidth, 4>(launch, grad);
+  return hasSmallBlocks(grad.call) ? launchShape<S, kWidth, 1>(launch, grad)
+                                   : launchShape<S, kWidth, 2>(launch, grad);
 }
 
 /// Into how many parts the batches are cut: such that the blocks' waves take the least time, if a
@@ -95,6 +95,18 @@ template <class S, int kWidth> Status launchBias(const Launch &launch, MmaGradCa
   return statusOf(cudaGetLastError(), "the launch of a pair bias' gradient on Hopper");
 }
 
+/// Whether the blocks of a call begin with the registers that their groups share.
+template <class S, int kWidth, int kGroups> bool shapeHasRegisters(const AttentionCall &call) {
+  using Shape = HopperHeadBlock<S, kWidth, kGroups>;
+  auto kernel = call.bias.data ? hopperHeadGradKernel<S, kWidth, kGroups, true>
+                               : hopperHeadGradKernel<S, kWidth, kGroups, false>;
+  return hasRegisters(kernel, kGroups, Shape::kFewRegisters, Shape::kRegisters);
+}
+template <class S, int kWidth> bool callHasRegisters(const AttentionCall &call) {
+  return hasSmallBlocks(call) ? shapeHasRegisters<S, kWidth, 1>(call)
+                              : shapeHasRegisters<S, kWidth, 2>(call);
+}
+
 } // namespace
 
 template <class S> bool takesHopperGrad(const Launch &launch, const AttentionCall &call) {
@@ -103,7 +115,8 @@ template <class S> bool takesHopperGrad(const Launch &launch, const AttentionCal
   if (call.width > 32 || call.queries <= 64 || call.heads != call.groups || call.scale <= 0 ||
       call.keys > kMost || call.queries > kMost || call.batches * call.heads > kMost)
     return false;
-  return launch.context->isHopper && describe<S>(*launch.context, hopper);
+  return launch.context->isHopper && describe<S>(*launch.context, hopper) &&
+         (call.width <= 16 ? callHasRegisters<S, 16>(call) : callHasRegisters<S, 32>(call));
 }
 
 template <class S> Status launchHopperGrad(const Launch &launch, const MmaGradCall &grad) {

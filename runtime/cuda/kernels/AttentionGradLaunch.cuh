@@ -90,7 +90,9 @@ template <class S> Status launchPart(const Launch &launch, MmaGradCall grad) {
   bool hopper = takesHopperGrad<S>(launch, call);
   grad.startFactor = hopper ? kLog2E : 1 / call.scale;
   int64_t most = int64_t{8} * launch.context->processors;
-  grad.keyBlocks = std::min(call.batches, most / 4);
+  // A few batches' pair bias is packed by more blocks than have keys.
+  int64_t packed = call.bias.data ? call.heads * grad.paddedKeys * grad.paddedQueries / 8 : 0;
+  grad.keyBlocks = std::min(std::max(call.batches, ceilDiv(packed, 256)), most / 4);
   unsigned blocks = gridOf(std::min(call.batches * RowCut(grad).blocks, most) + grad.keyBlocks);
   prepareKernel<S><<<blocks, 256, 0, launch.context->stream>>>(grad);
   if (hopper)

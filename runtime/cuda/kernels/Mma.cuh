@@ -74,11 +74,13 @@ __device__ inline void loadTransposed(uint32_t (&x)[4], const void *row) {
 }
 
 /// Stores them so; for devices from 9.0 on.
-__device__ inline void storeMatrices(void *row, const uint32_t (&x)[4]) {
-  auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+__device__ inline void storeMatrices(uint32_t address, const uint32_t (&x)[4]) {
   asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(address),
                "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3])
                : "memory");
+}
+__device__ inline void storeMatrices(void *row, const uint32_t (&x)[4]) {
+  storeMatrices(sharedAddress(row), x);
 }
 /// The same, each transposed.
 __device__ inline void storeTransposed(void *row, const uint32_t (&x)[4]) {
