@@ -6,7 +6,7 @@
 
 Cases are `peers` (training, the extra MSA stack and inference at the sizes that PyTorch was measured at), `seed` (the seed's tables of one
 device: every named policy and auto) or single names; --list shows them. Without --profile the device is calibrated first. Evo's time is the median
-of five iterations after a warm-up, random weights and inputs; of two where an iteration is predicted above 2.5 s (the table says of how many).
+of five iterations after a warm-up, random weights and inputs; of two where an iteration is predicted above 1.2 s (the table says of how many).
 A case of the seed's tables whose run is predicted above 5 s runs with fewer blocks, a plan of their own, which the table says too.
 
 --torch names a program that takes `--configs JSON` and prints a line of JSON for each configuration (step_ms, peak_alloc_gb, ok, oom): it
@@ -32,7 +32,7 @@ import limits
 import prediction
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
-SHORT_MS, LONG_MS = 2500, 5000
+SHORT_MS, LONG_MS = 1200, 5000
 NO_PLAN, OUT_OF_MEMORY = "no plan fits", "out of memory"
 GB = 1e9
 
