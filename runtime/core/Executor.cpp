@@ -198,8 +198,10 @@ struct Executor::Impl {
     int64_t blockOfRun = 0;           ///< from the run's first block
     std::vector<std::byte *> buffers; ///< of the procedure: where each lies
     std::vector<Slice> slices;
+    const plan::Program *program = nullptr;
     const RunHooks *hooks = nullptr;
-    int64_t blocks = 0; ///< of the program
+    int64_t blocks = 0;     ///< of the program
+    bool isRolling = false; ///< pieces are launched, which hold more calls than the one in progress
   };
 
   /// A call in a block.
@@ -228,6 +230,7 @@ struct Executor::Impl {
   Status behindLaunches(const Status &status, const plan::Program &program, const RunHooks &hooks,
                         const std::string &place) const;
   Status located(const Status &status, const LaunchPlan &launch, const CallState &state) const;
+  Status ofPiece(const Status &status, const CallState &state) const;
   std::vector<TensorRef> operands; ///< of the launch in progress
 };
 
@@ -281,6 +284,14 @@ Status Executor::Impl::behindLaunches(const Status &status, const plan::Program 
                             place + way);
 }
 
+/// An error of a piece of launches that ends in the block in progress.
+Status Executor::Impl::ofPiece(const Status &status, const CallState &state) const {
+  if (status.ok())
+    return status;
+  return behindLaunches(status, *state.program, *state.hooks,
+                        "in block " + std::to_string(state.block));
+}
+
 Status Executor::Impl::launch(const LaunchPlan &launch, CallState &state) {
   operands.clear();
   for (const OperandPlan &operand : launch.operands)
@@ -293,7 +304,8 @@ Status Executor::Impl::launch(const LaunchPlan &launch, CallState &state) {
       {state.hooks->dropoutSeed, state.hooks->step, static_cast<uint32_t>(state.block)}};
   Trace *trace = state.hooks->trace;
   if (!trace)
-    return located(queue.launch(call), launch, state);
+    return state.isRolling ? ofPiece(queue.launch(call), state)
+                           : located(queue.launch(call), launch, state);
   int64_t start = nowNs();
   EVO_TRY(located(queue.launch(call), launch, state));
   EVO_TRY(located(backend.synchronize(), launch, state));
@@ -316,7 +328,7 @@ Status Executor::Impl::runSteps(const std::vector<StepPlan> &steps, CallState &s
       state.slices[static_cast<size_t>(loop.position)] = {first,
                                                           std::min(loop.size, loop.extent - first)};
       EVO_TRY(runSteps(loop.body, state));
-      EVO_TRY(queue.endIteration());
+      EVO_TRY(ofPiece(queue.endIteration(), state));
     }
   }
   return {};
@@ -404,6 +416,7 @@ std::vector<Executor::Impl::Turn> Executor::Impl::turnsOf(const plan::Program &p
 Status Executor::Impl::runTurns(std::span<const Turn> turns, CallState &state, LaunchQueue::Way way,
                                 LaunchQueue::Pieces *pieces) {
   bool launches = way == LaunchQueue::Way::Alone || way == LaunchQueue::Way::Roll;
+  state.isRolling = way == LaunchQueue::Way::Roll;
   queue.start(way, pieces);
   for (const Turn &turn : turns) {
     state.block = turn.block;
@@ -411,11 +424,11 @@ Status Executor::Impl::runTurns(std::span<const Turn> turns, CallState &state, L
     EVO_TRY(runCall(*turn.call, state));
     if (!turn.done)
       continue;
-    EVO_TRY(queue.endBlock(turn.done));
+    EVO_TRY(ofPiece(queue.endBlock(turn.done), state));
     if (launches && state.hooks->onBlock)
       state.hooks->onBlock(turn.done, state.blocks);
   }
-  return queue.end();
+  return ofPiece(queue.end(), state);
 }
 
 /// Keeps the program where there is room, else recordings for its equal pieces.
@@ -437,6 +450,7 @@ Status Executor::Impl::record(std::span<const Turn> turns, CallState &state,
 Status Executor::Impl::runProgram(const plan::Program &program, const RunHooks &hooks) {
   std::vector<Turn> turns = turnsOf(program);
   CallState state;
+  state.program = &program;
   state.hooks = &hooks;
   for (const plan::BlockRun &run : program.runs)
     state.blocks += run.blockCount;
@@ -474,7 +488,7 @@ Status Executor::Impl::runProgram(const plan::Program &program, const RunHooks &
     if (status.code() != ErrorCode::OutOfMemory)
       return status;
   }
-  return backend.synchronize();
+  return behindLaunches(backend.synchronize(), program, hooks, "as recordings are made");
 }
 
 Executor::Executor(std::unique_ptr<Impl> impl) : impl(std::move(impl)) {}

@@ -58,9 +58,10 @@ public:
     EVO_TRY(bind());
     EVO_TRY(openFiles());
     EVO_TRY(allocate());
+    EVO_ASSIGN(executor, Executor::create(plan, backend, arena->data(), staticPart->data()));
+    EVO_TRY(rehearseOptimizer());
     EVO_TRY(training->attach(plan, backend, arena->data(), staticPart->data()));
     EVO_TRY(options.loadState.empty() ? uploadWeights() : training->load());
-    EVO_ASSIGN(executor, Executor::create(plan, backend, arena->data(), staticPart->data()));
     measureMemory();
     report.setupMs = nowMs() - start;
     EVO_TRY(options.steps > 0 ? train() : iterate());
@@ -76,6 +77,7 @@ private:
                                               std::vector<HostTensor> &tensors);
   Status openFiles();
   Status allocate();
+  Status rehearseOptimizer();
   Status uploadWeights();
   Status restore(const std::vector<BoundInput> &bound, const std::string &file);
   Status runProgram(plan::Phase phase, const RunHooks &hooks);
@@ -234,6 +236,14 @@ Status Session::allocate() {
   EVO_TRY(lendWorkspace(backend, plan, arena->data()).withContext(options.planPath));
   // A read of what nothing wrote shows in the outputs.
   return backend.name() == "cpu" ? poison(backend, *arena) : Status::success();
+}
+
+/// A device takes memory when a program runs first. Warm-ups leave the weights as they are, so the
+/// optimizer does it before there are any.
+Status Session::rehearseOptimizer() {
+  if (options.steps == 0 || !backend.canRecord())
+    return {};
+  return executor->run(plan::Phase::Optimizer, RunHooks());
 }
 
 Status Session::uploadWeights() {

@@ -50,8 +50,9 @@ std::string CublasLt::name() const {
 Status CublasLt::statusOf(cublasStatus_t status, const char *expression) const {
   if (status == CUBLAS_STATUS_SUCCESS)
     return {};
-  return Status::error(status == CUBLAS_STATUS_NOT_SUPPORTED ? ErrorCode::Unsupported
-                                                             : ErrorCode::Internal,
+  return Status::error(status == CUBLAS_STATUS_NOT_SUPPORTED  ? ErrorCode::Unsupported
+                       : status == CUBLAS_STATUS_ALLOC_FAILED ? ErrorCode::OutOfMemory
+                                                              : ErrorCode::Internal,
                        std::string("expected ") + expression + " to succeed, got " +
                            cublasLtGetStatusString(status));
 }

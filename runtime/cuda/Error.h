@@ -11,10 +11,12 @@
 
 namespace evo::cuda {
 
-/// Names the expression, the code and its meaning.
+/// Names the expression, the code and its meaning. The runtime forgets the error, which it would
+/// tell again of the next launch.
 inline Status statusOf(cudaError_t error, const char *expression) {
   if (error == cudaSuccess)
     return {};
+  (void)cudaGetLastError();
   return Status::error(error == cudaErrorMemoryAllocation ? ErrorCode::OutOfMemory
                                                           : ErrorCode::Internal,
                        std::string("expected ") + expression + " to succeed, got " +

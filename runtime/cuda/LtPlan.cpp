@@ -110,12 +110,18 @@ Status LtPlan::choose(Context &context) {
     status = set(kAlignments[o], static_cast<uint32_t>(key.alignment[o]));
   cublasLtMatmulHeuristicResult_t results[kMostProposals] = {};
   int answers = 0;
-  if (status.ok() && lt.cublasLtMatmulAlgoGetHeuristic(
-                         context.handle, descriptor, layout[0], layout[1], layout[3], layout[2],
-                         preference, kMostProposals, results, &answers) == CUBLAS_STATUS_SUCCESS)
+  if (status.ok()) {
+    cublasStatus_t asked = lt.cublasLtMatmulAlgoGetHeuristic(
+        context.handle, descriptor, layout[0], layout[1], layout[3], layout[2], preference,
+        kMostProposals, results, &answers);
+    // Others say that it has nothing for such a product.
+    if (asked == CUBLAS_STATUS_ALLOC_FAILED || asked == CUBLAS_STATUS_NOT_INITIALIZED)
+      status = lt.statusOf(asked, "cublasLtMatmulAlgoGetHeuristic");
+    answers = asked == CUBLAS_STATUS_SUCCESS ? answers : 0;
     for (int i = 0; i < answers; ++i)
       if (results[i].state == CUBLAS_STATUS_SUCCESS)
         algorithms[count++] = results[i].algo;
+  }
   lt.cublasLtMatmulPreferenceDestroy(preference);
   if (const plan::ProductWay *way = plan::nearestWay(context.table, products(), shape()))
     for (size_t i = count; i-- > 0;)

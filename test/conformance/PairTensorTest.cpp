@@ -145,7 +145,8 @@ void pairCases(CaseBuilder &builder, const PairSize &size) {
   builder.add(plain);
 }
 
-void expectPairs(Backend &backend, KernelCase testCase, const PairSize &size,
+/// False where the device has no room.
+bool expectPairs(Backend &backend, KernelCase testCase, const PairSize &size,
                  Precision precision = Precision::Bf16, bool isTwice = false) {
   testCase.aligned = true;
   Placement placement = place(testCase, precision);
@@ -160,13 +161,16 @@ void expectPairs(Backend &backend, KernelCase testCase, const PairSize &size,
                      testCase.name + ", " + std::to_string(size.residues) + " residues";
   if (!after && after.status().code() == ErrorCode::OutOfMemory) {
     std::cout << name << " is left out: " << after.status().message() << "\n";
-    return;
+    return false;
   }
-  ASSERT_TRUE(after.ok()) << name << ": " << after.status().message();
-  EXPECT_EQ(compareCase(testCase, placement, expected, *after, false), "") << name;
+  EXPECT_TRUE(after.ok()) << name << ": " << after.status().message();
+  EXPECT_EQ(after.ok() ? compareCase(testCase, placement, expected, *after, false) : "", "")
+      << name;
+  return true;
 }
 
 TEST(PairTensorTest, PairTensorsOfMoreThan2To31ElementsAgreeWithReference) {
+  int ran = 0;
   for (const BackendFactory &factory : conformanceBackends()) {
     if (factory.name != "cuda") // the reference's machine has no room for them as a rule
       continue;
@@ -176,20 +180,22 @@ TEST(PairTensorTest, PairTensorsOfMoreThan2To31ElementsAgreeWithReference) {
       CaseBuilder builder;
       pairCases(builder, size);
       for (const KernelCase &testCase : builder.cases)
-        expectPairs(**backend, testCase, size);
+        ran += expectPairs(**backend, testCase, size);
     }
     auto gradientOf = [](const PairSize &size) {
       Sizes sizes{{static_cast<int64_t>(size.filled().size())},
                   {{'n', size.channels}, {'k', size.channels}}};
       return CaseBuilder::make(Kernel::WeightGrad, {}, sizes);
     };
-    expectPairs(**backend, gradientOf(kSizes[1]), kSizes[1]);
+    ran += expectPairs(**backend, gradientOf(kSizes[1]), kSizes[1]);
     // By the library, as sums that follow each other.
-    expectPairs(**backend, gradientOf(kSizes[1]), kSizes[1], Precision::Fp32);
+    ran += expectPairs(**backend, gradientOf(kSizes[1]), kSizes[1], Precision::Fp32);
     // More than 2^31 rows in units of 16 bytes, 2^34 elements: du and x are one.
     constexpr PairSize kUnits{46349, 8};
-    expectPairs(**backend, gradientOf(kUnits), kUnits, Precision::Bf16, true);
+    ran += expectPairs(**backend, gradientOf(kUnits), kUnits, Precision::Bf16, true);
   }
+  if (ran == 0)
+    GTEST_SKIP() << "no GPU has room for pair tensors of more than 2^31 elements";
 }
 
 } // namespace

@@ -327,6 +327,23 @@ TEST(Executor, ErrorsOfReplaysSayHowFarTheyCame) {
                  "(run with --trace to find the step): the device is gone");
 }
 
+TEST(Executor, ErrorsOfSharedRecordingsSayTheBlock) {
+  Plan plan = slicedPlan();
+  std::get<LoopStep>(plan.procedures[0].steps[0].value).size = 1; // 28 launches a block
+  plan.model.blocks = 586;                                        // 16408 are not kept
+  plan.programs[0].runs = {{0, 586, {{0, 1024, 0, 0, 0, {}}}}};
+  Machine machine;
+  machine.backend.records = true;
+  machine.weights.assign(586 * 1024, std::byte{0});
+  auto executor =
+      Executor::create(plan, machine.backend, machine.arena.data(), machine.weights.data());
+  EXPECT_OK((*executor)->run(Phase::Forward));
+  machine.backend.failAt = machine.backend.launches.size() + 28 * 3 + 5;
+  EXPECT_MESSAGE((*executor)->run(Phase::Forward),
+                 "rank 0, fake, program 'forward', in block 3, of a launch up to there (run with "
+                 "--trace to find the step): the device is gone");
+}
+
 TEST(Executor, ErrorsAtTheEndSayHowToFindTheLaunch) {
   Plan plan = slicedPlan();
   Machine machine;

@@ -8,9 +8,9 @@ For each specification (default: training at (128, 256) with 4 blocks, inference
 smallest that evo-opt names to the peak of the plan that has memory for everything. One byte less than the smallest must be refused. Each run must
   - take no more than its budget, measured by the device's own management library, by evo-run, and every few milliseconds from outside;
   - take arena, static part and the libraries' share, which is that of a tiny plan in the same type and mode, measured from outside before, within a
-    granule of 2 MiB and what the recordings of a large plan may take (RECORDINGS);
+    granule of 2 MiB and what the recordings of its launches may take;
   - have libraries that hold no more than the profile says;
-  - grow by nothing after the warm-up;
+  - grow by nothing after the warm-up; in training at the least and the largest budget in optimizer steps, too;
   - give the same bytes of outputs and gradients when it runs again.
 A plan that is larger than the device must be refused with what it needs and what was free.
 Without the management library nothing measures a run from outside, and the test of a GPU fails. On the CPU measured memory is arena and static part. Ends with "N passed, N failed"; exit status 1 where one failed.
@@ -33,9 +33,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SPECS = ROOT / "examples" / "specs"
 DEFAULT_SPECS = ("train-128-256:blocks=4", "infer-128-256:blocks=12")
 GRANULE = 2 << 20
-# What a plan may take beyond a tiny one: LaunchQueue keeps recordings of 16384 launches at most (kMostKept), each of some kilobytes.
-LAUNCH_BYTES = 5120
-RECORDINGS = 16384 * LAUNCH_BYTES
+# What a plan may take beyond a tiny one: LaunchQueue keeps recordings of 16384 launches of the device at most (kMostKept), each of up to 3.8 KB. Plans of 949 to 2019
+# calls, about two launches each, took up to 2.8 KB a call (H200, 2026-11-26).
+MOST_BYTES, CALL_BYTES = 16384 * 4096, 4096
 POLL_S = 0.002
 
 sys.path.insert(0, str(ROOT / "test" / "golden"))
@@ -99,9 +99,25 @@ def budgets(least, most, count):
     return [round(least * (most / least) ** (i / (count - 1))) for i in range(count)]
 
 
-def problems_of(run, plan, budget, outside, share):
-    """What a run's report and its plan say against each other, and against the libraries' share that a tiny plan has."""
-    found = []
+def calls_of(plan):
+    """Kernel calls of a plan's programs, the iterations of its loops counted."""
+    def of(steps):
+        return sum(of(step["body"]) * -(-step["extent"] // step["size"]) if "body" in step else "kernel" in step for step in steps)
+    calls = [of(procedure["steps"]) for procedure in plan["procedures"]]
+    return sum(run["block_count"] * sum(calls[call["procedure"]] for call in run["calls"]) for program in plan["programs"] for run in program["runs"])
+
+
+def recording_bytes(calls):
+    return min(MOST_BYTES, CALL_BYTES * calls)
+
+
+def growth_problems(run):
+    return [f"expected no growth after the warm-up, got {run['growth_bytes']} bytes; taken {run['taken_bytes']}"] if run["growth_bytes"] != 0 else []
+
+
+def problems_of(run, plan, budget, outside, share, calls):
+    """What a run's report and its plan, of so many calls, say against each other, and against the libraries' share that a tiny plan has."""
+    found, recordings = [], recording_bytes(calls)
     measured, held = run["measured_peak_bytes"][0], run["arena_bytes"] + run["static_bytes"]
     if plan["predicted_peak_bytes"] > budget:
         found.append(f"expected a plan within {budget} bytes, got a predicted peak of {plan['predicted_peak_bytes']}")
@@ -114,14 +130,12 @@ def problems_of(run, plan, budget, outside, share):
     if None in (libraries, outside, share):
         return found + [f"expected the libraries' share measured from within, from outside and of a tiny plan, got {libraries}, {outside} and {share}"]
     # What evo-run calls libraries is what it measured less arena and static part, so it says nothing of whether those are what the plan says.
-    if not share - GRANULE <= max(measured, outside) - held <= share + GRANULE + RECORDINGS:
-        found.append(f"expected arena and static part, {held} bytes, and libraries of {share} as a tiny plan's, within {GRANULE} bytes and {RECORDINGS} more of "
+    if not share - GRANULE <= max(measured, outside) - held <= share + GRANULE + recordings:
+        found.append(f"expected arena and static part, {held} bytes, and libraries of {share} as a tiny plan's, within {GRANULE} bytes and {recordings} more of "
                      f"recordings, got {max(measured, outside)}")
     if libraries > run["library_bytes"]:
         found.append(f"expected libraries within {run['library_bytes']} bytes, got {libraries}")
-    if run["growth_bytes"] != 0:
-        found.append(f"expected no growth after the warm-up, got {run['growth_bytes']} bytes; taken {run['taken_bytes']}")
-    return found
+    return found + growth_problems(run)
 
 
 def refusal_problems(status, said, plan):
@@ -187,8 +201,14 @@ class Budgets:
             print(f"libraries of a tiny plan, {mode}: {problem or self.shares[mode]}", flush=True)
         return self.shares[mode]
 
-    def check(self, budget, train):
-        """Compiles and runs at one budget; problems and a line of figures."""
+    def grown_by_steps(self):
+        """What optimizer steps of the plan grow by, or why they do not run."""
+        status, problem = command(self.options.evo_run, self.folder / "plan.json", f"--backend={self.options.backend}", "--quiet", "--warmup=2", "--steps=3",
+                                  f"--targets={self.folder / 'cotangents.safetensors'}", f"--json={self.folder / 'steps.json'}")
+        return [f"evo-run ended with {status}: {problem}"] if status else growth_problems(json.loads((self.folder / "steps.json").read_text()))
+
+    def check(self, budget, train, steps):
+        """Compiles and runs at one budget, with `steps` also the optimizer; problems and a line of figures."""
         status, problem = self.compile(f"--memory={budget}")
         if status:
             return [f"expected a plan, got: {problem}"], ""
@@ -196,10 +216,13 @@ class Budgets:
         run, first, outside, problem = self.execute("first", train, "--warmup=2", "--iterations=3")
         if problem:
             return [problem], ""
-        found = problems_of(run, plan, budget, outside, self.shares.get("train" if train else "infer"))
+        calls = calls_of(json.loads((self.folder / "plan.json").read_text()))
+        found = problems_of(run, plan, budget, outside, self.shares.get("train" if train else "infer"), calls)
         again, second, _, problem = self.execute("second", train, "--warmup=0", "--iterations=1")
         if problem or first != second:
             found.append(problem or "expected the same bytes of a second run, got others")
+        if train and steps:
+            found += self.grown_by_steps()
         libraries = run["measured_library_bytes"]
         return found, (f"taken {run['measured_peak_bytes'][0]}, from outside {outside}, arena {run['arena_bytes']}, static {run['static_bytes']}, "
                        f"libraries {libraries}, {run['median_ms']:.1f} ms")
@@ -224,11 +247,12 @@ class Budgets:
         status, _ = self.compile(f"--memory={least - 1}")
         self.tell(f"{name}, a byte below the smallest budget", [] if status == 1 else [f"expected exit status 1, got {status}"])
         self.compile()
-        for budget in budgets(least, self.summary()["predicted_peak_bytes"], self.options.budgets):
+        chosen = budgets(least, self.summary()["predicted_peak_bytes"], self.options.budgets)
+        for budget in chosen:
             if time.monotonic() > self.deadline:
                 self.tell(f"{name}, {budget} bytes", ["expected a run, got no time left"])
                 continue
-            found, figures = self.check(budget, train)
+            found, figures = self.check(budget, train, budget in (chosen[0], chosen[-1]))
             self.tell(f"{name}, {budget} bytes: {figures}", found)
 
 

@@ -56,7 +56,7 @@ private:
     return turn;
   }
 
-  /// Has what a turn needs of its queries copied, `number - 2` of which have been used.
+  /// Has what a turn needs of its queries copied, into the place of one that has been used.
   __device__ void copyQueries(uint32_t ofTurn, const HopperTurn &turn) {
     if (!exists(turn))
       return;

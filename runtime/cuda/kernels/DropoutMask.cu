@@ -35,8 +35,9 @@ Status Context::setDropout(uint32_t seed, uint32_t step) {
   if (seed == dropoutSeed && step == dropoutStep)
     return {};
   keyKernel<<<1, 1, 0, stream>>>(dropoutKey, seed, step);
+  EVO_TRY(statusOf(cudaGetLastError(), "the launch of a new key of dropout"));
   dropoutSeed = seed, dropoutStep = step;
-  return statusOf(cudaGetLastError(), "the launch of a new key of dropout");
+  return {};
 }
 
 template <class S> Status launchDropoutMask(const Launch &launch) {

@@ -29,7 +29,7 @@ template <class Kernel> Status allowShared(Kernel *kernel, size_t bytes, const c
 /// more have released theirs: it is the compiler that says. Else they would wait for ever.
 template <class Kernel> bool hasRegisters(Kernel *kernel, int groups, int few, int many) {
   cudaFuncAttributes attributes{};
-  return cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess &&
+  return statusOf(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes").ok() &&
          attributes.numRegs * (groups + 1) >= few + groups * many;
 }
 
