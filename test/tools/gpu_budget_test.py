@@ -205,7 +205,9 @@ class Budgets:
         """What optimizer steps of the plan grow by, or why they do not run."""
         status, problem = command(self.options.evo_run, self.folder / "plan.json", f"--backend={self.options.backend}", "--quiet", "--warmup=2", "--steps=3",
                                   f"--targets={self.folder / 'cotangents.safetensors'}", f"--json={self.folder / 'steps.json'}")
-        return [f"evo-run ended with {status}: {problem}"] if status else growth_problems(json.loads((self.folder / "steps.json").read_text()))
+        if status:
+            return [f"evo-run ended with {status}: {problem}"]
+        return growth_problems(json.loads((self.folder / "steps.json").read_text())) if self.options.backend == "cuda" else []
 
     def check(self, budget, train, steps):
         """Compiles and runs at one budget, with `steps` also the optimizer; problems and a line of figures."""
@@ -252,7 +254,7 @@ class Budgets:
             if time.monotonic() > self.deadline:
                 self.tell(f"{name}, {budget} bytes", ["expected a run, got no time left"])
                 continue
-            found, figures = self.check(budget, train, budget in (chosen[0], chosen[-1]))
+            found, figures = self.check(budget, train, "optimizer" in spec and budget in (chosen[0], chosen[-1]))
             self.tell(f"{name}, {budget} bytes: {figures}", found)
 
 
