@@ -329,6 +329,22 @@ void attentionKernels(CaseBuilder &builder) {
   }
 }
 
+/// A NaN in a query's row stays in that row, also where tiles sum several at once.
+void lostQueries(CaseBuilder &builder) {
+  KernelAttributes attributes;
+  attributes.inf = 1e9, attributes.scale = 0.3, attributes.heads = 4;
+  for (int64_t width : {8, 16, 32, 64})
+    for (int64_t keys : {40, 130}) {
+      KernelCase lost =
+          builder.make(Kernel::Attention, attributes, attentionSizes(4, 3, 70, keys, width, 4));
+      lost.aligned = true;
+      lost.operands[0].fill = Fill::NanRows;
+      builder.add(lost);
+      lost.operands[3].present = lost.operands[4].present = false;
+      builder.add(lost);
+    }
+}
+
 /// Heads of the widths that devices have kernels of their own for, around tiles of 64 queries and
 /// keys: with their keys to themselves or shared, masked, one query a batch.
 void commonHeads(CaseBuilder &builder) {
@@ -543,6 +559,7 @@ const std::vector<KernelCase> &kernelCases() {
     gradientKernels(builder);
     commonHeads(builder);
     tiledAttention(builder);
+    lostQueries(builder);
     paddedBiases(builder);
     tiledProducts(builder);
     usualNorms(builder);

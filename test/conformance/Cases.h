@@ -39,6 +39,7 @@ enum class Fill : uint8_t {
   Weight,   ///< N(0, 1 / columns)
   Square,   ///< N(0, 1)^2
   Wild,     ///< N(0, 1), every seventh NaN and some infinite
+  NanRows,  ///< N(0, 1), every fifth row NaN
   Scalars,  ///< of an optimizer: 8, 1999, 5, 0
   Overflow, ///< of an optimizer whose step is skipped: 8, 7, 5, 3
 };

@@ -130,6 +130,8 @@ public:
       double root = normal(engine);
       return root * root;
     }
+    case Fill::NanRows:
+      return index / columns % 5 == 2 ? std::nan("") : normal(engine);
     case Fill::Wild:
       return wild(index);
     case Fill::Scalars:
@@ -247,8 +249,10 @@ double typicalMagnitude(const std::vector<double> &values) {
 /// Whether `got` is what a kernel may store for `want` with an error of `bound` in its arithmetic.
 /// In bf16 and fp16, whose kernels compute in fp32 and round once: one of the values that lie
 /// between the two ends of the error rounded, which for an exact sum is one value, and for one past
-/// the largest of the type an infinity.
+/// the largest of the type an infinity. Of a NaN a NaN.
 bool mayStand(double got, double want, double bound, DType type) {
+  if (std::isnan(want))
+    return std::isnan(got);
   if (!isHalf(type))
     return std::abs(got - want) <= bound;
   return rounded(want - bound, type) <= got && got <= rounded(want + bound, type);
