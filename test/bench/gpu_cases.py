@@ -6,7 +6,7 @@
 
 Cases are `peers` (training, the extra MSA stack and inference at the sizes that PyTorch was measured at), `seed` (the seed's tables of one
 device: every named policy and auto) or single names; --list shows them. Without --profile the device is calibrated first. Evo's time is the median
-of five iterations after a warm-up, random weights and inputs; of two where an iteration is predicted above 1.2 s (the table says of how many).
+of five iterations after a warm-up, random weights and inputs; of two where an iteration is predicted above 1.2 s, of one without a warm-up above 8 s (the table says of how many).
 A case of the seed's tables whose run is predicted above 5 s runs with fewer blocks, a plan of their own, which the table says too.
 
 --torch names a program that takes `--configs JSON` and prints a line of JSON for each configuration (step_ms, peak_alloc_gb, ok, oom): it
@@ -32,7 +32,7 @@ import limits
 import prediction
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
-SHORT_MS, LONG_MS = 1200, 5000
+SHORT_MS, LONG_MS, ENDLESS_MS = 1200, 5000, 8000
 NO_PLAN, OUT_OF_MEMORY = "no plan fits", "out of memory"
 GB = 1e9
 
@@ -144,7 +144,7 @@ def best_torch(lines):
 
 
 def iterations_of(predicted_ms):
-    return 5 if predicted_ms <= SHORT_MS else 2
+    return 5 if predicted_ms <= SHORT_MS else 2 if predicted_ms <= ENDLESS_MS else 1
 
 
 class OutOfTime(Exception):
@@ -214,7 +214,7 @@ class Bench:
             return
         iterations = iterations_of(report["summary"]["predicted_ms"])
         status, _, problem = self.call(self.options.evo_run, self.folder / "plan.json", f"--backend={self.options.backend}", f"--iterations={iterations}",
-                                       f"--warmup={2 if iterations > 2 else 1}", "--quiet", f"--json={self.folder / 'run.json'}")
+                                       f"--warmup={iterations // 2}", "--quiet", f"--json={self.folder / 'run.json'}")
         if status:
             row["notes"].append("failed: " + (problem.splitlines()[-1] if problem else f"status {status}"))
             row["failed"] = True

@@ -42,6 +42,10 @@ private:
 /// Sizes of the attention kernels: `width` a head, `groups` key heads.
 Sizes attentionSizes(int64_t heads, int64_t b, int64_t q, int64_t k, int64_t width, int64_t groups);
 
+/// The cases of the attention kernels: all that an operand may be.
+void attentionSweeps(CaseBuilder &builder);
+/// Those around what devices have tiles and kernels of their own for, gradients among them.
+void attentionTiles(CaseBuilder &builder);
 /// The cases of the gradient kernels.
 void gradientKernels(CaseBuilder &builder);
 /// The cases of the optimizer's kernels.

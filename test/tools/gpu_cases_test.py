@@ -228,6 +228,10 @@ class Driver(unittest.TestCase):
         self.assertIn("4414 MB, 3635 ms", text)
         self.assertIn("1/4 T1: 5280.0 ms, median of 2 (", progress)
 
+    def test_very_long_runs_take_one(self):
+        rows, _, _ = self.drive("T1", ms=200)  # 9600 ms
+        self.assertEqual((len(rows[0]["iterations_ms"]), rows[0]["notes"]), (1, ["median of 1"]))
+
     def test_short_runs_take_five(self):
         rows, _, _ = self.drive("T1", ms=10)
         self.assertEqual((len(rows[0]["iterations_ms"]), rows[0]["notes"]), (5, []))
