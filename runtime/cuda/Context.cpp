@@ -22,9 +22,8 @@ void Context::prepareHopper() {
 #else
   cudaError_t error = cudaGetDriverEntryPoint(kName, &function, cudaEnableDefault, &found);
 #endif
-  if (error != cudaSuccess)
-    cudaGetLastError(); // forgets the refusal: other kernels do without
-  else if (found == cudaDriverEntryPointSuccess)
+  // Other kernels do without.
+  if (statusOf(error, kName).ok() && found == cudaDriverEntryPointSuccess)
     encodeTensorMap = reinterpret_cast<decltype(encodeTensorMap)>(function);
   weightClusters = findWeightClusters();
 }

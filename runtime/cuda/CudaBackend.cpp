@@ -112,10 +112,7 @@ public:
   /// Whether it now launches what `other` does: not where kernels follow each other otherwise.
   bool update(cudaGraph_t other) {
     cudaGraphExecUpdateResultInfo result;
-    bool isDone = cudaGraphExecUpdate(graph, other, &result) == cudaSuccess;
-    if (!isDone)
-      cudaGetLastError(); // it has been seen
-    return isDone;
+    return cuda::statusOf(cudaGraphExecUpdate(graph, other, &result), "cudaGraphExecUpdate").ok();
   }
 
 private:
@@ -165,9 +162,9 @@ public:
                            "expected a size of at least 0 bytes, got " + std::to_string(bytes));
     EVO_CUDA_TRY(cudaSetDevice(context->device));
     void *data = nullptr;
-    cudaError_t error = cudaMalloc(&data, static_cast<size_t>(std::max<int64_t>(bytes, 1)));
-    if (error == cudaErrorMemoryAllocation) {
-      cudaGetLastError(); // it has been seen
+    Status status = cuda::statusOf(
+        cudaMalloc(&data, static_cast<size_t>(std::max<int64_t>(bytes, 1))), "cudaMalloc");
+    if (!status.ok() && status.code() == ErrorCode::OutOfMemory) {
       size_t free = 0, all = 0;
       cudaMemGetInfo(&free, &all);
       return Status::error(ErrorCode::OutOfMemory,
@@ -175,7 +172,7 @@ public:
                                ", got " + std::to_string(free) + " free of " + std::to_string(all) +
                                "; use a plan with a smaller --memory");
     }
-    EVO_TRY(cuda::statusOf(error, "cudaMalloc").withContext(where()));
+    EVO_TRY(status.withContext(where()));
     return std::unique_ptr<DeviceMemory>(
         std::make_unique<CudaMemory>(static_cast<std::byte *>(data), bytes, context->device));
   }

@@ -62,10 +62,7 @@ Result<std::vector<std::vector<std::byte>>> runFar(Backend &backend, const Devic
     views.push_back(view);
     refs.push_back(view.ref);
   }
-  EVO_TRY(poisonWorkspace(backend));
-  EVO_TRY(backend.launch(
-      KernelCall{testCase.kernel, placement.precision, &testCase.attributes, refs, {}}));
-  EVO_TRY(backend.synchronize());
+  EVO_TRY(launchCase(backend, testCase, placement.precision, refs));
   std::vector<std::vector<std::byte>> after;
   for (size_t i = 0; i < views.size(); ++i) {
     after.push_back(placement.buffers[i].bytes);

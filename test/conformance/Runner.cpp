@@ -390,6 +390,14 @@ Placement place(const KernelCase &testCase, plan::Precision precision) {
   return placement;
 }
 
+Status launchCase(Backend &backend, const KernelCase &testCase, plan::Precision precision,
+                  std::span<const TensorRef> operands) {
+  EVO_TRY(poisonWorkspace(backend));
+  EVO_TRY(backend.launch(
+      KernelCall{testCase.kernel, precision, &testCase.attributes, operands, testCase.dropout}));
+  return backend.synchronize();
+}
+
 Result<std::vector<std::vector<std::byte>>> runCase(Backend &backend, const KernelCase &testCase,
                                                     const Placement &placement,
                                                     plan::Precision precision) {
@@ -419,10 +427,7 @@ Result<std::vector<std::vector<std::byte>>> runCase(Backend &backend, const Kern
     ref.data = testCase.operands[i].present ? memory[blob]->data() + start + buffer.start : nullptr;
     refs.push_back(ref);
   }
-  EVO_TRY(poisonWorkspace(backend));
-  EVO_TRY(backend.launch(
-      KernelCall{testCase.kernel, precision, &testCase.attributes, refs, testCase.dropout}));
-  EVO_TRY(backend.synchronize());
+  EVO_TRY(launchCase(backend, testCase, precision, refs));
   for (size_t i = 0; i < blobs.size(); ++i)
     EVO_TRY(backend.download(blobs[i].data(), memory[i]->data(), int64_t(blobs[i].size())));
   std::vector<std::vector<std::byte>> after;

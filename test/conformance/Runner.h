@@ -12,6 +12,7 @@
 #include "test/conformance/Reference.h"
 
 #include <functional>
+#include <span>
 
 namespace evo::conformance {
 
@@ -37,6 +38,10 @@ void storeInView(const Placement::Buffer &buffer, const DenseTensor &tensor, dou
                  std::vector<std::byte> &bytes);
 
 Placement place(const KernelCase &testCase, plan::Precision precision);
+
+/// Launches the case on operands in the device's memory and awaits its end.
+Status launchCase(Backend &backend, const KernelCase &testCase, plan::Precision precision,
+                  std::span<const TensorRef> operands);
 
 /// Runs the case; the result is the buffers after the call. They lie in one allocation, or with
 /// EVO_CONFORMANCE_APART, for checkers of accesses, in one each.

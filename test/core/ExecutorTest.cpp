@@ -152,8 +152,16 @@ TEST(Executor, RecordsBehindTheFirstRunAndReplaysLaterOnes) {
             std::vector<float>(recorded.z(), recorded.z() + 105));
 }
 
+/// Blocks of a loop of one row a slice: 7 * (1 + 3) = 28 launches each.
+Plan rowwisePlan(int64_t blocks) {
+  Plan plan = slicedPlan();
+  std::get<LoopStep>(plan.procedures[0].steps[0].value).size = 1;
+  plan.model.blocks = blocks;
+  plan.programs[0].runs = {{0, blocks, {{0, 1024, 0, 0, 0, {}}}}};
+  return plan;
+}
+
 TEST(Executor, RecordsInPiecesAndSharesThemWhereThereAreVeryManyLaunches) {
-  // A loop of one row a slice: 7 * (1 + 3) = 28 launches a block.
   struct Case {
     int64_t blocks;
     std::vector<size_t> recordings;
@@ -163,10 +171,7 @@ TEST(Executor, RecordsInPiecesAndSharesThemWhereThereAreVeryManyLaunches) {
        {Case{36, {1008}, 1, 0}, Case{40, {1024, 96}, 2, 0},
         // 585 * 28 = 16380, 15 * 1024 = 15360; 586 * 28 = 16408 > 16384.
         Case{585, std::vector<size_t>(15, 1024), 16, 0}, Case{586, {28}, 586, 585}}) {
-    Plan plan = slicedPlan();
-    std::get<LoopStep>(plan.procedures[0].steps[0].value).size = 1;
-    plan.model.blocks = each.blocks;
-    plan.programs[0].runs = {{0, each.blocks, {{0, 1024, 0, 0, 0, {}}}}};
+    Plan plan = rowwisePlan(each.blocks);
     Machine plain, recorded;
     recorded.backend.records = true;
     for (Machine *machine : {&plain, &recorded}) {
@@ -310,10 +315,7 @@ TEST(Executor, ErrorsSayWhere) {
 }
 
 TEST(Executor, ErrorsOfReplaysSayHowFarTheyCame) {
-  Plan plan = slicedPlan();
-  std::get<LoopStep>(plan.procedures[0].steps[0].value).size = 1; // 28 launches a block
-  plan.model.blocks = 80;
-  plan.programs[0].runs = {{0, 80, {{0, 1024, 0, 0, 0, {}}}}};
+  Plan plan = rowwisePlan(80);
   Machine machine;
   machine.backend.records = true;
   machine.weights.assign(80 * 1024, std::byte{0});
@@ -328,10 +330,7 @@ TEST(Executor, ErrorsOfReplaysSayHowFarTheyCame) {
 }
 
 TEST(Executor, ErrorsOfSharedRecordingsSayTheBlock) {
-  Plan plan = slicedPlan();
-  std::get<LoopStep>(plan.procedures[0].steps[0].value).size = 1; // 28 launches a block
-  plan.model.blocks = 586;                                        // 16408 are not kept
-  plan.programs[0].runs = {{0, 586, {{0, 1024, 0, 0, 0, {}}}}};
+  Plan plan = rowwisePlan(586); // 16408 launches are not kept
   Machine machine;
   machine.backend.records = true;
   machine.weights.assign(586 * 1024, std::byte{0});

@@ -28,10 +28,10 @@ import time
 
 OURS = ("--kernel-name", "kernel_substring=evo")
 TOOLS = {"memcheck": (), "racecheck": OURS, "initcheck": (), "synccheck": OURS}
-# What the suite is told beside: operands apart, so that accesses which leave one are seen; a workspace that nothing wrote.
-SUITE = {"memcheck": {"EVO_CONFORMANCE_APART": "1"}, "initcheck": {"EVO_CONFORMANCE_APART": "1", "EVO_CONFORMANCE_UNWRITTEN": "1"}}
-# Filters by name make the sanitizer end with an internal error at the library's Hopper kernels (nvjet_sm90; CUDA 13.0).
-WITHOUT_LIBRARY = ("racecheck", "synccheck")
+# What the suite is told beside: operands apart, so that accesses which leave one are seen; a workspace that nothing wrote; no products by the library, at whose Hopper
+# kernels (nvjet_sm90; CUDA 13.0) filters by name make the sanitizer end with an internal error.
+APART, UNWRITTEN, OWN_PRODUCTS = {"EVO_CONFORMANCE_APART": "1"}, {"EVO_CONFORMANCE_UNWRITTEN": "1"}, {"EVO_CONFORMANCE_LIBRARY": "0"}
+SUITE = {"memcheck": APART, "racecheck": OWN_PRODUCTS, "initcheck": APART | UNWRITTEN, "synccheck": OWN_PRODUCTS}
 DEFAULT_TOOLS = "memcheck,racecheck,initcheck"
 FOUND_STATUS = 97  # of the sanitizer where it found something
 WHAT = re.compile(r"^========= (?:Error: |Warning: |Potential )?((?:Invalid|Misaligned|Uninitialized|Out-of-range|Race|WAR|WAW|RAW|Barrier|Program hit|Address|Unused|Leaked)\b[^\n]*)")
@@ -92,10 +92,10 @@ def short_name(test):
 
 
 class Sanitizer:
-    def __init__(self, options, folder):
+    def __init__(self, options, folder, tests):
         self.options, self.folder = options, folder
         self.deadline = time.monotonic() + options.time_limit
-        self.seconds = {}  # of each test, in the round before; the number of its cases before there was one
+        self.seconds = dict(tests)  # of each test, in the round before; the number of its cases before there was one
 
     def run(self, tool, device, test, part):
         """Seconds, exit status or nothing where it ran out of time, findings, the log's end."""
@@ -107,8 +107,7 @@ class Sanitizer:
         with log.open("w") as out:
             process = subprocess.Popen([self.options.sanitizer, "--tool", tool, *TOOLS[tool], "--error-exitcode", str(FOUND_STATUS), "--print-limit", "50",
                                         self.options.conformance, f"--gtest_filter={test}"], stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
-                                       env={**os.environ, "EVO_CONFORMANCE_PART": part, **SUITE.get(tool, {}),
-                                            **({"EVO_CONFORMANCE_LIBRARY": "0"} if tool in WITHOUT_LIBRARY else {}),
+                                       env={**os.environ, "EVO_CONFORMANCE_PART": part, **SUITE[tool],
                                             **({"CUDA_VISIBLE_DEVICES": device} if device else {})})
             try:
                 status = process.wait(left)
@@ -122,7 +121,7 @@ class Sanitizer:
     def round(self, tool, tests):
         """Every part under one tool; the numbers of passed, failed and unfinished ones."""
         start = time.monotonic()
-        order = sorted(tests, key=lambda test: -self.seconds.get(test, 0))
+        order = sorted(tests, key=lambda test: -self.seconds[test])
         found, counts, tails, unfinished = collections.Counter(), collections.Counter(), [], []
         with concurrent.futures.ThreadPoolExecutor(self.options.jobs) as pool:
             devices = itertools.cycle(self.options.devices.split(","))
@@ -179,8 +178,7 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(options.logs or scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        sanitizer = Sanitizer(options, folder)
-        sanitizer.seconds = dict(tests)
+        sanitizer = Sanitizer(options, folder, tests)
         for tool in tools:
             total += sanitizer.round(tool, tests)
     print(f"{total['passed']} passed, {total['failed'] + total['unfinished']} failed")
