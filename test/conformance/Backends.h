@@ -8,6 +8,7 @@
 
 #include "runtime/core/Backend.h"
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <vector>
@@ -29,6 +30,14 @@ struct BackendFactory {
   /// Fused kernels that round to a half type, once, what their plain counterparts store (the outer
   /// product, the weights of attention): tensor cores multiply nothing else.
   std::vector<plan::Kernel> roundingBetween = {};
+
+  bool rounds(plan::Kernel kernel) const {
+    return std::find(roundingBetween.begin(), roundingBetween.end(), kernel) !=
+           roundingBetween.end();
+  }
+  bool has(plan::Precision precision) const {
+    return std::find(precisions.begin(), precisions.end(), precision) != precisions.end();
+  }
 };
 
 /// Fills with NaNs what the kernels of a backend that a factory created last use while they run:

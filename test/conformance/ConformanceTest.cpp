@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 #include "test/conformance/Backends.h"
 #include "test/conformance/Runner.h"
+#include "test/conformance/Selection.h"
 
 #include <gtest/gtest.h>
 
@@ -61,41 +62,8 @@ bool excused(const BackendFactory &factory, const Subject &subject) {
       std::cout << factory.name << " is excused: " << exclusion.reason << "\n";
       return true;
     }
-  return std::find(factory.precisions.begin(), factory.precisions.end(), subject.precision) ==
-         factory.precisions.end();
+  return !factory.has(subject.precision);
 }
-
-/// What to run of each test, where every access is watched and that takes long.
-struct Selection {
-  int64_t limit = INT64_MAX;   ///< EVO_CONFORMANCE_LIMIT: elements of the largest operand
-  int64_t part = 0, parts = 1; ///< EVO_CONFORMANCE_PART: "2/5" is every fifth case from the third
-
-  static Selection read() {
-    Selection selection;
-    if (const char *text = std::getenv("EVO_CONFORMANCE_LIMIT"))
-      selection.limit = std::atoll(text);
-    if (const char *text = std::getenv("EVO_CONFORMANCE_PART")) {
-      char *end = nullptr;
-      selection.part = std::strtoll(text, &end, 10);
-      selection.parts = *end == '/' ? std::max<int64_t>(std::atoll(end + 1), 1) : 1;
-    }
-    return selection;
-  }
-  /// Of the largest operand.
-  static int64_t elementsOf(const KernelCase &testCase) {
-    int64_t largest = 0;
-    for (const OperandCase &operand : testCase.operands) {
-      int64_t count = operand.present ? 1 : 0;
-      for (int64_t extent : operand.shape)
-        count *= extent;
-      largest = std::max(largest, count);
-    }
-    return largest;
-  }
-  bool has(const KernelCase &testCase, int64_t number) const {
-    return number % parts == part && elementsOf(testCase) <= limit;
-  }
-};
 
 class Conformance : public testing::TestWithParam<Subject> {
 protected:
@@ -106,10 +74,7 @@ protected:
       Result<std::unique_ptr<Backend>> backend = factory.create();
       ASSERT_TRUE(backend.ok()) << factory.name << ": " << backend.status().message();
       ASSERT_TRUE((*backend)->supports(GetParam().precision)) << factory.name;
-      const auto &rounding = factory.roundingBetween;
-      bool rounds =
-          std::find(rounding.begin(), rounding.end(), GetParam().kernel) != rounding.end();
-      backends.push_back({factory.name, *std::move(backend), rounds});
+      backends.push_back({factory.name, *std::move(backend), factory.rounds(GetParam().kernel)});
     }
   }
   struct Subjected {

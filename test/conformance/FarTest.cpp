@@ -137,9 +137,7 @@ void expectFar(const BackendFactory &factory, Backend &backend, const DeviceMemo
   auto after = runFar(backend, memory, testCase, placement);
   ASSERT_TRUE(after.ok()) << factory.name << ", " << testCase.name << ": "
                           << after.status().message();
-  const auto &rounding = factory.roundingBetween;
-  bool rounds = std::find(rounding.begin(), rounding.end(), testCase.kernel) != rounding.end();
-  EXPECT_EQ(compareCase(testCase, placement, expected, *after, rounds), "")
+  EXPECT_EQ(compareCase(testCase, placement, expected, *after, factory.rounds(testCase.kernel)), "")
       << factory.name << ", " << testCase.name;
 }
 

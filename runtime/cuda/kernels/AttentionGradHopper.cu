@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/kernels/AttentionGradHopper.h"
 
+#include "runtime/cuda/kernels/AttentionBoxes.cuh"
 #include "runtime/cuda/kernels/AttentionGradHopperBias.cuh"
 #include "runtime/cuda/kernels/AttentionGradHopperHead.cuh"
 #include "runtime/cuda/kernels/DynamicShared.cuh"
@@ -14,24 +15,16 @@ namespace evo::cuda {
 
 namespace {
 
-/// Describes queries, or keys, to copies; false where they do not take them.
-template <class S>
-bool describeHeads(const Context &context, CUtensorMap &map, const AttentionCall &call,
-                   const HeadMatrix &m, int64_t rows, int boxRows) {
-  int width = call.width <= 16 ? 16 : 32;
-  TensorOfBoxes<S, 4> tensor{m.data,
-                             {call.width, call.heads, rows, call.batches},
-                             {m.head, m.row, m.batch},
-                             {width, 1, boxRows, 1}};
-  return tensor.describe(context, map,
-                         width == 32 ? CU_TENSOR_MAP_SWIZZLE_64B : CU_TENSOR_MAP_SWIZZLE_32B);
-}
+/// Describes the operands to copies; false where they do not take them.
 template <class S> bool describe(const Context &context, HopperGradCall &hopper) {
   const AttentionCall &call = hopper.grad.call;
-  return describeHeads<S>(context, hopper.query, call, call.query, call.queries, kQueryRows) &&
-         describeHeads<S>(context, hopper.dout, call, call.dout, call.queries, kQueryRows) &&
-         describeHeads<S>(context, hopper.key, call, call.key, call.keys, kKeyRows) &&
-         describeHeads<S>(context, hopper.value, call, call.value, call.keys, kKeyRows);
+  auto takes = [&](CUtensorMap &map, const HeadMatrix &m, int64_t rows, int boxRows) {
+    return describeHeads<S>(context, map, call, m, call.heads, rows, boxRows);
+  };
+  return takes(hopper.query, call.query, call.queries, kQueryRows) &&
+         takes(hopper.dout, call.dout, call.queries, kQueryRows) &&
+         takes(hopper.key, call.key, call.keys, kKeyRows) &&
+         takes(hopper.value, call.value, call.keys, kKeyRows);
 }
 
 template <class S, int kWidth, int kGroups, bool kBias>
@@ -116,11 +109,11 @@ template <class S> bool takesHopperGrad(const Launch &launch, const AttentionCal
       call.keys > kMost || call.queries > kMost || call.batches * call.heads > kMost)
     return false;
   return launch.context->isHopper && describe<S>(*launch.context, hopper) &&
-         (call.width <= 16 ? callHasRegisters<S, 16>(call) : callHasRegisters<S, 32>(call));
+         (heldWidth(call) == 16 ? callHasRegisters<S, 16>(call) : callHasRegisters<S, 32>(call));
 }
 
 template <class S> Status launchHopperGrad(const Launch &launch, const MmaGradCall &grad) {
-  bool narrow = grad.call.width <= 16;
+  bool narrow = heldWidth(grad.call) == 16;
   EVO_TRY((narrow ? launchWidth<S, 16>(launch, grad) : launchWidth<S, 32>(launch, grad)));
   if (!grad.call.dbias.data)
     return {};

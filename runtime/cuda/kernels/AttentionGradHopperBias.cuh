@@ -67,8 +67,7 @@ public:
       }
       __syncwarp();
       addBatch(stage, memory.numbers[stage]);
-      if (lane == 0)
-        memory.empty[stage].arrive();
+      memory.empty[stage].arriveAsWarp(lane);
     }
   }
 

@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(HopperHeadBlock<S, kWidth, kGroups>::kThreads,
   auto &memory = *reinterpret_cast<typename Shape::Memory *>(space);
   if (threadIdx.x == 0) {
     for (int i = 0; i < Shape::kStages; ++i)
-      memory.full[i].init(1), memory.empty[i].init(4 * kGroups);
+      memory.full[i].init(1), memory.empty[i].init(128 * kGroups);
     for (int i = 0; i < Shape::kSlopes; ++i)
       memory.slopesFull[i].init(4 * kGroups), memory.slopesEmpty[i].init(4);
     memory.keysFull[0].init(1), memory.keysFull[1].init(1);

@@ -39,8 +39,11 @@ public:
           memory.empty[(number - 1) % Shape::kStages].wait((number - 1) / Shape::kStages);
         copyQueries(number + kAhead, ahead);
         ahead = after(ahead);
-        if (turn.q0 == 0) // dquery of the keys before is made
+        if (turn.q0 == 0) {
+          if (number > 0) // all four warps have made dquery of the keys before
+            memory.slopesEmpty[(number - 1) % Shape::kSlopes].wait((number - 1) / Shape::kSlopes);
           copyKeys(this->nextKeys(turn));
+        }
       }
       __syncwarp();
       multiply(turn);

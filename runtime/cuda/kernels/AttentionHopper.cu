@@ -15,6 +15,7 @@
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/kernels/AttentionHopper.h"
 
+#include "runtime/cuda/kernels/AttentionBoxes.cuh"
 #include "runtime/cuda/kernels/AttentionHopperGroup.cuh"
 #include "runtime/cuda/kernels/DynamicShared.cuh"
 
@@ -36,10 +37,7 @@ attendTasks(const HopperCall &hopper,
   int keys = static_cast<int>(hopper.call.keys), last = (keys - 1) / kTileKeys * kTileKeys;
   int step = static_cast<int>(gridDim.x);
   typename Shape::Place place, next;
-  auto free = [&](int stage) {
-    if (threadIdx.x % 32 == 0)
-      memory.empty[stage].arrive();
-  };
+  auto free = [&](int stage) { memory.empty[stage].arriveAsWarp(threadIdx.x % 32); };
   const Task *before = nullptr;
   unsigned number = 0;
   for (int task = static_cast<int>(blockIdx.x); task < hopper.tasks; task += step, ++number) {
@@ -120,18 +118,6 @@ __global__ void __launch_bounds__(kGroupThreads *(kQueryGroups *kBatches + 1),
 #endif
 }
 
-/// Describes keys or values.
-template <class S>
-bool describeHeads(const Context &context, CUtensorMap &map, const AttentionCall &call,
-                   const HeadMatrix &m, int width) {
-  TensorOfBoxes<S, 4> tensor{m.data,
-                             {call.width, call.groups, call.keys, call.batches},
-                             {m.head, m.row, m.batch},
-                             {width, 1, kTileKeys, 1}};
-  return tensor.describe(context, map,
-                         width == 32 ? CU_TENSOR_MAP_SWIZZLE_64B : CU_TENSOR_MAP_SWIZZLE_32B);
-}
-
 /// Launches the kernel where copies take the operands.
 template <class S, int kWidth, int kQueryGroups, int kBatches, bool kBias>
 Status launchTiles(const Launch &launch, const AttentionCall &call, bool &launched) {
@@ -142,9 +128,11 @@ Status launchTiles(const Launch &launch, const AttentionCall &call, bool &launch
                            {call.keys, call.queries, call.heads},
                            {call.bias.row, call.bias.head},
                            {kTileKeys, Shape::kQueries, 1}};
+  auto takes = [&](CUtensorMap &map, const HeadMatrix &m) {
+    return describeHeads<S>(*launch.context, map, call, m, call.groups, call.keys, kTileKeys);
+  };
   if (!hasRegisters(kernel, Shape::kGroups, Shape::kFewRegisters, Shape::kRegisters) ||
-      !describeHeads<S>(*launch.context, hopper.key, call, call.key, kWidth) ||
-      !describeHeads<S>(*launch.context, hopper.value, call, call.value, kWidth) ||
+      !takes(hopper.key, call.key) || !takes(hopper.value, call.value) ||
       (kBias && !bias.describe(*launch.context, hopper.bias, CU_TENSOR_MAP_SWIZZLE_128B)))
     return {};
   EVO_TRY(allowShared(kernel, Shape::kBytes, "the shared memory of attention"));
@@ -191,8 +179,8 @@ Status launchHopper(const Launch &launch, const AttentionCall &call, bool &launc
   launched = false;
   if (!fits(launch, call))
     return {};
-  return call.width <= 16 ? launchWidth<S, 16>(launch, call, launched)
-                          : launchWidth<S, 32>(launch, call, launched);
+  return heldWidth(call) == 16 ? launchWidth<S, 16>(launch, call, launched)
+                               : launchWidth<S, 32>(launch, call, launched);
 }
 
 template Status launchHopper<__nv_bfloat16>(const Launch &, const AttentionCall &, bool &);

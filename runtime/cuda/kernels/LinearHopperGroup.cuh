@@ -144,10 +144,7 @@ public:
 
 private:
   /// Tells who copies to it that a warp has read a stage.
-  __device__ void release(int stage) {
-    if (threadIdx.x % 32 == 0)
-      space.head().empty[stage].arrive();
-  }
+  __device__ void release(int stage) { space.head().empty[stage].arriveAsWarp(threadIdx.x % 32); }
   __device__ void startDepths(const unsigned char *x, const unsigned char *weight, bool add) {
 #pragma unroll
     for (int k = 0; k < kHopperDepth; k += 16) {
@@ -237,9 +234,7 @@ __device__ void computeTiles(const LinearHopperCall &call, const LinearTiles &ti
     else
       worker.finish(space.tile(group), rows, tiles.slice * kCols);
     publishToCopies();
-    __syncwarp();
-    if (threadIdx.x % 32 == 0)
-      head.finished[group].arrive();
+    head.finished[group].arriveAsWarp(threadIdx.x % 32);
   }
 }
 

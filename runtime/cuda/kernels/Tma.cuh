@@ -28,6 +28,12 @@ struct PhaseBarrier {
   __device__ void arrive() {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(address()) : "memory");
   }
+  /// One arrival for all that the lanes of a warp have read and written by themselves.
+  __device__ void arriveAsWarp(int lane) {
+    __syncwarp();
+    if (lane == 0)
+      arrive();
+  }
   __device__ void arriveExpecting(int bytes) {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address()),
                  "r"(bytes)
