@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iostream>
 
 namespace evo::conformance {
 
@@ -37,8 +38,11 @@ struct Selection {
     }
     return largest;
   }
-  bool has(const KernelCase &testCase, int64_t number) const {
-    return number % parts == part && elementsOf(testCase) <= limit;
+  bool isInPart(int64_t number) const { return number % parts == part; }
+  bool hasSize(const KernelCase &testCase) const { return elementsOf(testCase) <= limit; }
+  /// In a line that tells of all cases that a test leaves out.
+  static void sayLeftOut(int64_t cases) {
+    std::cout << "cases left out by EVO_CONFORMANCE_LIMIT: " << cases << "\n";
   }
 };
 

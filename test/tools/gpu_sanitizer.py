@@ -9,11 +9,12 @@ Each test runs in a process of its own, which takes most of its time to have the
 several, each of which takes a part of the cases (EVO_CONFORMANCE_PART). N run beside each other, the slow ones of the round before first; more than a few a GPU only
 wait for each other: it goes from one process to the next, and each case waits for it several times. Cases whose largest operand has more than --limit elements are
 left out (EVO_CONFORMANCE_LIMIT; the plain suite runs them all): without it none but for racecheck, which takes a second or so for what a block does in a microsecond
-and leaves out those above 200000. memcheck and initcheck have each operand in an allocation of its own (EVO_CONFORMANCE_APART),
+and leaves out those above 200000; how many were left out is said. A part of which no case was tried is skipped, not passed, and one whose log has no summary of the
+sanitizer's has failed. --time-limit is for all tools together, one after the other. memcheck and initcheck have each operand in an allocation of its own (EVO_CONFORMANCE_APART),
 initcheck a workspace that nothing has written (EVO_CONFORMANCE_UNWRITTEN). racecheck (and synccheck, where asked for: barriers) looks at this project's kernels alone
 and keeps products from cuBLASLt (EVO_CONFORMANCE_LIBRARY=0), where the sanitizer would end with an internal error; the other two also follow cuBLASLt's. Left out by
 default are the tests of what lies gigabytes apart, whose every byte a sanitizer would mark. Ends with a line a tool, what was found by kernel, and "N passed, N
-failed"; exit status 1 where anything was found, a test failed, or the time was not enough for all.
+failed"; exit status 1 where anything was found, a test failed, nothing passed, or the time was not enough for all.
 """
 import argparse
 import collections
@@ -37,6 +38,8 @@ SUITE = {"memcheck": APART, "racecheck": OWN_PRODUCTS | RACE_LIMIT, "initcheck":
 DEFAULT_TOOLS = "memcheck,racecheck,initcheck"
 FOUND_STATUS = 97  # of the sanitizer where it found something
 WHAT = re.compile(r"^========= (?:Error: |Warning: |Potential )?((?:Invalid|Misaligned|Uninitialized|Out-of-range|Race|WAR|WAW|RAW|Barrier|Program hit|Address|Unused|Leaked)\b[^\n]*)")
+SUMMARY = re.compile(r"^========= (?:ERROR|RACECHECK) SUMMARY:", re.M)
+LEFT_OUT = re.compile(r"^cases left out by EVO_CONFORMANCE_LIMIT: (\d+)$", re.M)
 WHERE = re.compile(r"^=========\s+(?:at|in) ((?:void )?[^\n]*?)(?:\+0x[0-9a-f]+)?(?: in (\S+:\d+))?$")
 
 
@@ -58,6 +61,15 @@ def findings(text):
     if what:
         found[what, "an unnamed kernel"] += 1
     return found
+
+
+def outcome(status, what, text):
+    """Of a part whose sanitizer ended with that status, found that and wrote that."""
+    if status is None:
+        return "unfinished"
+    if status != 0 or what or not SUMMARY.search(text):
+        return "failed"
+    return "skipped" if "[  SKIPPED ]" in text and "[       OK ]" not in text else "passed"
 
 
 def kernel_name(signature):
@@ -100,7 +112,7 @@ class Sanitizer:
         self.seconds = dict(tests)  # of each test, in the round before; the number of its cases before there was one
 
     def run(self, tool, device, test, part):
-        """Seconds, exit status or nothing where it ran out of time, findings, the log's end."""
+        """Seconds, exit status or nothing where it ran out of time, findings, the log."""
         log = self.folder / f"{tool}-{re.sub(r'[^A-Za-z0-9]+', '_', short_name(test) + '_' + part)}.log"
         start = time.monotonic()
         left = self.deadline - start
@@ -118,29 +130,31 @@ class Sanitizer:
                 process.wait()
                 status = None
         text = log.read_text(errors="replace")
-        return time.monotonic() - start, status, findings(text), text[-1500:]
+        return time.monotonic() - start, status, findings(text), text
 
     def round(self, tool, tests):
         """Every part under one tool; the numbers of passed, failed and unfinished ones."""
         start = time.monotonic()
         order = sorted(tests, key=lambda test: -self.seconds[test])
-        found, counts, tails, unfinished = collections.Counter(), collections.Counter(), [], []
+        found, counts, tails, unfinished, left_out = collections.Counter(), collections.Counter(), [], [], 0
         with concurrent.futures.ThreadPoolExecutor(self.options.jobs) as pool:
             devices = itertools.cycle(self.options.devices.split(","))
-            for test, (seconds, status, what, tail) in zip(order, pool.map(lambda test, device: self.run(tool, device, *test), order, devices)):
+            for test, (seconds, status, what, text) in zip(order, pool.map(lambda test, device: self.run(tool, device, *test), order, devices)):
                 self.seconds[test] = seconds
-                result = "unfinished" if status is None else "passed" if status == 0 and not what else "failed"
+                result = outcome(status, what, text)
                 counts[result] += 1
                 found += what
+                left_out += sum(map(int, LEFT_OUT.findall(text)))
                 name = f"{short_name(test[0])} {test[1]}"
                 if result == "failed":
                     print(f"failed: {tool} {name} ({seconds:.1f} s, status {status})", flush=True)
                     if not what:
-                        tails.append((name, tail))
+                        tails.append((name, text[-1500:]))
                 if result == "unfinished":
                     unfinished.append(name)
         slow = sorted(((self.seconds[test], f"{short_name(test[0])} {test[1]}") for test in tests), reverse=True)[:3]
-        print(f"{tool}: {counts['passed']} passed, {counts['failed']} failed, {counts['unfinished']} unfinished in {time.monotonic() - start:.0f} s "
+        print(f"{tool}: {counts['passed']} passed, {counts['failed']} failed, {counts['unfinished']} unfinished, {counts['skipped']} skipped, {left_out} cases left out "
+              f"for their size in {time.monotonic() - start:.0f} s "
               f"({sum(self.seconds.values()):.0f} s of processes); slowest {', '.join(f'{name} {seconds:.0f} s' for seconds, name in slow)}", flush=True)
         if unfinished:
             print(f"  unfinished: {', '.join(unfinished)}")
@@ -157,7 +171,7 @@ def main():
     parser.add_argument("--tools", default=DEFAULT_TOOLS)
     parser.add_argument("--jobs", type=int, help="processes at a time (default: 3 a GPU)")
     parser.add_argument("--devices", default="", help="numbers of several GPUs, as in 0,1: parts go to them in turn")
-    parser.add_argument("--filter", default="*Conformance*:*Dropout*:GradientTest.MaskedKeys*:Optimizer.*:*ManyTiles*")
+    parser.add_argument("--filter", default="*Conformance*:*Dropout*:GradientTest.MaskedKeys*:Optimizer.*:*PlanSizes*")
     parser.add_argument("--limit", type=int, default=0)
     parser.add_argument("--cases", type=int, default=1500)
     parser.add_argument("--tails", type=int, default=5, help="logs to show of parts that failed without a finding")

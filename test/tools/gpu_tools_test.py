@@ -51,6 +51,8 @@ case $last in
 *Bad*) cat {log}; exit 97 ;;
 *Slow*) exec sleep 30 ;;
 *Red*) echo "[  FAILED  ]"; exit 1 ;;
+*Mute*) echo "[       OK ]"; exit 0 ;;
+*Large*) printf 'cases left out by EVO_CONFORMANCE_LIMIT: 7\n[  SKIPPED ] x (0 ms)\n' ;;
 esac
 echo "========= ERROR SUMMARY: 0 errors"
 """
@@ -103,6 +105,15 @@ class Driver(unittest.TestCase):
         status, output = self.drive("Red")
         self.assertEqual((status, output.splitlines()[-1]), (1, "3 passed, 1 failed"), output)
         self.assertIn("1 0/1 failed without a finding", output)
+
+    def test_without_a_summary_of_the_sanitizer_nothing_passes(self):
+        status, output = self.drive("Mute")
+        self.assertEqual((status, output.splitlines()[-1]), (1, "3 passed, 1 failed"), output)
+
+    def test_what_tries_no_case_is_skipped(self):
+        status, output = self.drive("Large")
+        self.assertEqual((status, output.splitlines()[-1]), (0, "3 passed, 0 failed"), output)
+        self.assertIn("memcheck: 3 passed, 0 failed, 0 unfinished, 1 skipped, 7 cases left out", output)
 
     def test_out_of_time(self):
         status, output = self.drive("Slow", "--time-limit=1")
