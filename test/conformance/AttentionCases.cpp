@@ -16,6 +16,19 @@ Sizes attentionSizes(int64_t heads, int64_t b, int64_t q, int64_t k, int64_t wid
   return {{}, {{'b', b}, {'q', q}, {'k', k}, {'x', heads * width}, {'y', groups * width}}};
 }
 
+void maskedAttention(CaseBuilder &builder, Kernel kernel, KernelAttributes attributes) {
+  for (Fill fill : {Fill::Mask, Fill::RealMask})
+    for (double inf : {1e9, 5.0}) {
+      attributes.inf = inf;
+      KernelCase masked = builder.make(kernel, attributes, attentionSizes(2, 7, 19, 23, 8, 2));
+      masked.operands[4].fill = fill;
+      masked.hugeIfMasked = fill == Fill::Mask && inf == 1e9;
+      if (fill == Fill::RealMask)
+        masked.conditioning = 100;
+      builder.add(masked);
+    }
+}
+
 void attentionSweeps(CaseBuilder &builder) {
   KernelAttributes attributes;
   attributes.inf = 1e9;
@@ -41,16 +54,7 @@ void attentionSweeps(CaseBuilder &builder) {
       builder.add(longKeys);
     }
   builder.add(builder.make(Kernel::Attention, attributes, attentionSizes(2, 1, 66, 4100, 3, 1)));
-  for (Fill fill : {Fill::Mask, Fill::RealMask})
-    for (double inf : {1e9, 5.0}) {
-      KernelCase masked =
-          builder.make(Kernel::Attention, attributes, attentionSizes(2, 7, 19, 23, 8, 2));
-      masked.attributes.inf = inf;
-      masked.operands[4].fill = fill;
-      masked.hugeIfMasked = fill == Fill::Mask && inf == 1e9;
-      masked.conditioning = fill == Fill::RealMask ? 100 : 1;
-      builder.add(masked);
-    }
+  maskedAttention(builder, Kernel::Attention, attributes);
   for (Kernel kernel : {Kernel::Attention, Kernel::AttentionLogits}) {
     KernelCase big = builder.make(kernel, attributes, attentionSizes(2, 3, 20, 40, 32, 2));
     big.operands[0].fill = Fill::Large;
@@ -61,6 +65,14 @@ void attentionSweeps(CaseBuilder &builder) {
 
 namespace {
 
+/// Operands as plans have them, with pair bias and mask and without.
+void addBiasedAndPlain(CaseBuilder &builder, KernelCase one) {
+  one.aligned = true;
+  builder.add(one);
+  one.operands[3].present = one.operands[4].present = false;
+  builder.add(one);
+}
+
 /// A NaN in a query's row stays in that row, also where tiles sum several at once.
 void lostQueries(CaseBuilder &builder) {
   KernelAttributes attributes;
@@ -69,11 +81,8 @@ void lostQueries(CaseBuilder &builder) {
     for (int64_t keys : {40, 130}) {
       KernelCase lost =
           builder.make(Kernel::Attention, attributes, attentionSizes(4, 3, 70, keys, width, 4));
-      lost.aligned = true;
       lost.operands[0].fill = Fill::NanRows;
-      builder.add(lost);
-      lost.operands[3].present = lost.operands[4].present = false;
-      builder.add(lost);
+      addBiasedAndPlain(builder, lost);
     }
 }
 
@@ -86,25 +95,17 @@ void commonHeads(CaseBuilder &builder) {
     for (int64_t width : {8, 16, 24, 32, 40, 48, 64})
       for (int64_t groups : {4, 2}) {
         int64_t keys = groups == 4 ? 130 : 63;
-        KernelCase wide =
-            builder.make(kernel, attributes, attentionSizes(4, 3, 65, keys, width, groups));
-        wide.aligned = true;
-        builder.add(wide);
-        wide.operands[3].present = wide.operands[4].present = false;
-        builder.add(wide);
-        wide = builder.make(kernel, attributes, attentionSizes(4, 9, 1, 70, width, 1));
-        wide.aligned = true;
-        builder.add(wide);
+        addBiasedAndPlain(builder, builder.make(kernel, attributes,
+                                                attentionSizes(4, 3, 65, keys, width, groups)));
+        KernelCase single = builder.make(kernel, attributes, attentionSizes(4, 9, 1, 70, width, 1));
+        single.aligned = true;
+        builder.add(single);
       }
   // More keys than a tile has rows, whole and broken, of heads with a pair bias and without.
   for (Kernel kernel : {Kernel::Attention, Kernel::AttentionGrad})
-    for (int64_t keys : {192, 300, 384, 520}) {
-      KernelCase many = builder.make(kernel, attributes, attentionSizes(4, 2, 130, keys, 32, 2));
-      many.aligned = true;
-      builder.add(many);
-      many.operands[3].present = many.operands[4].present = false;
-      builder.add(many);
-    }
+    for (int64_t keys : {192, 300, 384, 520})
+      addBiasedAndPlain(builder,
+                        builder.make(kernel, attributes, attentionSizes(4, 2, 130, keys, 32, 2)));
 }
 
 /// Devices have tiles of 128 queries and 64 keys for heads of at most 32: around their ends, with

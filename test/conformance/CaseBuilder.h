@@ -42,6 +42,9 @@ private:
 /// Sizes of the attention kernels: `width` a head, `groups` key heads.
 Sizes attentionSizes(int64_t heads, int64_t b, int64_t q, int64_t k, int64_t width, int64_t groups);
 
+/// Two heads of `attention` or its gradient with masks of 0 and 1 and of reals, which forbid keys
+/// or only weigh them less.
+void maskedAttention(CaseBuilder &builder, plan::Kernel kernel, plan::KernelAttributes attributes);
 /// The cases of the attention kernels: all that an operand may be.
 void attentionSweeps(CaseBuilder &builder);
 /// Those around what devices have tiles and kernels of their own for, gradients among them.

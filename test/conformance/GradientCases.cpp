@@ -268,17 +268,7 @@ void attentionKernels(CaseBuilder &builder) {
               2);
   builder.add(
       builder.make(Kernel::AttentionGrad, attributes, attentionSizes(2, 1, 66, 1030, 3, 1)));
-  for (Fill fill : {Fill::Mask, Fill::RealMask})
-    for (double inf : {1e9, 5.0}) {
-      KernelCase masked =
-          builder.make(Kernel::AttentionGrad, attributes, attentionSizes(2, 7, 19, 23, 8, 2));
-      masked.attributes.inf = inf;
-      masked.operands[4].fill = fill;
-      masked.hugeIfMasked = fill == Fill::Mask && inf == 1e9;
-      if (fill == Fill::RealMask)
-        masked.conditioning = 100;
-      builder.add(masked);
-    }
+  maskedAttention(builder, Kernel::AttentionGrad, attributes);
   KernelCase big =
       builder.make(Kernel::AttentionGrad, attributes, attentionSizes(2, 3, 20, 40, 32, 2));
   big.operands[0].fill = Fill::Large;

@@ -314,17 +314,23 @@ TEST(Executor, ErrorsSayWhere) {
                  "device is gone");
 }
 
-TEST(Executor, ErrorsOfReplaysSayHowFarTheyCame) {
-  Plan plan = rowwisePlan(80);
-  Machine machine;
+/// The executor of a rowwise plan whose launches were recorded by a first run.
+std::unique_ptr<Executor> recordedOnce(Machine &machine, const Plan &plan) {
   machine.backend.records = true;
-  machine.weights.assign(80 * 1024, std::byte{0});
+  machine.weights.assign(static_cast<size_t>(plan.model.blocks) * 1024, std::byte{0});
   auto executor =
       Executor::create(plan, machine.backend, machine.arena.data(), machine.weights.data());
   EXPECT_OK((*executor)->run(Phase::Forward));
+  return *std::move(executor);
+}
+
+TEST(Executor, ErrorsOfReplaysSayHowFarTheyCame) {
+  Plan plan = rowwisePlan(80);
+  Machine machine;
+  std::unique_ptr<Executor> executor = recordedOnce(machine, plan);
   // In the second recording of 1024; 36 * 28 = 1008 launches are of blocks that the first ends.
   machine.backend.failAt = machine.backend.launches.size() + 1024 + 5;
-  EXPECT_MESSAGE((*executor)->run(Phase::Forward),
+  EXPECT_MESSAGE(executor->run(Phase::Forward),
                  "rank 0, fake, program 'forward', behind block 36 of 80, of a launch up to there "
                  "(run with --trace to find the step): the device is gone");
 }
@@ -332,13 +338,9 @@ TEST(Executor, ErrorsOfReplaysSayHowFarTheyCame) {
 TEST(Executor, ErrorsOfSharedRecordingsSayTheBlock) {
   Plan plan = rowwisePlan(586); // 16408 launches are not kept
   Machine machine;
-  machine.backend.records = true;
-  machine.weights.assign(586 * 1024, std::byte{0});
-  auto executor =
-      Executor::create(plan, machine.backend, machine.arena.data(), machine.weights.data());
-  EXPECT_OK((*executor)->run(Phase::Forward));
+  std::unique_ptr<Executor> executor = recordedOnce(machine, plan);
   machine.backend.failAt = machine.backend.launches.size() + 28 * 3 + 5;
-  EXPECT_MESSAGE((*executor)->run(Phase::Forward),
+  EXPECT_MESSAGE(executor->run(Phase::Forward),
                  "rank 0, fake, program 'forward', in block 3, of a launch up to there (run with "
                  "--trace to find the step): the device is gone");
 }
