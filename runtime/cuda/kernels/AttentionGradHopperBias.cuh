@@ -48,7 +48,7 @@ public:
     dout = factorAt<kWidth>(one.dout[same / 2 * 64]);
     if (threadIdx.x == 0) {
       for (int i = 0; i < kStages; ++i)
-        memory.full[i].init(kCopies), memory.empty[i].init(kThreads / 32);
+        memory.full[i].init(kCopies), memory.empty[i].init(kThreads);
       publishBarriers();
       for (int i = 0; i < kAhead && first + i < end; ++i)
         for (int one = 0; one < kCopies; ++one)
@@ -67,7 +67,7 @@ public:
       }
       __syncwarp();
       addBatch(stage, memory.numbers[stage]);
-      memory.empty[stage].arriveAsWarp(lane);
+      memory.empty[stage].arrive(); // each lane for what it has read (PhaseBarrier)
     }
   }
 

@@ -198,8 +198,7 @@ private:
     holdSums(p[0]), holdSums(dp[0]);
     free(number);
   }
-  /// Gives the place of a turn's queries back, each lane for what it has read: one arrival a warp
-  /// takes as long, but compute-sanitizer 2025.3 sees no order between lanes that run together.
+  /// Gives the place of a turn's queries back, each lane for what it has read (PhaseBarrier).
   __device__ void free(uint32_t ofTurn) { memory.empty[ofTurn % Shape::kStages].arrive(); }
 
   /// Begins the products of a block and 32 queries, and of its values and dout.
