@@ -63,6 +63,13 @@ Result<std::unique_ptr<Context>> Context::create(std::shared_ptr<const MemorySta
   return context;
 }
 
+Status Context::use() const {
+  cudaError_t error = cudaSetDevice(device);
+  if (error == cudaSuccess) // a launch has no time for texts that nobody reads
+    return {};
+  return statusOf(error, "cudaSetDevice").withContext(where());
+}
+
 std::string Context::where() const {
   return "cuda device " + std::to_string(device) + " (" + deviceName + ")";
 }

@@ -48,6 +48,8 @@ public:
   Context(const Context &) = delete;
   Context &operator=(const Context &) = delete;
 
+  /// Makes this device the calling thread's.
+  Status use() const;
   /// "cuda device 0 (NVIDIA H100 80GB HBM3)"
   std::string where() const;
 

@@ -104,7 +104,7 @@ public:
   CudaRecording(const CudaRecording &) = delete;
   CudaRecording &operator=(const CudaRecording &) = delete;
   Status replay() override {
-    EVO_CUDA_TRY(cudaSetDevice(context.device));
+    EVO_TRY(context.use());
     return cuda::statusOf(cudaGraphLaunch(graph, context.stream), "cudaGraphLaunch")
         .withContext(context.where());
   }
@@ -130,7 +130,7 @@ public:
     context.table = known ? table : plan::ProductTable();
     context.products.clear();
   }
-  Status measure() override { return cuda::tuneProducts(context); }
+  Status measure() override { return cuda::tuneProducts(context).withContext(context.where()); }
   const plan::ProductTable &table() const override { return context.table; }
 
 private:
@@ -160,7 +160,7 @@ public:
     if (bytes < 0)
       return Status::error(ErrorCode::InvalidInput,
                            "expected a size of at least 0 bytes, got " + std::to_string(bytes));
-    EVO_CUDA_TRY(cudaSetDevice(context->device));
+    EVO_TRY(context->use());
     void *data = nullptr;
     Status status = cuda::statusOf(
         cudaMalloc(&data, static_cast<size_t>(std::max<int64_t>(bytes, 1))), "cudaMalloc");
@@ -199,7 +199,7 @@ public:
   }
 
   Status synchronize() override {
-    EVO_CUDA_TRY(cudaSetDevice(context->device));
+    EVO_TRY(context->use());
     return cuda::statusOf(cudaStreamSynchronize(context->stream), "cudaStreamSynchronize")
         .withContext(where());
   }
@@ -216,7 +216,7 @@ public:
 
   bool canRecord() const override { return true; }
   Status beginRecording() override {
-    EVO_CUDA_TRY(cudaSetDevice(context->device));
+    EVO_TRY(context->use());
     return cuda::statusOf(cudaStreamBeginCapture(context->stream, cudaStreamCaptureModeThreadLocal),
                           "cudaStreamBeginCapture")
         .withContext(where());
@@ -233,7 +233,7 @@ public:
   }
   Result<std::unique_ptr<Recording>> load(const Tape &tape,
                                           std::unique_ptr<Recording> old) override {
-    EVO_CUDA_TRY(cudaSetDevice(context->device));
+    EVO_TRY(context->use());
     cudaGraph_t graph = static_cast<const CudaTape &>(tape).get(); // this backend has made both
     if (auto *changed = static_cast<CudaRecording *>(old.get())) {
       if (changed->update(graph))
@@ -251,7 +251,7 @@ public:
     return std::unique_ptr<Recording>(std::move(recording));
   }
   Status setDropout(uint32_t seed, uint32_t step) override {
-    EVO_CUDA_TRY(cudaSetDevice(context->device));
+    EVO_TRY(context->use());
     return context->setDropout(seed, step);
   }
 
@@ -261,7 +261,7 @@ private:
   Status transfer(void *to, const void *from, int64_t bytes, cudaMemcpyKind kind) {
     if (bytes <= 0)
       return {};
-    EVO_CUDA_TRY(cudaSetDevice(context->device));
+    EVO_TRY(context->use());
     EVO_TRY(
         cuda::statusOf(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, context->stream),
                        "cudaMemcpyAsync")
@@ -288,7 +288,7 @@ private:
       EVO_TRY(checkOperand(info.operands[i], call.operands[i], call.precision));
       operands[i] = operandOf(call.operands[i]);
     }
-    EVO_CUDA_TRY(cudaSetDevice(context->device));
+    EVO_TRY(context->use());
     const cuda::KernelFunction *table = cuda::kernelTable(plan::storageType(call.precision));
     EVO_TRY(table[static_cast<size_t>(call.kernel)](
         cuda::Launch{operands, call.attributes, context.get(), call.precision, call.dropout}));
@@ -320,11 +320,14 @@ int CudaDevices::count() const {
 
 Result<std::unique_ptr<Backend>> CudaDevices::createBackend(int device, bool library) const {
   Result<std::unique_ptr<Context>> made = Context::create(start, device);
-  if (!made && made.status().code() == ErrorCode::OutOfMemory)
-    return made.status().withContext("set-up of cuda device " + std::to_string(device) +
-                                     freeText(start, device));
-  if (!made)
-    return made.status();
+  if (!made) {
+    ErrorCode code = made.status().code();
+    if (code == ErrorCode::Unsupported || code == ErrorCode::InvalidInput)
+      return made.status(); // there is no such device
+    return made.status().withContext(
+        "set-up of cuda device " + std::to_string(device) +
+        (code == ErrorCode::OutOfMemory ? freeText(start, device) : ""));
+  }
   std::unique_ptr<Context> context = *std::move(made);
   if (!library)
     context->lt->cublasLtMatmulAlgoGetHeuristic = [](auto...) {

@@ -187,7 +187,7 @@ Status Tuner::run() {
 } // namespace
 
 Status tuneProducts(Context &context) {
-  EVO_CUDA_TRY(cudaSetDevice(context.device));
+  EVO_TRY(context.use());
   return Tuner(context).run();
 }
 

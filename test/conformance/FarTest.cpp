@@ -146,6 +146,7 @@ TEST(FarTest, SlicesFartherApartThan32BitsCountAgreeWithReference) {
   farProducts(builder);
   farRows(builder);
   farAttention(builder);
+  int ran = 0;
   for (const BackendFactory &factory : conformanceBackends()) {
     if (factory.name != "cuda" && factory.name != "cpu_baseline")
       continue;
@@ -153,13 +154,17 @@ TEST(FarTest, SlicesFartherApartThan32BitsCountAgreeWithReference) {
     ASSERT_TRUE(backend.ok()) << backend.status().message();
     auto memory = (*backend)->allocate(kSpan);
     if (!memory.ok()) {
+      ASSERT_EQ(memory.status().code(), ErrorCode::OutOfMemory) << memory.status().message();
       std::cout << factory.name << " is left out: expected 9 GiB to be free, got "
                 << memory.status().message() << "\n";
       continue;
     }
     for (KernelCase &testCase : builder.cases)
       expectFar(factory, **backend, **memory, testCase);
+    ++ran;
   }
+  if (ran == 0)
+    GTEST_SKIP() << "no backend had the memory";
 }
 
 } // namespace

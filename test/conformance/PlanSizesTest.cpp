@@ -93,6 +93,17 @@ void manyHeads(CaseBuilder &builder) {
   // One query a batch, with keys that all heads share, in several passes.
   for (int64_t width : {8, 32})
     builder.add(attentionOf(Kernel::AttentionGrad, {8, 3, 1, 300, width, 1}, false, true));
+  // A tile's batches in one part, 7 and 13, of which 6 are on their way at once.
+  builder.add(attentionOf(Kernel::AttentionGrad, {17, 7, 129, 129, 24, 17}, true, true));
+  builder.add(attentionOf(Kernel::AttentionGrad, {17, 13, 129, 129, 8, 17}, true, false));
+  // Wide heads: several tasks of a block, and its third pass of keys.
+  builder.add(attentionOf(Kernel::AttentionGrad, {2, 133, 65, 8, 24, 2}, true, true));
+  builder.add(attentionOf(Kernel::AttentionGrad, {1, 1, 65, 641, 24, 1}, true, true));
+  // Places of tasks again, of wide heads and without a mask.
+  builder.add(attentionOf(Kernel::Attention, {529, 1, 64, 65, 24, 529}, true, false));
+  builder.add(attentionOf(Kernel::Attention, {38, 25, 64, 8, 24, 38}, false, true));
+  for (int64_t width : {8, 24})
+    builder.add(attentionOf(Kernel::Attention, {2113, 1, 64, 8, width, 2113}, true, false));
   // More sums of batches than scratch holds.
   builder.add(attentionOf(Kernel::AttentionGrad, {4, 12600, 2, 3, 8, 4}, true, true));
 }
@@ -101,12 +112,16 @@ Sizes outerSizes(int64_t s, int64_t i, int64_t j, int64_t c, int64_t n = 8) {
   return {{}, {{'s', s}, {'i', i}, {'j', j}, {'c', c}, {'d', c}, {'x', c * c}, {'n', n}}};
 }
 /// Tiles of 128 x 256: of i c x j d, of s x i c and of s x j d; long sums, alone and of several
-/// tiles; stages of a mean.
+/// tiles, also of a block; stages of a mean.
 void outerProducts(CaseBuilder &builder) {
   for (const Sizes &sizes : {outerSizes(9, 70, 66, 32), outerSizes(257, 3, 5, 32)})
     builder.add(caseOf(Kernel::OuterProduct, {}, sizes, {}));
   for (const Sizes &sizes : {outerSizes(260, 400, 3, 32), outerSizes(260, 3, 400, 32),
                              outerSizes(65, 9, 33, 32), outerSizes(65, 33, 9, 32)})
+    builder.add(caseOf(Kernel::OuterProductGrad, {}, sizes, {"accumulator"}));
+  const Sizes wide = outerSizes(129, 9, 1057, 16), tall = outerSizes(129, 1057, 9, 16);
+  builder.add(caseOf(Kernel::OuterProduct, {}, wide, {}));
+  for (const Sizes &sizes : {wide, tall})
     builder.add(caseOf(Kernel::OuterProductGrad, {}, sizes, {"accumulator"}));
   for (int64_t s : {65, 450})
     for (const Names &optional : {Names{"residual"}, Names{}})
@@ -138,6 +153,13 @@ void layers(CaseBuilder &builder) {
                      {"bias", "row_scale", "residual"}, {apart}));
   builder.add(
       caseOf(Kernel::Linear, {}, layerSizes({3, 70}, 72, 72), {"bias", "dropout", "residual"}));
+  // Several tiles of a block, each of more depths than are left of the stages; one tile of more.
+  for (auto [rows, k, n] : std::vector<std::array<int64_t, 3>>{{199, 200, 136}, {100, 392, 200}})
+    builder.add(caseOf(Kernel::Linear, {}, layerSizes({rows, 32}, k, n),
+                       {"bias", "row_scale", "gate", "residual"}, {apart}));
+  builder.add(caseOf(Kernel::Linear, {}, layerSizes({64}, 776, 8), {"bias", "residual"}));
+  builder.add(
+      caseOf(Kernel::GatedLinear, {}, layerSizes({392}, 72, 4232), {}, {{"y", Layout::LastOuter}}));
   for (const Sizes &sizes : {layerSizes({40, 130}, 72, 264), layerSizes({41, 139}, 8, 264)})
     builder.add(caseOf(Kernel::GatedLinear, {}, sizes, {"row_scale"}, {{"y", Layout::LastOuter}}));
 }
@@ -149,6 +171,10 @@ void manyRows(CaseBuilder &builder) {
     builder.add(caseOf(Kernel::WeightGrad, {}, sizes, {"accumulator"}));
   builder.add(caseOf(Kernel::WeightGrad, {}, layerSizes({17000}, 8, 4), {"accumulator"},
                      {{"du", Layout::LastOuter}}));
+  // Rings of pieces again, by blocks alone and by neighbours.
+  builder.add(caseOf(Kernel::WeightGrad, {}, layerSizes({50689}, 8, 8), {"accumulator"}));
+  builder.add(caseOf(Kernel::WeightGrad, {}, layerSizes({28, 64}, 648, 648), {"accumulator"},
+                     {{"du", Layout::SwapOuter}}));
   KernelAttributes norm;
   norm.eps = 1e-5;
   struct Rows {

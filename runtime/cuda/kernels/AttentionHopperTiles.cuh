@@ -91,9 +91,7 @@ public:
       if (number >= kTasksAhead)
         memory.taken[slot].wait(number / kTasksAhead - 1);
       write(memory.tasks[number % kTaskSlots], index);
-      if (lane == 0)
-        memory.written[slot].arrive();
-      __syncwarp();
+      memory.written[slot].arriveAsWarp(lane); // all lanes have seen the place's phase
     }
   }
 

@@ -87,8 +87,8 @@ public:
       if (round == 0)
         head.weight[d].wait(0);
       head.full[place.stage].wait(place.round);
-      if (d + 1 == call.depths && threadIdx.x % 32 == 0)
-        head.turn[(group + 1) % kHopperGroups].arrive();
+      if (d + 1 == call.depths) // all lanes have seen their own turn's phase
+        head.turn[(group + 1) % kHopperGroups].arriveAsWarp(threadIdx.x % 32);
       beginProducts();
       startDepths(space.stage(place.stage), space.weight(d), d > 0);
       endProducts();

@@ -181,7 +181,7 @@ __global__ void __launch_bounds__(kWeightThreads, 1)
         slot[j * kFactorThreads + threadIdx.x] =
             make_float4(sum[j][0], sum[j][1], sum[j][2], sum[j][3]);
   if (gridDim.x > 1)
-    meetCluster(); // before this block's barriers are another's
+    leaveCluster();
 #endif
 }
 
