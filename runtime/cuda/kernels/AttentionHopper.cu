@@ -54,6 +54,7 @@ attendTasks(const HopperCall &hopper,
     if (before) {
       free(place.stage);
       group.store(*before);
+      memory.done[(number - 1) % kTaskSlots].arrive();
     }
     place = next, next.advance();
     group.begin(now);
@@ -99,8 +100,8 @@ __global__ void __launch_bounds__(kGroupThreads *(kQueryGroups *kBatches + 1),
   if (threadIdx.x == 0) {
     for (int i = 0; i < Shape::kStages; ++i)
       memory.full[i].init(1), memory.empty[i].init(4 * Shape::kGroups);
-    for (int i = 0; i < kTasksAhead; ++i)
-      memory.written[i].init(1), memory.taken[i].init(1);
+    for (int i = 0; i < kTaskSlots; ++i) // of each lane that has read it
+      memory.written[i].init(1), memory.done[i].init(kGroupThreads * Shape::kGroups + 32);
     publishBarriers();
   }
   __syncthreads();

@@ -3,8 +3,9 @@
 //
 // What a block of AttentionHopper.cu has in shared memory, and the warps that fill it: tiles of
 // keys, values and pair bias in a ring, each with a barrier that says that it is full and one that
-// says that it was used, and the tasks that the tiles belong to. All other warps wait for the one
-// that has tiles copied, so it does nothing else.
+// says that it was used, and the tasks that the tiles belong to, with barriers that say that they
+// are written and done. All other warps wait for the one that has tiles copied, so it does nothing
+// else.
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -13,8 +14,8 @@
 
 namespace evo::cuda {
 
-inline constexpr int kTileKeys = 64, kGroupThreads = 128, kTaskWriters = 3, kTasksAhead = 4,
-                     kTaskSlots = 16; ///< more than tasks ahead and of a ring's tiles
+inline constexpr int kTileKeys = 64, kGroupThreads = 128, kTaskWriters = 3,
+                     kTaskSlots = 16; ///< more than are on their way at once
 
 /// The tensors that tiles are copied from, and the order of tasks.
 struct HopperCall {
@@ -62,14 +63,14 @@ template <class S, int kWidth, int kQueryGroups, int kBatches, bool kBias> struc
   struct Memory {
     Stage stages[kStages];
     Task tasks[kTaskSlots];
-    PhaseBarrier full[kStages], empty[kStages], written[kTasksAhead], taken[kTasksAhead];
+    PhaseBarrier full[kStages], empty[kStages], written[kTaskSlots], done[kTaskSlots];
   };
   static_assert(sizeof(Stage) % 1024 == 0);
   static constexpr int kTileBytes = sizeof(Stage) - (kBias ? 0 : 8 * kTileKeys * sizeof(S));
   static constexpr int kBytes = sizeof(Memory);
 };
 
-/// Writes down the block's tasks, a few ahead of the copies; of kTaskWriters warps that take turns.
+/// Writes down the block's tasks, some ahead of the copies; of kTaskWriters warps that take turns.
 template <class S, int kWidth, int kQueryGroups, int kBatches, bool kBias> class TaskWriter {
   using Shape = HopperBlock<S, kWidth, kQueryGroups, kBatches, kBias>;
   using Task = typename Shape::Task;
@@ -87,10 +88,10 @@ public:
     int step = static_cast<int>(gridDim.x), index = static_cast<int>(blockIdx.x) + writer * step;
     for (int number = writer; index < hopper.tasks;
          index += kTaskWriters * step, number += kTaskWriters) {
-      int slot = number % kTasksAhead;
-      if (number >= kTasksAhead)
-        memory.taken[slot].wait(number / kTasksAhead - 1);
-      write(memory.tasks[number % kTaskSlots], index);
+      int slot = number % kTaskSlots;
+      if (number >= kTaskSlots)
+        memory.done[slot].wait(number / kTaskSlots - 1);
+      write(memory.tasks[slot], index);
       memory.written[slot].arriveAsWarp(lane); // all lanes have seen the place's phase
     }
   }
@@ -167,18 +168,17 @@ public:
     int index = static_cast<int>(blockIdx.x), step = static_cast<int>(gridDim.x);
     int keys = static_cast<int>(hopper.call.keys);
     for (int number = 0; index < hopper.tasks; index += step, ++number) {
-      int slot = number % kTasksAhead;
-      memory.written[slot].wait(number / kTasksAhead);
-      const typename Shape::Task &task = memory.tasks[number % kTaskSlots];
+      int slot = number % kTaskSlots;
+      memory.written[slot].wait(number / kTaskSlots);
+      const typename Shape::Task &task = memory.tasks[slot];
       int h = everywhere(task.h), group = everywhere(task.group);
       int q = everywhere(task.q), b = everywhere(task.b);
-      if (isElected())
-        memory.taken[slot].arrive();
+      memory.done[slot].arrive();
 #pragma unroll 1
       for (int first = 0; first < keys; first += kTileKeys, place.advance()) {
         // The warps that wait for the last tile find the next task.
         if (first + kTileKeys >= keys && index + step < hopper.tasks)
-          memory.written[(number + 1) % kTasksAhead].wait((number + 1) / kTasksAhead);
+          memory.written[(number + 1) % kTaskSlots].wait((number + 1) / kTaskSlots);
         if (place.round > 0)
           memory.empty[place.stage].wait(place.round - 1);
         if (isElected())

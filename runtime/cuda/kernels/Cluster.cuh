@@ -19,15 +19,6 @@ __device__ inline void meetCluster() {
                    : "memory");
 }
 
-/// Until all threads of the cluster are done with what they do in each other's shared memory: the
-/// last of a block, whose memory is another's then.
-__device__ inline void leaveCluster() {
-  __syncwarp();
-  asm volatile("barrier.cluster.arrive.release.aligned;\n"
-               "barrier.cluster.wait.acquire.aligned;" ::
-                   : "memory");
-}
-
 /// Where block `rank` of the cluster has what this one has at `own`.
 __device__ inline uint32_t addressInBlock(const void *own, int rank) {
   uint32_t address;

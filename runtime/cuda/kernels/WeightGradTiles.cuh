@@ -137,7 +137,10 @@ __device__ inline void multiplyPieces(float (&sum)[kTileCols / 8][4], const Weig
                            panelsAt(stage.right, kPieceRows, row));
     endProducts();
     waitForProductsBut<1>();
-    if (used && lane < static_cast<int>(gridDim.x)) // all that copy to this block's ring
+    // All that copy to this block's ring, where they wait for it: arrivals that nobody waits for
+    // could come when the other block has ended.
+    bool isAwaited = used && piece - 1 + WeightBlock<S>::kStages < share.end;
+    if (isAwaited && lane < static_cast<int>(gridDim.x))
       arriveAt(*used, lane);
     used = &memory.empty[place.stage];
     place.advance();
@@ -181,7 +184,7 @@ __global__ void __launch_bounds__(kWeightThreads, 1)
         slot[j * kFactorThreads + threadIdx.x] =
             make_float4(sum[j][0], sum[j][1], sum[j][2], sum[j][3]);
   if (gridDim.x > 1)
-    leaveCluster();
+    meetCluster(); // nothing is on its way to this block's memory, which may be another's now
 #endif
 }
 
