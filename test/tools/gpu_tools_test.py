@@ -74,6 +74,16 @@ class Logs(unittest.TestCase):
         self.assertEqual(sanitizer.findings(UNWRITTEN),
                          collections.Counter({("Uninitialized __global__ memory read of size 4 bytes", "evo::cuda::_::sumKernel<float>"): 1}))
 
+    def test_racecheck_alone_leaves_large_cases_out(self):
+        plans = "PlanSizesTest.AgreesWithReference/Attention_"
+        limits = [sanitizer.size_limit(*one) for one in (("memcheck", plans + "bf16_3"), ("initcheck", "Kernels/Conformance.Agrees/Linear_fp32"),
+                                                         ("racecheck", "Kernels/Conformance.Agrees/Linear_bf16"), ("racecheck", plans + "tf32_3"),
+                                                         ("racecheck", plans + "fp16_3"))]
+        self.assertEqual(limits[:2], [0, 0])
+        self.assertEqual(limits[2], limits[3])
+        self.assertLess(0, limits[3])
+        self.assertLess(limits[3], limits[4])
+
     def test_nothing_found(self):
         self.assertFalse(sanitizer.findings("========= COMPUTE-SANITIZER\n[ OK ] x\n========= ERROR SUMMARY: 0 errors\n"))
 
