@@ -16,6 +16,8 @@ namespace evo::cuda {
 
 inline constexpr int kTileKeys = 64, kGroupThreads = 128, kTaskWriters = 3,
                      kTaskSlots = 16; ///< more than are on their way at once
+// A writer has waited for the task before the last in a slot when it waits for the last.
+static_assert(kTaskSlots >= kTaskWriters);
 
 /// The tensors that tiles are copied from, and the order of tasks.
 struct HopperCall {
