@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What gpu_sanitizer.py, gpu_budget_test.py, gpu_products.py and on_gpu.py do without a GPU: reading logs, spreading budgets, judging a run; with programs that only seem to run."""
+"""What gpu_checks.py, gpu_sanitizer.py, gpu_budget_test.py, gpu_products.py and on_gpu.py do without a GPU: reading logs, spreading budgets, judging a run; with programs that only seem to run."""
 import argparse
 import collections
 import json
@@ -15,6 +15,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(HERE))
 import gpu_budget_test as budget  # noqa: E402
+import gpu_checks as checks  # noqa: E402
 import gpu_products as products  # noqa: E402
 import gpu_sanitizer as sanitizer  # noqa: E402
 import on_gpu  # noqa: E402
@@ -250,6 +251,51 @@ class Products(unittest.TestCase):
         status, text = self.run_driver({"products": {**self.TABLE, "library": "l 1"}})
         self.assertEqual(status, 1)
         self.assertIn("FAILED: expected the table to be followed, got 'the plan's table is of l 1'", text)
+
+
+class AllChecks(unittest.TestCase):
+    # Stands in for the suite: one test of each of three parts, and what the environment said.
+    SUITE = """#!/bin/sh
+printf '[       OK ] Suite.One (1 ms)\\n[  SKIPPED ] Suite.Two (0 ms)\\n[  SKIPPED ] 1 test, listed below:\\n[  SKIPPED ] Suite.Two\\n'
+echo "$EVO_CONFORMANCE_BACKEND $EVO_CONFORMANCE_SEED part $GTEST_SHARD_INDEX of $GTEST_TOTAL_SHARDS on $CUDA_VISIBLE_DEVICES"
+[ "$GTEST_SHARD_INDEX" = 1 ] && {{ {second}; }}
+echo '[  PASSED  ] 1 test.'
+"""
+
+    def drive(self, second, *flags):
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = pathlib.Path(temporary)
+            (folder / "suite").write_text(self.SUITE.format(second=second))
+            (folder / "suite").chmod(0o755)
+            done = subprocess.run([sys.executable, HERE / "gpu_checks.py", "--conformance", folder / "suite", "--checks=random", "--devices=4,7", "--jobs=3",
+                                   f"--logs={folder / 'logs'}", *flags], capture_output=True, text=True)
+            return done, "".join(path.read_text() for path in sorted(folder.glob("logs/*.log")))
+
+    def test_the_suite_is_dealt_to_devices(self):
+        done, logs = self.drive(":")
+        self.assertEqual((done.returncode, done.stdout.splitlines()[-1]), (0, "3 passed, 0 failed"), done.stdout + done.stderr)
+        self.assertRegex(done.stdout, r"\nrandom +\d+ +3 +0 +3\n")
+        for part, device in enumerate("474"):
+            self.assertIn(f"cuda random part {part} of 3 on {device}\n", logs)
+
+    def test_what_fails_breaks_off_or_hangs_fails(self):
+        for second in ("echo '[  FAILED  ] Suite.Three (2 ms)'; exit 1", "kill -9 $$", "exit 3", "exec sleep 30"):
+            done, _ = self.drive(second, "--time-limit=2")
+            self.assertEqual((done.returncode, done.stdout.splitlines()[-1]), (1, "3 passed, 1 failed"), second + done.stdout)
+
+    def test_a_check_without_time_fails(self):
+        done, _ = self.drive(":", "--time-limit=0")
+        self.assertEqual((done.returncode, done.stdout.splitlines()[-1]), (1, "0 passed, 1 failed"), done.stdout)
+
+    def test_counts_of_a_tool(self):
+        self.assertEqual(checks.counts_of("racecheck: 3 passed, 0 failed, 0 unfinished, 2 skipped, 7 cases left out\n3 passed, 1 failed\n"), (3, 1, 2))
+        self.assertIsNone(checks.counts_of("Traceback (most recent call last):\n"))
+
+    def test_unknown_checks_and_missing_tools_are_refused(self):
+        done, _ = self.drive(":", "--checks=random,speed")
+        self.assertIn("--checks: expected some of conformance, random, budgets", done.stderr)
+        done, _ = self.drive(":", "--checks=golden")
+        self.assertIn("--checks: expected --evo-opt and --evo-run for golden", done.stderr)
 
 
 class OnGpu(unittest.TestCase):
