@@ -128,6 +128,8 @@ public:
     float sum[16][4];
     for (int pair = 0; pair < call.pairs; ++pair) {
       addDepths(sum);
+      if constexpr (std::is_same_v<S, __half>) // else the factor is 1
+        scale(sum);
       project(y, sum, pair > 0);
     }
     waitForProducts();
@@ -163,6 +165,14 @@ private:
     waitForProducts();
     holdSums(sum);
   }
+  /// Sums by the mean's factor, all before the next products begin: in between, the compiler would
+  /// have each product waited for.
+  __device__ void scale(float (&sum)[16][4]) const {
+    for (int j = 0; j < 16; ++j)
+      for (int e = 0; e < 4; ++e)
+        sum[j][e] *= call.mean.factor;
+    holdSums(sum);
+  }
   /// The factors of a pair of j: [c and half of d].
   __device__ void round(uint32_t (&a)[4][4], const float (&sum)[16][4], int pair) const {
 #pragma unroll
@@ -170,10 +180,7 @@ private:
 #pragma unroll
       for (int r = 0; r < 4; ++r) {
         const float(&from)[4] = sum[(2 * pair + r % 2) * 4 + k % 2 * 2 + r / 2];
-        float low = from[k / 2 * 2], high = from[k / 2 * 2 + 1];
-        if constexpr (std::is_same_v<S, __half>) // else the factor is 1
-          low *= call.mean.factor, high *= call.mean.factor;
-        a[k][r] = packed<S>(low, high);
+        a[k][r] = packed<S>(from[k / 2 * 2], from[k / 2 * 2 + 1]);
       }
   }
   /// Waits in the end, for there are no registers for the next sums beside the factors; the other
