@@ -63,12 +63,13 @@ Result<std::unique_ptr<Context>> Context::create(std::shared_ptr<const MemorySta
   return context;
 }
 
-Status Context::use() const {
-  cudaError_t error = cudaSetDevice(device);
-  if (error == cudaSuccess) // a launch has no time for texts that nobody reads
+Status Context::checked(cudaError_t error, const char *expression) const {
+  if (error == cudaSuccess) // replays have no time for texts that nobody reads
     return {};
-  return statusOf(error, "cudaSetDevice").withContext(where());
+  return statusOf(error, expression).withContext(where());
 }
+
+Status Context::use() const { return checked(cudaSetDevice(device), "cudaSetDevice"); }
 
 std::string Context::where() const {
   return "cuda device " + std::to_string(device) + " (" + deviceName + ")";

@@ -48,6 +48,8 @@ public:
   Context(const Context &) = delete;
   Context &operator=(const Context &) = delete;
 
+  /// CUDA's answer to an expression: an error names this device, too.
+  Status checked(cudaError_t error, const char *expression) const;
   /// Makes this device the calling thread's.
   Status use() const;
   /// "cuda device 0 (NVIDIA H100 80GB HBM3)"

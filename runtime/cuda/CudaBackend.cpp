@@ -105,8 +105,7 @@ public:
   CudaRecording &operator=(const CudaRecording &) = delete;
   Status replay() override {
     EVO_TRY(context.use());
-    return cuda::statusOf(cudaGraphLaunch(graph, context.stream), "cudaGraphLaunch")
-        .withContext(context.where());
+    return context.checked(cudaGraphLaunch(graph, context.stream), "cudaGraphLaunch");
   }
 
   /// Whether it now launches what `other` does: not where kernels follow each other otherwise.
@@ -162,7 +161,7 @@ public:
                            "expected a size of at least 0 bytes, got " + std::to_string(bytes));
     EVO_TRY(context->use());
     void *data = nullptr;
-    Status status = cuda::statusOf(
+    Status status = context->checked(
         cudaMalloc(&data, static_cast<size_t>(std::max<int64_t>(bytes, 1))), "cudaMalloc");
     if (!status.ok() && status.code() == ErrorCode::OutOfMemory) {
       size_t free = 0, all = 0;
@@ -172,7 +171,7 @@ public:
                                ", got " + std::to_string(free) + " free of " + std::to_string(all) +
                                "; use a plan with a smaller --memory");
     }
-    EVO_TRY(status.withContext(where()));
+    EVO_TRY(status);
     return std::unique_ptr<DeviceMemory>(
         std::make_unique<CudaMemory>(static_cast<std::byte *>(data), bytes, context->device));
   }
@@ -200,8 +199,7 @@ public:
 
   Status synchronize() override {
     EVO_TRY(context->use());
-    return cuda::statusOf(cudaStreamSynchronize(context->stream), "cudaStreamSynchronize")
-        .withContext(where());
+    return context->checked(cudaStreamSynchronize(context->stream), "cudaStreamSynchronize");
   }
 
   ProductLibrary *productLibrary() override { return &library; }
@@ -217,18 +215,18 @@ public:
   bool canRecord() const override { return true; }
   Status beginRecording() override {
     EVO_TRY(context->use());
-    return cuda::statusOf(cudaStreamBeginCapture(context->stream, cudaStreamCaptureModeThreadLocal),
-                          "cudaStreamBeginCapture")
-        .withContext(where());
+    return context->checked(
+        cudaStreamBeginCapture(context->stream, cudaStreamCaptureModeThreadLocal),
+        "cudaStreamBeginCapture");
   }
   Result<std::unique_ptr<Tape>> endRecording() override {
     cudaGraph_t graph = nullptr;
-    EVO_TRY(cuda::statusOf(cudaStreamEndCapture(context->stream, &graph), "cudaStreamEndCapture")
-                .withContext(where()));
+    EVO_TRY(
+        context->checked(cudaStreamEndCapture(context->stream, &graph), "cudaStreamEndCapture"));
     size_t nodes = 0;
     cudaError_t counted = cudaGraphGetNodes(graph, nullptr, &nodes);
     auto tape = std::make_unique<CudaTape>(graph, static_cast<int64_t>(nodes));
-    EVO_TRY(cuda::statusOf(counted, "cudaGraphGetNodes").withContext(where()));
+    EVO_TRY(context->checked(counted, "cudaGraphGetNodes"));
     return std::unique_ptr<Tape>(std::move(tape));
   }
   Result<std::unique_ptr<Recording>> load(const Tape &tape,
@@ -242,17 +240,15 @@ public:
       old.reset();
     }
     cudaGraphExec_t ready = nullptr;
-    EVO_TRY(cuda::statusOf(cudaGraphInstantiate(&ready, graph, 0), "cudaGraphInstantiate")
-                .withContext(where()));
+    EVO_TRY(context->checked(cudaGraphInstantiate(&ready, graph, 0), "cudaGraphInstantiate"));
     auto recording = std::make_unique<CudaRecording>(ready, *context);
     // Its memory is taken here, not in a step.
-    EVO_TRY(cuda::statusOf(cudaGraphUpload(ready, context->stream), "cudaGraphUpload")
-                .withContext(where()));
+    EVO_TRY(context->checked(cudaGraphUpload(ready, context->stream), "cudaGraphUpload"));
     return std::unique_ptr<Recording>(std::move(recording));
   }
   Status setDropout(uint32_t seed, uint32_t step) override {
     EVO_TRY(context->use());
-    return context->setDropout(seed, step);
+    return context->setDropout(seed, step).withContext(where());
   }
 
 private:
@@ -262,10 +258,9 @@ private:
     if (bytes <= 0)
       return {};
     EVO_TRY(context->use());
-    EVO_TRY(
-        cuda::statusOf(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, context->stream),
-                       "cudaMemcpyAsync")
-            .withContext(where()));
+    EVO_TRY(context->checked(
+        cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, context->stream),
+        "cudaMemcpyAsync"));
     return synchronize(); // the host's memory is the caller's again
   }
 
@@ -288,7 +283,7 @@ private:
       EVO_TRY(checkOperand(info.operands[i], call.operands[i], call.precision));
       operands[i] = operandOf(call.operands[i]);
     }
-    EVO_TRY(context->use());
+    EVO_CUDA_TRY(cudaSetDevice(context->device)); // `launch` names it
     const cuda::KernelFunction *table = cuda::kernelTable(plan::storageType(call.precision));
     EVO_TRY(table[static_cast<size_t>(call.kernel)](
         cuda::Launch{operands, call.attributes, context.get(), call.precision, call.dropout}));

@@ -187,7 +187,7 @@ Status Tuner::run() {
 } // namespace
 
 Status tuneProducts(Context &context) {
-  EVO_TRY(context.use());
+  EVO_CUDA_TRY(cudaSetDevice(context.device));
   return Tuner(context).run();
 }
 

@@ -82,7 +82,8 @@ void manyHeads(CaseBuilder &builder) {
       for (bool bias : {true, false})
         builder.add(attentionOf(kernel, shape, bias, true));
   for (bool bias : {true, false}) {
-    // Places of tasks are used again from the 5th and the 17th of a block on.
+    // Places of tasks are used again from the 17th of a block on; a ring goes on from one to the
+    // next.
     builder.add(attentionOf(Kernel::Attention, {8, 600, 64, 40, 8, 8}, bias, true));
     builder.add(attentionOf(Kernel::Attention, {8, 160, 64, 72, 8, 8}, bias, false));
     builder.cases.back().operands[0].fill = Fill::Large;
@@ -99,7 +100,7 @@ void manyHeads(CaseBuilder &builder) {
   // Wide heads: several tasks of a block, and its third pass of keys.
   builder.add(attentionOf(Kernel::AttentionGrad, {2, 133, 65, 8, 24, 2}, true, true));
   builder.add(attentionOf(Kernel::AttentionGrad, {1, 1, 65, 641, 24, 1}, true, true));
-  // Places of tasks again, of wide heads and without a mask.
+  // The same of wide heads, and without a mask.
   builder.add(attentionOf(Kernel::Attention, {529, 1, 64, 65, 24, 529}, true, false));
   builder.add(attentionOf(Kernel::Attention, {38, 25, 64, 8, 24, 38}, false, true));
   for (int64_t width : {8, 24})

@@ -102,33 +102,32 @@ class Driver(unittest.TestCase):
                                    "--tools=memcheck", *flags], capture_output=True, text=True)
             return done.returncode, done.stdout
 
+    def expect(self, name, status, ending, *flags):
+        got, output = self.drive(name, *flags)
+        self.assertEqual((got, output.splitlines()[-1]), (status, ending), output)
+        return output
+
     def test_all_good(self):
         # 3100 cases are three parts of at most 1500, the other test has one.
-        status, output = self.drive("Fine")
-        self.assertEqual((status, output.splitlines()[-1]), (0, "4 passed, 0 failed"), output)
+        self.expect("Fine", 0, "4 passed, 0 failed")
 
     def test_a_finding_names_its_kernel(self):
-        status, output = self.drive("Bad")
-        self.assertEqual((status, output.splitlines()[-1]), (1, "3 passed, 1 failed"), output)
+        output = self.expect("Bad", 1, "3 passed, 1 failed")
         self.assertIn("  2 x Invalid __global__ read of size 2 bytes: evo::cuda::_::rowsKernel<__half, (int)4> (Rows.cuh:77)\n", output)
 
     def test_a_test_that_fails_without_a_finding_fails(self):
-        status, output = self.drive("Red")
-        self.assertEqual((status, output.splitlines()[-1]), (1, "3 passed, 1 failed"), output)
+        output = self.expect("Red", 1, "3 passed, 1 failed")
         self.assertIn("1 0/1 failed without a finding", output)
 
     def test_without_a_summary_of_the_sanitizer_nothing_passes(self):
-        status, output = self.drive("Mute")
-        self.assertEqual((status, output.splitlines()[-1]), (1, "3 passed, 1 failed"), output)
+        self.expect("Mute", 1, "3 passed, 1 failed")
 
     def test_what_tries_no_case_is_skipped(self):
-        status, output = self.drive("Large")
-        self.assertEqual((status, output.splitlines()[-1]), (0, "3 passed, 0 failed"), output)
+        output = self.expect("Large", 0, "3 passed, 0 failed")
         self.assertIn("memcheck: 3 passed, 0 failed, 0 unfinished, 1 skipped, 7 cases left out", output)
 
     def test_out_of_time(self):
-        status, output = self.drive("Slow", "--time-limit=1")
-        self.assertEqual((status, output.splitlines()[-1]), (1, "3 passed, 1 failed"), output)
+        output = self.expect("Slow", 1, "3 passed, 1 failed", "--time-limit=1")
         self.assertIn("  unfinished: 1 0/1\n", output)
 
 
