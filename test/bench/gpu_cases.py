@@ -10,9 +10,10 @@ of five iterations after a warm-up, random weights and inputs; of two where an i
 A case of the seed's tables whose run is predicted above 5 s runs with fewer blocks, a plan of their own, which the table says too.
 
 --torch names a program that takes `--configs JSON` and prints a line of JSON for each configuration (step_ms, peak_alloc_gb, ok, oom): it
-runs after Evo's run of the same case, compiled and not, and the fastest counts. Memory compares what both allocate (arena and static part, PyTorch's
-peak): a case's budget is such bytes, the kernels' workspace among them as PyTorch's is, and the profile's share of the libraries. The optimizer's step is no part of either. "limit" is fused_limit_ms of limits.py
-at the rates of examples/profiles; the share of it is limit / measured. "verdict" says whether Evo was faster than PyTorch and allocated no more, and
+runs after Evo's run of the same case, compiled and not, and the fastest counts; in the seed's tables with a checkpoint a block where the policy recomputes whole blocks, or where
+auto's case has no memory without, and no verdict on memory, as policies have all of the device's. Memory compares what both allocate (arena and static part, PyTorch's
+peak): a case's budget is such bytes, the kernels' workspace among them as PyTorch's is, and the profile's share of the libraries. The optimizer's step is no part of either.
+"limit" is fused_limit_ms of limits.py at the rates of examples/profiles; the share of it is limit / measured. "verdict" says whether Evo was faster than PyTorch and allocated no more, and
 whether the time of the case's goal is met. A plan that no budget fits, a run that fails and PyTorch's out of memory
 are said in the last column. The table is written anew after each case, so one that is stopped leaves what it has. Exit status 1, with the cases
 named, where one failed or did not run, on Evo's side or PyTorch's. A named policy that does not fit the device is a result, as PyTorch's out of memory is.
@@ -49,7 +50,7 @@ class Case:
     allocated_gb: float = 0  # budget of arena and static part; 0: all that the device has
     units: float = 0  # budget of the arena in r^2 c_z elements
     recompute: bool = False  # of the limit and of PyTorch: each block runs forward twice
-    torch: bool = False
+    peer: bool = False  # within PyTorch's memory, without an optimizer: must have a plan, and both memories are compared
     goal_ms: float = 0
     goal: str = ""
     shorten: bool = False  # may run with fewer blocks
@@ -60,17 +61,17 @@ def peers():
     # Memory: what PyTorch allocated on an H100 (test/bench/measured/h100.md), rounded down.
     def train(name, spec, gb, goal_ms, goal_gb=0, recompute=True):
         goal = f"{goal_ms:g} ms" + (f", {goal_gb:g} GB" if goal_gb else "")
-        case = Case(name, spec, "train", allocated_gb=gb, recompute=recompute, torch=True, goal_ms=goal_ms, goal=goal)
+        case = Case(name, spec, "train", allocated_gb=gb, recompute=recompute, peer=True, goal_ms=goal_ms, goal=goal)
         # The goal's memory where it is less than the peer's.
         return [case] + ([dataclasses.replace(case, name=name + "-goal", allocated_gb=goal_gb)] if goal_gb else [])
     t1, free = train("T1", "train-128-256", 3.5, 170, 3.0), train("T1-free", "train-128-256", 68, 130, 60, False)
     t2, t3 = train("T2", "train-512-256", 7.3, 340, 6), train("T3", "train-512-384", 12.4, 610, 9)
     e1, e2 = train("E1", "extra-train-1024-256", 2.6, 22), train("E2", "extra-train-1024-384", 4.7, 44)
     e3 = train("E3", "extra-train-5120-384", 20.9, 140, 8)
-    i1 = Case("I1", "infer-128-256", "infer", torch=True, goal_ms=40, goal="40 ms")
-    i2 = Case("I2", "t1044-infer-128-2048", "infer", allocated_gb=19.8, torch=True, goal_ms=3500, goal="3500 ms, 3.5 U")
+    i1 = Case("I1", "infer-128-256", "infer", peer=True, goal_ms=40, goal="40 ms")
+    i2 = Case("I2", "t1044-infer-128-2048", "infer", allocated_gb=19.8, peer=True, goal_ms=3500, goal="3500 ms, 3.5 U")
     i2u = dataclasses.replace(i2, name="I2-goal", allocated_gb=0, units=3.5)
-    i3 = Case("I3", "t1044-infer-128-2048", "infer", blocks=1, sizes=(("r", 4096),), allocated_gb=35, torch=True, goal_ms=500, goal="500 ms")
+    i3 = Case("I3", "t1044-infer-128-2048", "infer", blocks=1, sizes=(("r", 4096),), allocated_gb=35, peer=True, goal_ms=500, goal="500 ms")
     # The longest chain that a card of 80 GB is to hold; PyTorch's is 6144.
     longest = Case("longest", "t1044-infer-128-2048", "infer", blocks=1, sizes=(("r", 12288),), goal="runs")
     # What matters most comes first: a time limit cuts the end.
@@ -114,16 +115,18 @@ def specification(case, blocks=0):
     spec = json.loads((EXAMPLES / "specs" / f"{case.spec}.json").read_text())
     spec.update(mode=case.mode, dtype=case.dtype, blocks=blocks or case.blocks or spec["blocks"])
     spec["sizes"].update(case.sizes)
-    if case.torch:
+    if case.peer:
         spec.pop("optimizer", None)
     return spec
 
 
-def torch_configs(case, spec):
+def torch_configs(case, spec, predicted_ms, recompute):
     """Compiled with its step in a graph, and the same uncompiled; what a graph has no memory for is tried without one."""
     size = {"s": spec["sizes"]["s"], "r": spec["sizes"]["r"], "stack": "extra" if spec["stack"] == "extra_msa" else "evo", "blocks": spec["blocks"],
-            "dtype": case.dtype, "mode": case.mode, "attn": "sdpa", "ckpt": case.recompute, "iters": 5, "warmup": 2, "guard": 150}
-    if case.goal_ms > SHORT_MS:  # seconds a step: nothing that a graph would save
+            "dtype": case.dtype, "mode": case.mode, "attn": "sdpa", "ckpt": recompute, "iters": 5, "warmup": 2, "guard": 150}
+    if case.dtype == "fp32":
+        size["tf32"] = False  # as Evo's fp32
+    if (predicted_ms or case.goal_ms) > SHORT_MS:  # seconds a step: nothing that a graph would save
         size.update(iters=2, warmup=1)
         return [dict(size, compile="default")], [size]
     return [dict(size, compile="default", graph=True), dict(size, graph=True)], [dict(size, compile="default")]
@@ -210,7 +213,7 @@ class Bench:
             report, problem = self.plan(case, spec, memory)
         if not report:
             row["notes"].append(problem)
-            row["failed"] = case.torch or case.policy == "auto" or not problem.startswith(NO_PLAN)
+            row["failed"] = case.peer or case.policy == "auto" or not problem.startswith(NO_PLAN)
             return
         iterations = iterations_of(report["summary"]["predicted_ms"])
         status, _, problem = self.call(self.options.evo_run, self.folder / "plan.json", f"--backend={self.options.backend}", f"--iterations={iterations}",
@@ -238,8 +241,9 @@ class Bench:
             output, problem = str(stopped), "out of time"
         return [json.loads(line) for line in output.splitlines() if line.startswith("{") and line.endswith("}") and '"info"' not in line], problem
 
-    def run_torch(self, case, spec, row):
-        first, otherwise = torch_configs(case, spec)
+    def best_of(self, case, spec, row, recompute):
+        """best_torch of what the case asks PyTorch for, which several cases may share."""
+        first, otherwise = torch_configs(case, spec, row.get("predicted_ms"), recompute)
         if self.options.torch_compiled:
             first = first[:1]
         key = json.dumps(first)
@@ -249,14 +253,21 @@ class Bench:
                 more, problem = self.torch_lines(otherwise)
                 lines += more
             self.torch_results[key] = best_torch(lines) if lines else (None, None, problem)
-        row["torch_ms"], row["torch_gb"], row["torch_how"] = self.torch_results[key]
+        return self.torch_results[key]
+
+    def run_torch(self, case, spec, row):
+        found = self.best_of(case, spec, row, case.recompute)
+        if found[2] == OUT_OF_MEMORY and case.policy == "auto" and case.mode == "train" and not case.recompute:
+            again = self.best_of(case, spec, row, True)
+            found = (*again[:2], f"{again[2]}, a checkpoint a block") if again[0] else again
+        row["torch_ms"], row["torch_gb"], row["torch_how"] = found
         if row["torch_ms"] is None:
             row["notes"].append(f"PyTorch: {row['torch_how']}")
             row["failed"] = row.get("failed") or row["torch_how"] != OUT_OF_MEMORY
 
     def run(self, case):
         spec = specification(case)
-        row = {"case": case.name, "policy": case.policy, "dtype": case.dtype, "mode": case.mode, "goal": case.goal, "goal_ms": case.goal_ms, "seed": case.seed,
+        row = {"case": case.name, "policy": case.policy, "dtype": case.dtype, "mode": case.mode, "goal": case.goal, "goal_ms": case.goal_ms, "seed": case.seed, "peer": case.peer,
                "notes": []}
         try:
             self.run_plan(case, spec, row)
@@ -264,7 +275,7 @@ class Bench:
             rates = rates_of(row.get("running_on", ""), self.options.rates)
             if rates:
                 row["limit_ms"] = limits.fused_limit_ms(spec, rates, case.dtype, case.recompute)
-            if case.torch and self.options.torch:
+            if self.options.torch:
                 start = time.monotonic()
                 self.run_torch(case, spec, row)
                 row["torch_s"] = time.monotonic() - start
@@ -289,8 +300,8 @@ def verdict(row):
     said, measured, torch = [], row.get("median_ms"), row.get("torch_ms")
     if measured and torch:
         peak = row.get("torch_gb")
-        more = "memory unknown" if peak is None else "more memory" if row["arena_bytes"] + row["static_bytes"] > peak * GB else ""
-        said.append(", ".join((["slower"] if measured >= torch else []) + ([more] if more else [])) or "faster, no more memory")
+        more = "" if not row["peer"] else "memory unknown" if peak is None else "more memory" if row["arena_bytes"] + row["static_bytes"] > peak * GB else ""
+        said.append(", ".join((["slower"] if measured >= torch else []) + ([more] if more else [])) or ("faster, no more memory" if row["peer"] else "faster"))
     elif measured and row.get("torch_how") == OUT_OF_MEMORY:
         said.append("PyTorch has no memory for it")
     if measured and row.get("goal_ms"):

@@ -134,6 +134,12 @@ std::vector<std::vector<std::byte>> scaledOutput(const KernelCase &testCase,
   return after;
 }
 
+/// On any backend.
+bool roundsBetweenAtMost(plan::Kernel kernel) {
+  return kernel == plan::Kernel::OuterProductMean || kernel == plan::Kernel::Attention ||
+         kernel == plan::Kernel::AttentionGrad;
+}
+
 /// Of outputs that are not of a few elements, which a sum that cancels may leave almost 0: how many
 /// there are, and how many are not told from `factor` times them.
 struct Unseen {
@@ -153,10 +159,8 @@ struct Unseen {
         continue;
       ++outputs;
       auto after = scaledOutput(testCase, placement, expected, i, factor);
-      bool rounds = testCase.kernel == plan::Kernel::OuterProductMean ||
-                    testCase.kernel == plan::Kernel::Attention ||
-                    testCase.kernel == plan::Kernel::AttentionGrad; // at most, on any backend
-      if (!compareCase(testCase, placement, expected, after, rounds).empty())
+      if (!compareCase(testCase, placement, expected, after, roundsBetweenAtMost(testCase.kernel))
+               .empty())
         continue;
       ++unseen;
       first +=
@@ -168,16 +172,15 @@ struct Unseen {
 /// A suite that takes zeros for results tests nothing.
 TEST(ConformanceSuite, TellsResultsFromZerosAndFromNineTenths) {
   using enum plan::Precision;
-  const double factors[] = {0, 0.9};
-  const int64_t most[] = {1, 3}; // in per mille of the outputs
-  for (size_t f : {0, 1})
+  constexpr int64_t kMostPerMille = 1;
+  for (double factor : {0.0, 0.9})
     for (plan::Precision precision : {Fp32, Tf32, Bf16, Fp16}) {
       Unseen unseen;
       for (const KernelCase &testCase : kernelCases())
         if (Selection::elementsOf(testCase) <= 3000)
-          unseen.count(testCase, precision, factors[f]);
-      EXPECT_LE(unseen.unseen * 1000, most[f] * unseen.outputs)
-          << plan::precisionName(precision) << ", " << factors[f] << " times: " << unseen.unseen
+          unseen.count(testCase, precision, factor);
+      EXPECT_LE(unseen.unseen * 1000, kMostPerMille * unseen.outputs)
+          << plan::precisionName(precision) << ", " << factor << " times: " << unseen.unseen
           << " of " << unseen.outputs << " outputs" << unseen.first;
     }
 }
@@ -212,6 +215,30 @@ TEST(ConformanceSuite, TakesFactorsThatTf32CutsOff) {
     changed += after != scaledOutput(testCase, placement, expected, placement.buffers.size(), 1);
   }
   EXPECT_GT(changed, 1000);
+}
+
+/// The tolerance of kernels that round between takes the exact formula with these roundings.
+TEST(ConformanceSuite, TakesTermsThatTensorCoresWantRounded) {
+  using enum plan::Precision;
+  const std::pair<plan::Precision, Rounding> types[] = {
+      {Bf16, [](double value) { return rounded(value, plan::DType::BF16); }},
+      {Fp16, [](double value) { return rounded(value, plan::DType::F16); }}};
+  for (auto [precision, between] : types) {
+    int64_t changed = 0;
+    for (const KernelCase &testCase : kernelCases()) {
+      if (!roundsBetweenAtMost(testCase.kernel) || Selection::elementsOf(testCase) > 30000)
+        continue;
+      Placement placement = place(testCase, precision);
+      std::vector<DenseTensor> expected = placement.operands, terms = placement.operands;
+      runReference(testCase.kernel, testCase.attributes, expected);
+      runReference(testCase.kernel, testCase.attributes, terms, {}, between);
+      std::vector<std::vector<std::byte>> after =
+          scaledOutput(testCase, placement, terms, placement.buffers.size(), 1);
+      EXPECT_EQ(compareCase(testCase, placement, expected, after, true), "") << testCase.name;
+      changed += !compareCase(testCase, placement, expected, after, false).empty();
+    }
+    EXPECT_GT(changed, 500) << plan::precisionName(precision);
+  }
 }
 
 TEST(ConformanceSuite, HasCasesForEveryKernel) {

@@ -128,6 +128,61 @@ void farAttention(CaseBuilder &builder) {
       }
 }
 
+/// Attention whose logits and weights are stored, its gradients, and the softmax between.
+void farStoredAttention(CaseBuilder &builder) {
+  KernelAttributes attributes;
+  attributes.inf = 1e9, attributes.scale = 0.3;
+  for (Kernel kernel : {Kernel::AttentionLogits, Kernel::AttentionValues,
+                        Kernel::AttentionLogitsGrad, Kernel::AttentionValuesGrad})
+    for (auto [queries, keys, width] :
+         {std::array<int64_t, 3>{66, 72, 32}, {20, 30, 5}, {1, 40, 8}})
+      for (int64_t heads : {2, 3}) {
+        attributes.heads = heads;
+        builder.add(
+            builder.make(kernel, attributes,
+                         attentionSizes(heads, 3, queries, keys, width, queries == 1 ? 1 : heads)));
+      }
+  for (const std::vector<int64_t> &rows : std::vector<std::vector<int64_t>>{{3, 20}, {2, 3, 5}})
+    for (int64_t keys : {72, 7, 1025})
+      builder.add(builder.make(Kernel::SoftmaxGrad, {}, {rows, {{'k', keys}}}));
+}
+
+/// Rows of a mean by sequences, pairs of residues, and what is elementwise between.
+void farMeansAndGates(CaseBuilder &builder) {
+  KernelAttributes attributes;
+  attributes.eps = 1e-3, attributes.rate = 0.25;
+  for (auto [s, i, c, n] : {std::array<int64_t, 4>{3, 3, 32, 128},
+                            {70, 3, 32, 128},
+                            {300, 2, 32, 128},
+                            {3, 3, 16, 8},
+                            {5, 3, 3, 5}})
+    builder.add(builder.make(
+        Kernel::OuterProductMean, attributes,
+        {{}, {{'s', s}, {'i', i}, {'j', 9}, {'c', c}, {'d', c}, {'x', c * c}, {'n', n}}}));
+  for (int64_t s : {3, 70})
+    builder.add(
+        builder.make(Kernel::OuterProductNorm, attributes, {{}, {{'s', s}, {'i', 2}, {'j', 70}}}));
+  for (Kernel kernel : {Kernel::Gate, Kernel::GateGrad, Kernel::MaskedMean, Kernel::MaskedMeanGrad})
+    for (int64_t x : {64, 13})
+      for (int64_t q : {5, 70})
+        for (int64_t u : {int64_t{1}, q})
+          if (u == 1 || kernel == Kernel::Gate || kernel == Kernel::GateGrad)
+            builder.add(
+                builder.make(kernel, attributes, {{}, {{'b', 3}, {'q', q}, {'u', u}, {'x', x}}}));
+  for (const std::vector<int64_t> &shape : std::vector<std::vector<int64_t>>{{2, 70}, {2, 3, 64}})
+    builder.add(builder.make(Kernel::DropoutMask, attributes, {shape, {}}));
+}
+
+CaseBuilder farCases() {
+  CaseBuilder builder;
+  farProducts(builder);
+  farRows(builder);
+  farAttention(builder);
+  farStoredAttention(builder);
+  farMeansAndGates(builder);
+  return builder;
+}
+
 void expectFar(const BackendFactory &factory, Backend &backend, const DeviceMemory &memory,
                KernelCase testCase) {
   testCase.aligned = true;
@@ -141,11 +196,19 @@ void expectFar(const BackendFactory &factory, Backend &backend, const DeviceMemo
       << factory.name << ", " << testCase.name;
 }
 
+/// The kernels of the optimizer are excepted: they run over blocks of weights, which are dense.
+TEST(FarTest, HasCasesForEveryKernelOfTheModel) {
+  CaseBuilder builder = farCases();
+  for (const plan::KernelInfo &info : plan::kernelTable())
+    if (info.kernel < Kernel::CountNonfinite) {
+      EXPECT_TRUE(std::any_of(builder.cases.begin(), builder.cases.end(),
+                              [&](const KernelCase &one) { return one.kernel == info.kernel; }))
+          << info.name;
+    }
+}
+
 TEST(FarTest, SlicesFartherApartThan32BitsCountAgreeWithReference) {
-  CaseBuilder builder;
-  farProducts(builder);
-  farRows(builder);
-  farAttention(builder);
+  CaseBuilder builder = farCases();
   int ran = 0;
   for (const BackendFactory &factory : conformanceBackends()) {
     if (factory.name != "cuda" && factory.name != "cpu_baseline")

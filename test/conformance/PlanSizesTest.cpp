@@ -229,18 +229,18 @@ void PrintTo(const Subject &subject, std::ostream *out) {
   *out << subject.testCase.name << ", 1 cases";
 }
 
-/// The outputs, by name, whose zeros would pass for what is expected.
-std::string passedAsZeros(const KernelCase &testCase, const Placement &placement,
-                          const std::vector<DenseTensor> &expected,
-                          const std::vector<std::vector<std::byte>> &after, bool rounds) {
+/// The outputs, by name, of which `factor` times what is expected would pass, too.
+std::string passedScaled(double factor, const KernelCase &testCase, const Placement &placement,
+                         const std::vector<DenseTensor> &expected,
+                         const std::vector<std::vector<std::byte>> &after, bool rounds) {
   std::string names;
   const plan::KernelInfo &info = plan::kernelInfo(testCase.kernel);
   for (size_t i = 0; i < expected.size(); ++i) {
     if (!info.operands[i].isOutput() || !testCase.operands[i].present)
       continue;
-    std::vector<std::vector<std::byte>> zeros = after;
-    storeInView(placement.buffers[i], expected[i], 0, zeros[placement.buffers[i].sharedWith]);
-    if (compareCase(testCase, placement, expected, zeros, rounds).empty())
+    std::vector<std::vector<std::byte>> scaled = after;
+    storeInView(placement.buffers[i], expected[i], factor, scaled[placement.buffers[i].sharedWith]);
+    if (compareCase(testCase, placement, expected, scaled, rounds).empty())
       names += std::string(names.empty() ? "" : ", ") + std::string(info.operands[i].name);
   }
   return names;
@@ -266,7 +266,9 @@ TEST_P(PlanSizesTest, AgreesWithReference) {
     ASSERT_TRUE(after.ok()) << factory.name << ": " << after.status().message();
     bool rounds = factory.rounds(testCase.kernel);
     EXPECT_EQ(compareCase(testCase, placement, expected, *after, rounds), "") << factory.name;
-    EXPECT_EQ(passedAsZeros(testCase, placement, expected, *after, rounds), "") << factory.name;
+    for (double factor : {0.0, 0.9})
+      EXPECT_EQ(passedScaled(factor, testCase, placement, expected, *after, rounds), "")
+          << factory.name << ", " << factor << " times";
   }
 }
 

@@ -153,7 +153,7 @@ double softmaxOf(std::vector<double> &logits) {
   return largest + std::log(sum);
 }
 
-void attention(const KernelAttributes &attributes, Operands &o) {
+void attention(const KernelAttributes &attributes, Operands &o, Rounding between) {
   const DenseTensor &value = o[2];
   int64_t width = o[0].shape[2] / attributes.heads, groups = value.shape[2] / width;
   for (int64_t b = 0; b < o[0].shape[0]; ++b)
@@ -164,7 +164,7 @@ void attention(const KernelAttributes &attributes, Operands &o) {
         for (int64_t c = 0; c < width; ++c) {
           double sum = 0;
           for (int64_t k = 0; k < value.shape[1]; ++k)
-            sum += weights[size_t(k)] * value(b, k, h % groups * width + c);
+            sum += between(weights[size_t(k)]) * value(b, k, h % groups * width + c);
           o[5](b, q, h * width + c) = sum;
         }
         if (o[6].present)
@@ -241,13 +241,13 @@ void outerProduct(const KernelAttributes &attributes, Operands &o) {
         o[2](i, j, x) = attributes.factor * outer(o[0], o[1], i, j, x / width, x % width);
 }
 
-void outerProductMean(Operands &o) {
+void outerProductMean(Operands &o, Rounding between) {
   int64_t width = o[1].shape[2], products = o[2].shape[1];
   std::vector<double> row(static_cast<size_t>(products));
   for (int64_t i = 0; i < o[6].shape[0]; ++i)
     for (int64_t j = 0; j < o[6].shape[1]; ++j) {
       for (int64_t x = 0; x < products; ++x)
-        row[size_t(x)] = outer(o[0], o[1], i, j, x / width, x % width);
+        row[size_t(x)] = between(outer(o[0], o[1], i, j, x / width, x % width));
       for (int64_t n = 0; n < o[6].shape[2]; ++n) {
         double sum = o[3](n);
         for (int64_t x = 0; x < products; ++x)
@@ -281,7 +281,7 @@ void batchMatmul(const KernelAttributes &attributes, Operands &o) {
 } // namespace
 
 void runReference(plan::Kernel kernel, const KernelAttributes &attributes, Operands &operands,
-                  const plan::DropoutKey &dropout) {
+                  const plan::DropoutKey &dropout, Rounding between) {
   switch (kernel) {
   case plan::Kernel::LayerNorm:
     return layerNorm(attributes, operands);
@@ -290,7 +290,7 @@ void runReference(plan::Kernel kernel, const KernelAttributes &attributes, Opera
   case plan::Kernel::GatedLinear:
     return gatedLinear(operands);
   case plan::Kernel::Attention:
-    return attention(attributes, operands);
+    return attention(attributes, operands, between);
   case plan::Kernel::AttentionLogits:
     return attentionLogits(attributes, operands);
   case plan::Kernel::Softmax:
@@ -304,7 +304,7 @@ void runReference(plan::Kernel kernel, const KernelAttributes &attributes, Opera
   case plan::Kernel::OuterProduct:
     return outerProduct(attributes, operands);
   case plan::Kernel::OuterProductMean:
-    return outerProductMean(operands);
+    return outerProductMean(operands, between);
   case plan::Kernel::OuterProductNorm:
     return outerProductNorm(attributes, operands);
   case plan::Kernel::BatchMatmul:
@@ -329,7 +329,7 @@ void runReference(plan::Kernel kernel, const KernelAttributes &attributes, Opera
   case plan::Kernel::Add:
   case plan::Kernel::BatchMatmulGrad:
   case plan::Kernel::Zero:
-    return runGradientReference(kernel, attributes, operands);
+    return runGradientReference(kernel, attributes, operands, between);
   case plan::Kernel::CountNonfinite:
   case plan::Kernel::SgdStep:
   case plan::Kernel::AdamwStep:

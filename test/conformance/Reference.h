@@ -44,9 +44,15 @@ private:
   }
 };
 
+using Rounding = double (*)(double);
+inline double exactly(double value) { return value; }
+
 /// Fills the present outputs; `operands` are in the order of Kernels.def and have their shapes.
+/// `between` rounds what fused kernels multiply further and tensor cores want in a half type: the
+/// weights of attention, their gradients and the outer product of a mean.
 void runReference(plan::Kernel kernel, const plan::KernelAttributes &attributes,
-                  std::vector<DenseTensor> &operands, const plan::DropoutKey &dropout = {});
+                  std::vector<DenseTensor> &operands, const plan::DropoutKey &dropout = {},
+                  Rounding between = exactly);
 
 /// Four words of Philox4x32-10, for the test that holds them to the published ones.
 std::array<uint32_t, 4> referencePhilox(std::array<uint32_t, 4> counter,

@@ -115,7 +115,7 @@ void gatedLinearGrad(Operands &o) {
   }
 }
 
-void attentionGrad(const KernelAttributes &attributes, Operands &o) {
+void attentionGrad(const KernelAttributes &attributes, Operands &o, Rounding between) {
   int64_t heads = attributes.heads, width = o[0].shape[2] / heads;
   int64_t groups = o[1].shape[2] / width, keys = o[1].shape[1];
   const DenseTensor &query = o[0], &key = o[1], &value = o[2], &dout = o[7], none{false, {}, {}};
@@ -135,7 +135,8 @@ void attentionGrad(const KernelAttributes &attributes, Operands &o) {
           double p = std::exp(logits[size_t(k)] - o[6](b, h, q)), dp = 0;
           for (int64_t c = 0; c < width; ++c)
             dp += dout(b, q, own + c) * value(b, k, shared + c);
-          double dl = p * (dp - delta);
+          double dl = between(p * (dp - delta));
+          p = between(p);
           for (int64_t c = 0; c < width; ++c) {
             o[9](b, q, own + c) += attributes.scale * dl * key(b, k, shared + c);
             o[10](b, k, shared + c) += attributes.scale * dl * query(b, q, own + c);
@@ -242,7 +243,7 @@ void add(Operands &o) {
 } // namespace
 
 void runGradientReference(plan::Kernel kernel, const KernelAttributes &attributes,
-                          Operands &operands) {
+                          Operands &operands, Rounding between) {
   switch (kernel) {
   case plan::Kernel::LayerNormGrad:
     return layerNormGrad(attributes, operands);
@@ -255,7 +256,7 @@ void runGradientReference(plan::Kernel kernel, const KernelAttributes &attribute
   case plan::Kernel::GatedLinearGrad:
     return gatedLinearGrad(operands);
   case plan::Kernel::AttentionGrad:
-    return attentionGrad(attributes, operands);
+    return attentionGrad(attributes, operands, between);
   case plan::Kernel::SoftmaxGrad:
     return softmaxGrad(operands);
   case plan::Kernel::AttentionValuesGrad:

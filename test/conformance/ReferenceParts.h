@@ -23,7 +23,7 @@ std::vector<double> logitsOf(const plan::KernelAttributes &attributes, const Den
 
 /// The rows of Kernels.def under "Gradients".
 void runGradientReference(plan::Kernel kernel, const plan::KernelAttributes &attributes,
-                          std::vector<DenseTensor> &operands);
+                          std::vector<DenseTensor> &operands, Rounding between);
 
 /// The rows under "The optimizer".
 void runOptimizerReference(plan::Kernel kernel, const plan::KernelAttributes &attributes,

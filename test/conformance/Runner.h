@@ -30,6 +30,9 @@ struct Placement {
   std::vector<DenseTensor> operands; ///< the inputs' values as they are stored
 };
 
+/// `value` as `type` stores it.
+double rounded(double value, plan::DType type);
+
 /// The value of a stored element.
 double loadElement(const std::byte *data, plan::DType type);
 

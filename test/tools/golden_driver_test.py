@@ -7,9 +7,14 @@ import stat
 import subprocess
 import sys
 import tempfile
+import types
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(HERE))
+import golden_test  # noqa: E402
+
 SMALL = "evoformer_stress_one.safetensors"
 CASES = 4 * 4 + 9 * (2 * 2 + 2)  # inference: four policies in four types; training: nine, in two types with two kernel sets, in two with one
 
@@ -97,6 +102,37 @@ class Driver(unittest.TestCase):
         status, output = self.drive(crash=True)
         self.assertEqual((status, output.splitlines()[-1]), (1, f"0 passed, {CASES} failed"), output)
         self.assertIn("out of luck", output)
+
+
+class BesideStorage(unittest.TestCase):
+    def problem(self, dtype, error, backend="cuda", crash=False):
+        """What is said of a training run whose values are off by `error`, where rounding what the plan stores makes 1e-3."""
+        folder = HERE.parent / "golden"
+        with tempfile.TemporaryDirectory() as name:
+            temporary = pathlib.Path(name)
+            program, plan = temporary / "evo-run", temporary / "plan.json"
+            program.write_text(EVO_RUN.format(python=sys.executable, golden=str(folder), file=str(folder / SMALL), factor=1 + error, crash="False"))
+            program.chmod(0o755)
+            plan.write_text(json.dumps({"policy": "chunk", "dtype": dtype}))
+            outputs, gradients = temporary / "outputs.safetensors", temporary / "gradients.safetensors"
+            subprocess.run([program, plan, f"--outputs={outputs}", f"--gradients={gradients}"], check=True)
+            program.write_text(EVO_RUN.format(python=sys.executable, golden=str(folder), file=str(folder / SMALL), factor=1 + 1e-3, crash=crash))
+            programs = types.SimpleNamespace(backend=backend, evo_run=program)
+            return golden_test.worse_than_storage(programs, folder / SMALL, temporary, dtype, plan, outputs, gradients)
+
+    def test_errors_are_held_to_what_storage_makes(self):
+        self.assertEqual([self.problem(dtype, 1.4e-3) for dtype in ("bf16", "fp16")], ["", ""])
+        of = ["{}: relative error 1.600e-03 > 1.5 times 1.000e-03, which rounding what the plan stores makes".format(part)
+              for part in ("output m", "output z", "all gradients")]
+        self.assertEqual(self.problem("bf16", 1.6e-3), "\n".join(of))
+        self.assertEqual(self.problem("fp16", 1.6e-3), "\n".join(of[:2]))  # of gradients 2.5 times
+        self.assertIn("all gradients: relative error 2.600e-03 > 2.5 times", self.problem("fp16", 2.6e-3))
+
+    def test_other_types_and_the_cpu_are_left_alone(self):
+        self.assertEqual([self.problem("fp32", 1), self.problem("bf16", 1, backend="cpu")], ["", ""])
+
+    def test_a_run_that_fails_is_told(self):
+        self.assertIn("out of luck", self.problem("bf16", 0, crash=True))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """That plans keep to their budgets: auto at budgets from the least that is feasible up, each plan run and its memory measured.
 
-  gpu_budget_test.py --evo-opt PROGRAM --evo-run PROGRAM [--backend cuda] [--profile DEVICE.json] [--spec NAME[:KEY=VALUE...]]... [--dtype bf16]
+  gpu_budget_test.py --evo-opt PROGRAM --evo-run PROGRAM [--backend cuda] [--profile DEVICE.json] [--spec NAME[:KEY=VALUE...]]... [--dtype bf16,fp16,...]
                      [--budgets 20] [--time-limit SECONDS]
 
-For each specification (default: training at (128, 256) with 4 blocks, inference with 12) budgets are spread evenly, in logarithms, from the
+For each specification (default: training at (128, 256) with 4 blocks, inference with 12) in each type (all that the backend has) budgets, 3 in all types but the first, are spread evenly, in logarithms, from the
 smallest that evo-opt names to the peak of the plan that has memory for everything. One byte less than the smallest must be refused. Each run must
   - take no more than its budget, measured by the device's own management library, by evo-run, and every few milliseconds from outside;
   - take arena, static part and the libraries' share, which is that of a tiny plan in the same type and mode, measured from outside before, within a
@@ -17,6 +17,7 @@ Without the management library nothing measures a run from outside, and the test
 """
 import argparse
 import array
+import collections
 import ctypes
 import json
 import pathlib
@@ -32,6 +33,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SPECS = ROOT / "examples" / "specs"
 DEFAULT_SPECS = ("train-128-256:blocks=4", "infer-128-256:blocks=12")
+FEW = 3  # budgets of all types but the first
 GRANULE = 2 << 20
 # What a plan may take beyond a tiny one: LaunchQueue keeps recordings of 16384 launches of the device at most (kMostKept), each of up to 3.8 KB. Plans of 949 to 2019
 # calls, about two launches each, took up to 2.8 KB a call (H200, 2026-11-26).
@@ -163,18 +165,19 @@ def write_cotangents(path, spec):
 
 
 class Budgets:
-    def __init__(self, options, folder):
-        self.options, self.folder, self.watch = options, folder, Watch(options.backend)
-        self.deadline = time.monotonic() + options.time_limit
+    """All budgets of one type."""
+
+    def __init__(self, options, folder, dtype):
+        self.options, self.folder, self.dtype, self.watch = options, folder, dtype, Watch(options.backend)
         self.counts, self.shares = {True: 0, False: 0}, {}
 
     def tell(self, label, problems):
         self.counts[not problems] += 1
-        print(f"{'FAIL' if problems else 'pass'}: {label}" + "".join(f"\n  {problem}" for problem in problems), flush=True)
+        print(f"{'FAIL' if problems else 'pass'}: {self.dtype}, {label}" + "".join(f"\n  {problem}" for problem in problems), flush=True)
 
     def compile(self, *flags):
         return command(self.options.evo_opt, self.folder / "spec.json", "-o", self.folder / "plan.json", f"--json={self.folder / 'compile.json'}",
-                       f"--profile={self.options.profile}", f"--dtype={self.options.dtype}", "--policy=auto", "--quiet", *flags)
+                       f"--profile={self.options.profile}", f"--dtype={self.dtype}", "--policy=auto", "--quiet", *flags)
 
     def summary(self):
         return json.loads((self.folder / "compile.json").read_text())["summary"]
@@ -198,7 +201,7 @@ class Budgets:
             status, problem = self.compile(f"--mode={mode}")
             run, _, outside, problem = (None, [], None, problem) if status else self.execute("tiny", False, "--warmup=2", "--iterations=3")
             self.shares[mode] = None if problem else outside - run["arena_bytes"] - run["static_bytes"]
-            print(f"libraries of a tiny plan, {mode}: {problem or self.shares[mode]}", flush=True)
+            print(f"libraries of a tiny plan, {self.dtype}, {mode}: {problem or self.shares[mode]}", flush=True)
         return self.shares[mode]
 
     def grown_by_steps(self):
@@ -229,8 +232,8 @@ class Budgets:
         return found, (f"taken {run['measured_peak_bytes'][0]}, from outside {outside}, arena {run['arena_bytes']}, static {run['static_bytes']}, "
                        f"libraries {libraries}, {run['median_ms']:.1f} ms")
 
-    def all_of(self, name):
-        """Every budget of one specification."""
+    def all_of(self, name, number):
+        """`number` budgets of one specification."""
         spec_name, _, changes = name.partition(":")
         spec = json.loads((SPECS / f"{spec_name}.json").read_text())
         for change in filter(None, changes.split(":")):
@@ -249,14 +252,13 @@ class Budgets:
         status, _ = self.compile(f"--memory={least - 1}")
         self.tell(f"{name}, a byte below the smallest budget", [] if status == 1 else [f"expected exit status 1, got {status}"])
         self.compile()
-        chosen = budgets(least, self.summary()["predicted_peak_bytes"], self.options.budgets)
+        chosen = budgets(least, self.summary()["predicted_peak_bytes"], number)
         for budget in chosen:
-            if time.monotonic() > self.deadline:
+            if time.monotonic() > self.options.deadline:
                 self.tell(f"{name}, {budget} bytes", ["expected a run, got no time left"])
                 continue
             found, figures = self.check(budget, train, "optimizer" in spec and budget in (chosen[0], chosen[-1]))
             self.tell(f"{name}, {budget} bytes: {figures}", found)
-
 
     def too_large(self):
         """A training step that keeps everything needs several times what a device has."""
@@ -277,19 +279,24 @@ def main():
     parser.add_argument("--backend", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--profile")
     parser.add_argument("--spec", action="append")
-    parser.add_argument("--dtype", default="bf16")
+    parser.add_argument("--dtype")
     parser.add_argument("--budgets", type=int, default=20)
     parser.add_argument("--time-limit", type=float, default=3600)
     options = parser.parse_args()
     options.profile = options.profile or ROOT / "examples" / "profiles" / ("h100.json" if options.backend == "cuda" else "cpu.json")
-    with tempfile.TemporaryDirectory() as folder:
-        test = Budgets(options, pathlib.Path(folder))
-        for name in options.spec or DEFAULT_SPECS:
-            test.all_of(name)
-        if options.backend == "cuda":
-            test.too_large()
-    print(f"{test.counts[True]} passed, {test.counts[False]} failed")
-    return 0 if test.counts[True] and not test.counts[False] else 1
+    options.dtype = options.dtype or ("bf16,fp16,tf32,fp32" if options.backend == "cuda" else "fp32,bf16,fp16")
+    options.deadline = time.monotonic() + options.time_limit
+    counts = collections.Counter()
+    for number, dtype in enumerate(options.dtype.split(",")):
+        with tempfile.TemporaryDirectory() as folder:
+            test = Budgets(options, pathlib.Path(folder), dtype)
+            for name in options.spec or DEFAULT_SPECS:
+                test.all_of(name, min(options.budgets, FEW) if number else options.budgets)
+            if options.backend == "cuda" and number == 0:
+                test.too_large()
+            counts.update(test.counts)
+    print(f"{counts[True]} passed, {counts[False]} failed")
+    return 0 if counts[True] and not counts[False] else 1
 
 
 if __name__ == "__main__":

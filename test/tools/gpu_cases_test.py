@@ -167,16 +167,21 @@ class Cases(unittest.TestCase):
 
     def test_what_pytorch_is_asked_for(self):
         case = gpu_cases.chosen("E1")[0]
-        first, otherwise = gpu_cases.torch_configs(case, gpu_cases.specification(case))
+        first, otherwise = gpu_cases.torch_configs(case, gpu_cases.specification(case), 29.0, True)
         self.assertEqual([(c["s"], c["r"], c["stack"], c["ckpt"], c.get("compile"), c.get("graph")) for c in first + otherwise],
                          [(1024, 256, "extra", True, "default", True), (1024, 256, "extra", True, None, True), (1024, 256, "extra", True, "default", None)])
+        # Seconds a step, in fp32 proper.
+        case = gpu_cases.chosen("t1044-infer-128-2048/auto")[0]
+        first, otherwise = gpu_cases.torch_configs(case, gpu_cases.specification(case), 3883.0, False)
+        self.assertEqual([(c["r"], c["dtype"], c["tf32"], c["ckpt"], c.get("compile"), c.get("graph"), c["iters"]) for c in first + otherwise],
+                         [(2048, "fp32", False, False, "default", None, 2), (2048, "fp32", False, False, None, None, 2)])
 
 
 class Table(unittest.TestCase):
     def test_a_row(self):
         row = {"case": "T1", "policy": "auto", "blocks": 48, "dtype": "bf16", "mode": "train", "budget_bytes": 4505306368, "predicted_ms": 190.0, "median_ms": 200.0,
                "iterations_ms": [200.0] * 5, "predicted_peak_bytes": 4490000000, "measured_peak_bytes": 4400000000, "arena_bytes": 3000000000, "static_bytes": 500000000,
-               "torch_ms": 514.0, "torch_gb": 3.7, "torch_how": "compiled, graph", "limit_ms": 140.0, "goal": "170 ms", "goal_ms": 170, "seed": "",
+               "torch_ms": 514.0, "torch_gb": 3.7, "torch_how": "compiled, graph", "limit_ms": 140.0, "goal": "170 ms", "goal_ms": 170, "seed": "", "peer": True,
                "notes": ["a", "b"]}
         # 190 / 200 - 1, 514 / 200, 140 / 200; 200 / 170.
         self.assertEqual(gpu_cases.cells(row), ["T1", "auto, 48 blocks, bf16", "4.51", "190.0", "200.0", "-5.0 %", "514.0 (compiled, graph)", "2.57", "140.0", "70 %", "4.49",
@@ -186,9 +191,10 @@ class Table(unittest.TestCase):
         self.assertTrue(text.endswith("\n1 plans: mean error 5.0 %, worst 5.0 %, rank correlation 1.0000.\n"), text)
 
     def test_verdicts(self):
-        run = {"median_ms": 100.0, "arena_bytes": 2 * 10**9, "static_bytes": 10**9, "torch_ms": 101.0, "torch_gb": 3.0}
+        run = {"median_ms": 100.0, "arena_bytes": 2 * 10**9, "static_bytes": 10**9, "torch_ms": 101.0, "torch_gb": 3.0, "peer": True}
         for expected, changes in (("faster, no more memory", {}), ("slower", {"torch_ms": 100.0}), ("more memory", {"torch_gb": 2.999}), ("memory unknown", {"torch_gb": None}),
                                   ("slower, more memory", {"torch_ms": 99.0, "torch_gb": 2.0}), ("faster, no more memory; goal met", {"goal_ms": 100}),
+                                  ("faster", {"peer": False, "torch_gb": 2.0}), ("slower", {"peer": False, "torch_ms": 99.0}),
                                   ("PyTorch has no memory for it", {"torch_ms": None, "torch_gb": None, "torch_how": "out of memory"}),
                                   ("", {"torch_ms": None, "torch_gb": None, "torch_how": "status 1: x"}), ("", {"median_ms": None, "goal_ms": 100})):
             self.assertEqual(gpu_cases.verdict({**run, **changes}), expected)
@@ -238,9 +244,18 @@ class Driver(unittest.TestCase):
 
     def test_pytorch_beside_it_once_for_cases_that_share_it(self):
         rows, text, _ = self.drive("T1,T1-goal", torch=True)
-        self.assertEqual([(row["torch_ms"], row["torch_gb"], row["torch_how"]) for row in rows], [(9000.0, 3.75, "compiled, graph")] * 2)
+        self.assertEqual([(row["torch_ms"], row["torch_gb"], row["torch_how"]) for row in rows], [(9000.0, 3.75, "compiled")] * 2)
         self.assertEqual(self.torch_calls, 1)
-        self.assertIn("| 9000.0 (compiled, graph) | 1.70 |", text)  # 9000 / 5280
+        self.assertIn("| 9000.0 (compiled) | 1.70 |", text)  # 9000 / 5280
+
+    def test_pytorch_beside_the_seeds_tables(self):
+        # auto and direct share a run, large has a checkpoint a block, and so has auto where there is no memory without.
+        rows, _, _ = self.drive("train-128-256/auto,train-128-256/direct,train-128-256/large", torch=True, ms=10)
+        self.assertEqual([(row["torch_ms"], row["torch_how"], gpu_cases.verdict(row)) for row in rows], [(9000.0, "compiled, graph", "faster")] * 3)
+        self.assertEqual(self.torch_calls, 2)
+        with unittest.mock.patch(f"{__name__}.TORCH", TORCH.replace("dict(config, ok=True,", "dict(config, ok=False, oom=True) if not config['ckpt'] else dict(config, ok=True,")):
+            rows, _, _ = self.drive("train-128-256/auto,train-128-256/direct", torch=True, ms=10)
+        self.assertEqual([(row["torch_ms"], row["torch_how"]) for row in rows], [(9000.0, "compiled, graph, a checkpoint a block"), (None, "out of memory")])
 
     def test_long_runs_of_the_seed_take_fewer_blocks(self):
         rows, _, _ = self.drive("train-128-256/chunk", ms=1000)

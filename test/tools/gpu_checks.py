@@ -92,9 +92,9 @@ class Checks:
         if name in SANITIZERS:
             return self.tool(name, "gpu_sanitizer.py", "--conformance", options.conformance, f"--tools={name}", f"--devices={','.join(options.devices)}",
                              f"--logs={self.logs / name}", "--cases=60" if name == "racecheck" else "--cases=150", f"--jobs={4 * len(options.devices)}")
-        plans = ["--backend=cuda", "--evo-opt", options.evo_opt, "--evo-run", options.evo_run]
+        plans = ["--backend=cuda", "--evo-opt", options.evo_opt, "--evo-run", options.evo_run, *([f"--profile={options.profile}"] if options.profile else [])]
         if name == "budgets":
-            return self.tool(name, "gpu_budget_test.py", *plans, *([f"--profile={options.profile}"] if options.profile else []), device=options.devices[0])
+            return self.tool(name, "gpu_budget_test.py", *plans, device=options.devices[0])
         return self.tool(name, "golden_test.py", *plans, "--jobs=12", device=options.devices[0])
 
 
