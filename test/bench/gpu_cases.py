@@ -11,7 +11,7 @@ A case of the seed's tables whose run is predicted above 5 s runs with fewer blo
 
 --torch names a program that takes `--configs JSON` and prints a line of JSON for each configuration (step_ms, peak_alloc_gb, ok, oom): it
 runs after Evo's run of the same case, compiled and not, and the fastest counts; in the seed's tables with a checkpoint a block where the policy recomputes whole blocks, or where
-auto's case has no memory without, and no verdict on memory, as policies have all of the device's. Memory compares what both allocate (arena and static part, PyTorch's
+auto's case has no memory without, beside runs alone, and no verdict on memory, as policies have all of the device's. Memory compares what both allocate (arena and static part, PyTorch's
 peak): a case's budget is such bytes, the kernels' workspace among them as PyTorch's is, and the profile's share of the libraries. The optimizer's step is no part of either.
 "limit" is fused_limit_ms of limits.py at the rates of examples/profiles; the share of it is limit / measured. "verdict" says whether Evo was faster than PyTorch and allocated no more, and
 whether the time of the case's goal is met. A plan that no budget fits, a run that fails and PyTorch's out of memory
@@ -275,7 +275,7 @@ class Bench:
             rates = rates_of(row.get("running_on", ""), self.options.rates)
             if rates:
                 row["limit_ms"] = limits.fused_limit_ms(spec, rates, case.dtype, case.recompute)
-            if self.options.torch:
+            if self.options.torch and (case.peer or row.get("median_ms")):
                 start = time.monotonic()
                 self.run_torch(case, spec, row)
                 row["torch_s"] = time.monotonic() - start

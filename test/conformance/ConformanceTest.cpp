@@ -172,14 +172,15 @@ struct Unseen {
 /// A suite that takes zeros for results tests nothing.
 TEST(ConformanceSuite, TellsResultsFromZerosAndFromNineTenths) {
   using enum plan::Precision;
-  constexpr int64_t kMostPerMille = 1;
   for (double factor : {0.0, 0.9})
     for (plan::Precision precision : {Fp32, Tf32, Bf16, Fp16}) {
+      // In tf32 all calls of one column go together where their only row of weights is small.
+      int64_t mostPerMille = precision == Tf32 && factor > 0 ? 3 : 1;
       Unseen unseen;
       for (const KernelCase &testCase : kernelCases())
         if (Selection::elementsOf(testCase) <= 3000)
           unseen.count(testCase, precision, factor);
-      EXPECT_LE(unseen.unseen * 1000, kMostPerMille * unseen.outputs)
+      EXPECT_LE(unseen.unseen * 1000, mostPerMille * unseen.outputs)
           << plan::precisionName(precision) << ", " << factor << " times: " << unseen.unseen
           << " of " << unseen.outputs << " outputs" << unseen.first;
     }

@@ -154,6 +154,7 @@ void farMeansAndGates(CaseBuilder &builder) {
   for (auto [s, i, c, n] : {std::array<int64_t, 4>{3, 3, 32, 128},
                             {70, 3, 32, 128},
                             {300, 2, 32, 128},
+                            {3, 40, 32, 128},
                             {3, 3, 16, 8},
                             {5, 3, 3, 5}})
     builder.add(builder.make(

@@ -293,9 +293,10 @@ double roundingOf(plan::Precision precision) {
 }
 
 /// What the rounding of terms makes of their sums, in roundings of the outputs' size. With the
-/// weights of attention, their gradients and the outer product rounded in the reference, of all
-/// cases the worst element is off by up to 17 of its own and the typical size together, as a few
-/// rows are much larger than the typical one, and outputs of many elements by up to 2 in the mean.
+/// weights of attention, their gradients and the outer product rounded in the reference, the worst
+/// element of all cases is off by up to 17 of its own and the typical size together, as a few rows
+/// are much larger than the typical one, and outputs of many elements by up to 2.6 in the mean;
+/// only large logits, which have a conditioning, make more.
 constexpr double kWorstRounding = 24, kMeanRounding = 4;
 constexpr size_t kManyElements = 64;
 
@@ -327,7 +328,7 @@ std::string compareOutput(const KernelCase &testCase, plan::Precision precision,
     double got = loadElement(after.data() + buffer.start + offset * plan::elementBytes(type), type);
     double bound = tolerance * (std::abs(want) + std::max(typical, magnitude)) +
                    between * (std::abs(want) + ofTerms);
-    if (std::abs(want) < kLarge)
+    if (std::abs(want) < kLarge && !std::isinf(got)) // which the bound is for
       squares += (got - want) * (got - want), ++finite;
     if (!mayStand(got, want, bound, type) && wrong++ < 3)
       problems += "operand " + std::to_string(index) + " element " + std::to_string(i) +

@@ -257,6 +257,10 @@ class Driver(unittest.TestCase):
             rows, _, _ = self.drive("train-128-256/auto,train-128-256/direct", torch=True, ms=10)
         self.assertEqual([(row["torch_ms"], row["torch_how"]) for row in rows], [(9000.0, "compiled, graph, a checkpoint a block"), (None, "out of memory")])
 
+    def test_pytorch_is_not_asked_for_what_the_seeds_policy_has_no_plan_for(self):
+        rows, _, _ = self.drive("train-128-256/direct", torch=True, needs=2 * 10**12)
+        self.assertEqual((self.torch_calls, rows[0]["notes"]), (0, ["no plan fits: needs 2000.0 GB"]))
+
     def test_long_runs_of_the_seed_take_fewer_blocks(self):
         rows, _, _ = self.drive("train-128-256/chunk", ms=1000)
         # 48 s are shortened to 5: 5 of 48 blocks.
