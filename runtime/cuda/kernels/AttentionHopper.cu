@@ -36,7 +36,7 @@ attendTasks(const HopperCall &hopper,
   QueryGroup<S, kWidth, kQueryGroups, kBatches, kBias> group(hopper, memory);
   int keys = static_cast<int>(hopper.call.keys), last = (keys - 1) / kTileKeys * kTileKeys;
   int step = static_cast<int>(gridDim.x);
-  typename Shape::Place place, next;
+  RingPlace place, next;
   auto free = [&](int stage) { memory.empty[stage].arriveAsWarp(threadIdx.x % 32); };
   const Task *before = nullptr;
   unsigned number = 0;
@@ -56,7 +56,7 @@ attendTasks(const HopperCall &hopper,
       group.store(*before);
       memory.done[(number - 1) % kTaskSlots].arrive();
     }
-    place = next, next.advance();
+    place = next, next.advance(Shape::kStages);
     group.begin(now);
     if (last == 0 && later)
       group.loadQueries(*later);
@@ -80,7 +80,7 @@ attendTasks(const HopperCall &hopper,
         group.weighAgain(memory.stages[next.stage], next.stage, now, isLast ? later : nullptr,
                          first + kTileKeys);
       free(place.stage);
-      place = next, next.advance();
+      place = next, next.advance(Shape::kStages);
     }
     before = &now;
   }

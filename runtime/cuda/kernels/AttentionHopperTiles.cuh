@@ -37,14 +37,6 @@ template <class S, int kWidth, int kQueryGroups, int kBatches, bool kBias> struc
   static constexpr int kFewRegisters = 32, kRegisters = kGroups == 4 ? 112 : 104;
   static constexpr int kStages = kBias ? 6 : 8;
 
-  /// A place in the ring, and how often the ring was gone through before.
-  struct Place {
-    int stage = 0, round = 0;
-    __device__ void advance() {
-      if (++stage == kStages)
-        stage = 0, ++round;
-    }
-  };
   /// Chunks of 16 bytes lie permuted within rows, by the rows' numbers.
   struct Stage {
     S heads[kBatches][2][kTileKeys][kWidth]; ///< keys and values
@@ -159,7 +151,7 @@ template <class S, int kWidth, int kQueryGroups, int kBatches, bool kBias> class
 
   const HopperCall &hopper;
   typename Shape::Memory &memory;
-  typename Shape::Place place;
+  RingPlace place;
 
 public:
   __device__ TileFetcher(const HopperCall &hopper, typename Shape::Memory &memory)
@@ -177,7 +169,7 @@ public:
       int q = everywhere(task.q), b = everywhere(task.b);
       memory.done[slot].arrive();
 #pragma unroll 1
-      for (int first = 0; first < keys; first += kTileKeys, place.advance()) {
+      for (int first = 0; first < keys; first += kTileKeys, place.advance(Shape::kStages)) {
         // The warps that wait for the last tile find the next task.
         if (first + kTileKeys >= keys && index + step < hopper.tasks)
           memory.written[(number + 1) % kTaskSlots].wait((number + 1) / kTaskSlots);

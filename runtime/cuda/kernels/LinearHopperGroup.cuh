@@ -97,7 +97,7 @@ public:
         release(before);
       }
       before = place.stage;
-      place.advance(1, call.stages);
+      place.skip(1, call.stages);
     }
     waitForProducts();
     holdSums(sum);
@@ -220,14 +220,14 @@ __device__ void computeTiles(const LinearHopperCall &call, const LinearTiles &ti
   LinearGroup<S, kCols, kIsTurned, kGated> worker(call, space);
   loadBias<kCols, kGated, S>(call, head.bias, tiles.slice * Space::kTileCols);
   RingPlace place;
-  place.advance(group * call.depths, call.stages);
+  place.skip(group * call.depths, call.stages);
   for (int i = group, round = 0; i < tiles.count; i += kHopperGroups, ++round) {
     int outer, inner;
     tiles.locate(call, i, outer, inner);
     LinearRows rows;
     rows.find(call, outer, inner);
     worker.multiply(place, group, round);
-    place.advance((kHopperGroups - 1) * call.depths, call.stages);
+    place.skip((kHopperGroups - 1) * call.depths, call.stages);
     head.beside[group].wait(round);
     if constexpr (kGated)
       worker.open(space.tile(group), rows);

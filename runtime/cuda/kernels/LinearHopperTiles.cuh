@@ -68,15 +68,6 @@ template <int kCols, bool kGated> struct LinearHopperSpace {
   }
 };
 
-/// A place in the ring, and how often the ring was gone through before.
-struct RingPlace {
-  int stage = 0, round = 0;
-  __device__ void advance(int steps, int stages) {
-    for (stage += steps; stage >= stages; stage -= stages)
-      ++round;
-  }
-};
-
 /// The tiles of a block; the blocks beside it have the same rows' other columns.
 struct LinearTiles {
   int slice, first, step, count;
@@ -116,7 +107,7 @@ __device__ void copyFactors(const LinearHopperCall &call, const LinearTiles &til
   for (int i = 0; i < tiles.count; ++i) {
     int outer, inner;
     tiles.locate(call, i, outer, inner);
-    for (int d = 0; d < call.depths; ++d, place.advance(1, call.stages)) {
+    for (int d = 0; d < call.depths; ++d, place.skip(1, call.stages)) {
       if (i == 0)
         copyWeight<kCols, kIsTurned>(call, tiles, space, d);
       if (place.round > 0)

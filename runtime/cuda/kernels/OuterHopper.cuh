@@ -40,15 +40,6 @@ template <class S> struct WideMemory {
   PhaseBarrier full[kWideStages], empty[kWideStages];
 };
 
-/// A place in the ring, and how often the ring was gone through before.
-struct WidePlace {
-  int stage = 0, round = 0;
-  __device__ void advance() {
-    if (++stage == kWideStages)
-      stage = 0, ++round;
-  }
-};
-
 /// A tile, or a part of its depths.
 struct WideUnit {
   int m0, n0, first, end; ///< of steps
@@ -79,7 +70,7 @@ template <class S, OuterKind kKind> struct OuterBlock {
 
   const OuterHopperCall &call;
   Memory &memory;
-  WidePlace place;
+  RingPlace place;
 
   __device__ OuterBlock(const OuterHopperCall &call, Memory &memory) : call(call), memory(memory) {}
 
@@ -93,7 +84,7 @@ template <class S, OuterKind kKind> struct OuterBlock {
         PhaseBarrier &full = memory.full[place.stage];
         full.arriveExpecting(kStageBytes);
         copy(memory.stages[place.stage], full, unit, step * kWideDepth);
-        place.advance();
+        place.advance(kWideStages);
       }
     }
   }
@@ -149,7 +140,7 @@ private:
       waitForProducts<1>(); // the last step's
       release(used);
       used = &memory.empty[place.stage];
-      place.advance();
+      place.advance(kWideStages);
     }
     waitForProducts();
     holdSums(sum);

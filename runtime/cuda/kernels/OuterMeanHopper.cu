@@ -75,14 +75,6 @@ struct MeanRing {
   PhaseBarrier full[kMostStages], empty[kMostStages], right;
 };
 
-struct RingPlace {
-  int stage = 0, round = 0;
-  __device__ void advance(int stages) {
-    if (++stage == stages)
-      stage = 0, ++round;
-  }
-};
-
 /// Has all that a block reads copied; of a thread.
 __device__ void fetchMean(const MeanHopperCall &call, MeanRing &ring, unsigned char *space) {
   MeanTile tile(call.mean);

@@ -53,6 +53,20 @@ struct PhaseBarrier {
   }
 };
 
+/// A place in a ring of stages, and how often the ring was gone through before, which is the phase
+/// of the stage's barriers.
+struct RingPlace {
+  int stage = 0, round = 0;
+  __device__ void advance(int stages) {
+    if (++stage == stages)
+      stage = 0, ++round;
+  }
+  __device__ void skip(int steps, int stages) {
+    for (stage += steps; stage >= stages; stage -= stages)
+      ++round;
+  }
+};
+
 /// After barriers were made, before other threads and copies use them.
 __device__ inline void publishBarriers() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");

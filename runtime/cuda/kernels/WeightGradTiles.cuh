@@ -69,21 +69,12 @@ struct WeightShare {
   }
 };
 
-/// A place in the ring, and how often the ring was gone through before.
-template <int kStages> struct RingPlace {
-  int stage = 0, round = 0;
-  __device__ void advance() {
-    if (++stage == kStages)
-      stage = 0, ++round;
-  }
-};
-
 /// What one thread does for all: it has pieces copied as places in the ring become free. Of columns
 /// that the cluster's tiles share, each block copies some of the rows to both.
 template <class S>
 __device__ void fetchPieces(const WeightHopperCall &call, const WeightShare &share,
                             typename WeightBlock<S>::Memory &memory) {
-  RingPlace<WeightBlock<S>::kStages> place;
+  RingPlace place;
   int outer, row;
   locateTile(share.first, call.innerPieces, kPieceRows, outer, row);
   int panels = call.leftPanels + call.rightPanels;
@@ -112,7 +103,7 @@ __device__ void fetchPieces(const WeightHopperCall &call, const WeightShare &sha
       else
         copyBox(panel, map, full, col, row, outer);
     }
-    place.advance();
+    place.advance(WeightBlock<S>::kStages);
     row += kPieceRows;
     if (row == call.innerPieces * kPieceRows)
       row = 0, ++outer;
@@ -123,7 +114,7 @@ __device__ void fetchPieces(const WeightHopperCall &call, const WeightShare &sha
 template <class S>
 __device__ inline void multiplyPieces(float (&sum)[kTileCols / 8][4], const WeightShare &share,
                                       typename WeightBlock<S>::Memory &memory) {
-  RingPlace<WeightBlock<S>::kStages> place;
+  RingPlace place;
   int lane = threadIdx.x % 32;
   PhaseBarrier *used = nullptr;
 #pragma unroll 1
@@ -143,7 +134,7 @@ __device__ inline void multiplyPieces(float (&sum)[kTileCols / 8][4], const Weig
     if (isAwaited && lane < static_cast<int>(gridDim.x))
       arriveAt(*used, lane);
     used = &memory.empty[place.stage];
-    place.advance();
+    place.advance(WeightBlock<S>::kStages);
   }
   waitForProducts();
   holdSums(sum);
