@@ -49,11 +49,7 @@ void addCuda(std::vector<BackendFactory> &backends) {
     return;
   }
   backends.push_back(
-      {"cuda",
-       [devices] { return createCuda(devices); },
-       {Fp32, Tf32, Bf16, Fp16},
-       {},
-       {plan::Kernel::OuterProductMean, plan::Kernel::Attention, plan::Kernel::AttentionGrad}});
+      {"cuda", [devices] { return createCuda(devices); }, {Fp32, Tf32, Bf16, Fp16}, {}, true});
 }
 #endif
 

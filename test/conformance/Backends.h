@@ -22,19 +22,21 @@ struct Exclusion {
   std::string reason;
 };
 
+/// Fused kernels that round to a half type, once, what their plain counterparts store (the outer
+/// product, the weights of attention): tensor cores multiply nothing else.
+inline bool mayRoundBetween(plan::Kernel kernel) {
+  return kernel == plan::Kernel::OuterProductMean || kernel == plan::Kernel::Attention ||
+         kernel == plan::Kernel::AttentionGrad;
+}
+
 struct BackendFactory {
   std::string name; ///< letters, digits and underscores
   std::function<Result<std::unique_ptr<Backend>>()> create;
   std::vector<plan::Precision> precisions;
   std::vector<Exclusion> exclusions;
-  /// Fused kernels that round to a half type, once, what their plain counterparts store (the outer
-  /// product, the weights of attention): tensor cores multiply nothing else.
-  std::vector<plan::Kernel> roundingBetween = {};
+  bool hasTensorCores = false; ///< so `mayRoundBetween` holds for it
 
-  bool rounds(plan::Kernel kernel) const {
-    return std::find(roundingBetween.begin(), roundingBetween.end(), kernel) !=
-           roundingBetween.end();
-  }
+  bool rounds(plan::Kernel kernel) const { return hasTensorCores && mayRoundBetween(kernel); }
   bool has(plan::Precision precision) const {
     return std::find(precisions.begin(), precisions.end(), precision) != precisions.end();
   }

@@ -118,28 +118,6 @@ TEST_P(Conformance, AgreesWithReference) {
 
 INSTANTIATE_TEST_SUITE_P(, Conformance, testing::ValuesIn(subjects()), subjectName);
 
-/// A case's buffers after a call that stores `factor` times what the reference says in one output
-/// and all else as it should.
-std::vector<std::vector<std::byte>> scaledOutput(const KernelCase &testCase,
-                                                 const Placement &placement,
-                                                 const std::vector<DenseTensor> &expected,
-                                                 size_t scaled, double factor) {
-  std::vector<std::vector<std::byte>> after;
-  for (const Placement::Buffer &buffer : placement.buffers)
-    after.push_back(buffer.bytes);
-  for (size_t i = 0; i < placement.buffers.size(); ++i)
-    if (plan::kernelInfo(testCase.kernel).operands[i].isOutput() && testCase.operands[i].present)
-      storeInView(placement.buffers[i], expected[i], i == scaled ? factor : 1,
-                  after[placement.buffers[i].sharedWith]);
-  return after;
-}
-
-/// On any backend.
-bool roundsBetweenAtMost(plan::Kernel kernel) {
-  return kernel == plan::Kernel::OuterProductMean || kernel == plan::Kernel::Attention ||
-         kernel == plan::Kernel::AttentionGrad;
-}
-
 /// Of outputs that are not of a few elements, which a sum that cancels may leave almost 0: how many
 /// there are, and how many are not told from `factor` times them.
 struct Unseen {
@@ -159,7 +137,7 @@ struct Unseen {
         continue;
       ++outputs;
       auto after = scaledOutput(testCase, placement, expected, i, factor);
-      if (!compareCase(testCase, placement, expected, after, roundsBetweenAtMost(testCase.kernel))
+      if (!compareCase(testCase, placement, expected, after, mayRoundBetween(testCase.kernel))
                .empty())
         continue;
       ++unseen;
@@ -227,7 +205,7 @@ TEST(ConformanceSuite, TakesTermsThatTensorCoresWantRounded) {
   for (auto [precision, between] : types) {
     int64_t changed = 0;
     for (const KernelCase &testCase : kernelCases()) {
-      if (!roundsBetweenAtMost(testCase.kernel) || Selection::elementsOf(testCase) > 30000)
+      if (!mayRoundBetween(testCase.kernel) || Selection::elementsOf(testCase) > 30000)
         continue;
       Placement placement = place(testCase, precision);
       std::vector<DenseTensor> expected = placement.operands, terms = placement.operands;

@@ -220,9 +220,10 @@ void deriveFromForward(const KernelCase &testCase, plan::Precision precision,
   }
 }
 
-/// The scale that an output's errors are measured by, beside the element itself. Masked logits are
-/// of the order of `inf` and would hide the others.
+/// Masked logits are of the order of `inf` and would hide the others.
 constexpr double kLarge = 1e6;
+
+/// The scale that an output's errors are measured by, beside the element itself.
 double typicalMagnitude(const std::vector<double> &values) {
   double squares = 0;
   int64_t count = 0;
@@ -349,6 +350,17 @@ std::string compareOutput(const KernelCase &testCase, plan::Precision precision,
   return problems;
 }
 
+/// Stores `factor` times the tensor in the buffer's view of `bytes`.
+void storeInView(const Placement::Buffer &buffer, const DenseTensor &tensor, double factor,
+                 std::vector<std::byte> &bytes) {
+  DType type = buffer.view.dtype;
+  size_t at = 0;
+  forEachElement(buffer.view, [&](int64_t offset) {
+    store(bytes.data() + buffer.start + offset * plan::elementBytes(type), type,
+          factor * tensor.data[at++]);
+  });
+}
+
 } // namespace
 
 double rounded(double value, DType type) {
@@ -369,16 +381,6 @@ double loadElement(const std::byte *data, DType type) {
   double value = 0;
   convertElements(hostTypeOf(type), data, DType::F64, reinterpret_cast<std::byte *>(&value), 1);
   return value;
-}
-
-void storeInView(const Placement::Buffer &buffer, const DenseTensor &tensor, double factor,
-                 std::vector<std::byte> &bytes) {
-  DType type = buffer.view.dtype;
-  size_t at = 0;
-  forEachElement(buffer.view, [&](int64_t offset) {
-    store(bytes.data() + buffer.start + offset * plan::elementBytes(type), type,
-          factor * tensor.data[at++]);
-  });
 }
 
 Placement place(const KernelCase &testCase, plan::Precision precision) {
@@ -407,6 +409,20 @@ Placement place(const KernelCase &testCase, plan::Precision precision) {
     placement.buffers.push_back(std::move(buffer));
   }
   return placement;
+}
+
+std::vector<std::vector<std::byte>> scaledOutput(const KernelCase &testCase,
+                                                 const Placement &placement,
+                                                 const std::vector<DenseTensor> &expected,
+                                                 size_t scaled, double factor) {
+  std::vector<std::vector<std::byte>> after;
+  for (const Placement::Buffer &buffer : placement.buffers)
+    after.push_back(buffer.bytes);
+  for (size_t i = 0; i < placement.buffers.size(); ++i)
+    if (plan::kernelInfo(testCase.kernel).operands[i].isOutput() && testCase.operands[i].present)
+      storeInView(placement.buffers[i], expected[i], i == scaled ? factor : 1,
+                  after[placement.buffers[i].sharedWith]);
+  return after;
 }
 
 Status launchCase(Backend &backend, const KernelCase &testCase, plan::Precision precision,

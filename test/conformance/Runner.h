@@ -36,11 +36,14 @@ double rounded(double value, plan::DType type);
 /// The value of a stored element.
 double loadElement(const std::byte *data, plan::DType type);
 
-/// Stores `factor` times the tensor in the buffer's view of `bytes`.
-void storeInView(const Placement::Buffer &buffer, const DenseTensor &tensor, double factor,
-                 std::vector<std::byte> &bytes);
-
 Placement place(const KernelCase &testCase, plan::Precision precision);
+
+/// A case's buffers after a call that stores `factor` times what the reference says in the output
+/// `scaled` and all else as it should.
+std::vector<std::vector<std::byte>> scaledOutput(const KernelCase &testCase,
+                                                 const Placement &placement,
+                                                 const std::vector<DenseTensor> &expected,
+                                                 size_t scaled, double factor);
 
 /// Launches the case on operands in the device's memory and awaits its end.
 Status launchCase(Backend &backend, const KernelCase &testCase, plan::Precision precision,

@@ -104,33 +104,22 @@ def run_plan(programs, twice, files, *arguments):
     return problem or (f"expected the same bytes of a second run, got others in {', '.join(differing)}" if differing else "")
 
 
-def off(file, prefixes, got):
-    """The error of all tensors that `got` has of those with the prefixes, as one vector."""
-    errors, sizes = [], []
-    for name, tensor in golden.load(file)[0].items():
-        for prefix in prefixes:
-            if name.startswith(prefix) and name[len(prefix):] in got:
-                x, y = golden.values(got[name[len(prefix):]]), golden.values(tensor)
-                errors.append(golden.norm([p - q for p, q in zip(x, y)]))
-                sizes.append(golden.norm(y))
-    return golden.norm(errors) / (golden.norm(sizes) or 1.0)
-
-
 def worse_than_storage(programs, file, folder, dtype, plan, outputs, gradients, *arguments):
     """Nothing where a device's run is about as far from the reference as one on the cpu, whose only rounding is of what the plan stores."""
     if programs.backend == "cpu" or dtype not in BESIDE:
         return ""
-    beside = [folder / f"cpu-{file_.name}" for file_ in (outputs, gradients) if file_]
+    beside = [folder / f"cpu-{path.name}" for path in (outputs, gradients) if path]
     problem = run(programs.evo_run, plan, *arguments, "--backend=cpu", f"--outputs={beside[0]}", *([f"--gradients={beside[1]}"] if gradients else []))
     if problem:
         return problem
     most_output, most_gradient = BESIDE[dtype]
-    got, rounded = golden.load(outputs)[0], golden.load(beside[0])[0]
-    parts = [(f"output {name}", most_output, ("out.",), {name: got[name]}, {name: rounded[name]}) for name in got]
+    reference, got, rounded = (golden.load(path)[0] for path in (file, outputs, beside[0]))
+    parts = [(f"output {name}", most_output, {name: reference[f"out.{name}"]}, got, rounded) for name in got]
     if gradients:
-        parts.append(("all gradients", most_gradient, ("grad.in.", "grad.param."), golden.load(gradients)[0], golden.load(beside[1])[0]))
-    for what, most, prefixes, tensors, plain in parts:
-        error, least = off(file, prefixes, tensors), off(file, prefixes, plain)
+        wanted = {name.removeprefix("grad.in.").removeprefix("grad.param."): tensor for name, tensor in reference.items() if name.startswith("grad.")}
+        parts.append(("all gradients", most_gradient, wanted, golden.load(gradients)[0], golden.load(beside[1])[0]))
+    for what, most, wanted, tensors, plain in parts:
+        error, least = golden.error_as_one(wanted, tensors), golden.error_as_one(wanted, plain)
         if not error <= most * least:
             problem += f"{what}: relative error {error:.3e} > {most:g} times {least:.3e}, which rounding what the plan stores makes\n"
     return problem.rstrip()
