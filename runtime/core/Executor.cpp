@@ -514,4 +514,6 @@ Status Executor::run(plan::Phase phase, const RunHooks &hooks) {
                  "' in the plan, got none");
 }
 
+int64_t Executor::recordedLaunches() const { return impl->queue.keptLaunches(); }
+
 } // namespace evo

@@ -41,6 +41,9 @@ public:
   /// Launches the program of `phase` and waits for its end. Errors name rank, device, procedure,
   /// block, step and where the step came from.
   Status run(plan::Phase phase, const RunHooks &hooks = {});
+  /// The device's launches in recordings, which take memory of it beside the arena; 0 where the
+  /// backend records none.
+  int64_t recordedLaunches() const;
 
 private:
   struct Impl;

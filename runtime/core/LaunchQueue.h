@@ -82,6 +82,8 @@ public:
   /// one at least; where there turn out to be more than there is room for, Keep ends with
   /// OutOfMemory, and Prepare leaves a form's launches alone.
   bool hasRoom(int64_t launches) const { return kept + launches <= kMostKept; }
+  /// The device's launches in all recordings that are kept.
+  int64_t keptLaunches() const { return kept; }
   /// Launches what was kept. `behind(done)` follows each piece, with the blocks that have ended.
   template <class Behind> Status replay(Pieces &pieces, const Behind &behind) const {
     for (Pieces::Piece &piece : pieces.pieces) {

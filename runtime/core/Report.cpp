@@ -154,6 +154,7 @@ std::string reportJson(const RunReport &report) {
   };
   json["measured_library_bytes"] = bytesOrNull(report.measuredLibraryBytes());
   json["growth_bytes"] = bytesOrNull(report.growthBytes());
+  json["recorded_launches"] = report.recordedLaunches;
   auto pathOrNull = [](const std::string &path) {
     return path.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(path);
   };

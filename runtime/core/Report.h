@@ -56,6 +56,7 @@ struct RunReport {
   /// What the device had given, arena and static part included, when all was set up, behind each
   /// warm-up, and behind each iteration; empty where it cannot tell.
   std::vector<int64_t> takenBytes;
+  int64_t recordedLaunches = 0; ///< of the device, whose recordings take some of it
 
   /// Of it, what libraries hold beside arena and static part behind the warm-up, or behind the
   /// first iteration where there is none.

@@ -10,6 +10,7 @@
 #include "runtime/core/LossCurve.h"
 #include "runtime/core/RandomTensors.h"
 #include "runtime/core/TensorFile.h"
+#include "runtime/core/TensorStream.h"
 #include "runtime/core/Training.h"
 #include "runtime/core/Transfer.h"
 #include "runtime/core/Workspace.h"
@@ -17,10 +18,15 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
+#include <map>
 
 namespace evo {
 
 namespace {
+
+/// Of the host, for random inputs.
+constexpr int64_t kMostDrawnBytes = int64_t{4} << 30;
 
 Status unsupported(const std::string &message) {
   return Status::error(ErrorCode::Unsupported, message);
@@ -79,6 +85,7 @@ private:
   Status allocate();
   Status rehearseOptimizer();
   Status uploadWeights();
+  Result<ElementReader> randomInput(const plan::Tensor &tensor);
   Status restore(const std::vector<BoundInput> &bound, const std::string &file);
   Status runProgram(plan::Phase phase, const RunHooks &hooks);
   Status runPrograms(const RunHooks &hooks, bool last);
@@ -104,6 +111,8 @@ private:
   std::optional<OutputFile> outputFile, gradientFile, stateFile, curveFile, jsonFile, traceFile;
   TensorFormat outputFormat = TensorFormat::Safetensors;
   TensorFormat gradientFormat = TensorFormat::Safetensors;
+  std::map<const plan::Tensor *, std::vector<std::byte>> drawn; ///< random inputs, as stored
+  int64_t drawnBytes = 0;
   std::unique_ptr<DeviceMemory> arena, staticPart;
   std::unique_ptr<Executor> executor;
   std::optional<Training> training;
@@ -267,13 +276,42 @@ Status Session::uploadWeights() {
   return {};
 }
 
+/// Programs write over their inputs, and to draw numbers takes longer than many steps do: what is
+/// uploaded more than once is drawn once, where the host is to hold no more than kMostDrawnBytes.
+Result<ElementReader> Session::randomInput(const plan::Tensor &tensor) {
+  const ElementReader draw = randomReader(options.randomSeed, tensor.name, {}, tensor.dtype);
+  const int64_t size = plan::elementBytes(tensor.dtype);
+  const int64_t count = elementCount(tensor.shape).value_or(0);
+  auto known = drawn.find(&tensor);
+  if (known == drawn.end()) {
+    const bool isOnce = options.warmup + std::max(options.iterations, options.steps) <= 1;
+    if (isOnce || count > (kMostDrawnBytes - drawnBytes) / size)
+      return draw;
+    std::vector<std::byte> elements(static_cast<size_t>(count * size));
+    EVO_TRY(parallelRanges(options.threads, count, [&](int64_t first, int64_t part) {
+      return draw(first, part, elements.data() + first * size);
+    }));
+    drawnBytes += count * size;
+    known = drawn.emplace(&tensor, std::move(elements)).first;
+  }
+  return ElementReader(
+      [from = known->second.data(), size](int64_t first, int64_t length, std::byte *out) {
+        std::memcpy(out, from + first * size, static_cast<size_t>(length * size));
+        return Status::success();
+      });
+}
+
 Status Session::restore(const std::vector<BoundInput> &bound, const std::string &file) {
   for (const BoundInput &input : bound) {
     const plan::Tensor &tensor = *input.tensor;
-    ElementReader read = input.source ? convertingReader(*input.source, tensor.dtype)
-                         : isMask(tensor.name)
-                             ? onesReader(tensor.dtype)
-                             : randomReader(options.randomSeed, tensor.name, {}, tensor.dtype);
+    ElementReader read;
+    if (input.source) {
+      read = convertingReader(*input.source, tensor.dtype);
+    } else if (isMask(tensor.name)) {
+      read = onesReader(tensor.dtype);
+    } else {
+      EVO_ASSIGN(read, randomInput(tensor));
+    }
     const std::string &name = input.source ? input.source->name : tensor.name;
     Status status = uploadElements(backend, arena->data() + tensor.offset, tensor.dtype,
                                    tensor.shape, name, read, upload);
@@ -425,6 +463,7 @@ void Session::fillReport() {
   report.weightsIgnored = weights.ignored;
   report.arenaBytes = arena->bytes();
   report.staticBytes = staticPart->bytes();
+  report.recordedLaunches = executor->recordedLaunches();
   report.measuredPeakBytes = {
       report.takenBytes.empty()
           ? report.arenaBytes + report.staticBytes

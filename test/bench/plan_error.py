@@ -80,7 +80,7 @@ def measure(arguments, folder, spec, mode, sizes, policy, dtype):
         raise LeftOut(f"too large: {summary['predicted_peak_bytes']} of {arguments.memory_bytes} bytes")
     if summary["predicted_ms"] > 1000 * arguments.seconds:
         raise LeftOut(f"too slow: predicted {summary['predicted_ms'] / 1000:.1f} of {arguments.seconds:g} s")
-    command(arguments.evo_run, folder / "plan.json", f"--backend={arguments.backend}", f"--threads={arguments.threads}", "--quiet",
+    command(arguments.evo_run, folder / "plan.json", f"--backend={arguments.backend}", *([f"--threads={arguments.threads}"] if arguments.threads else []), "--quiet",
             f"--iterations={arguments.iterations}", f"--warmup={2 if arguments.backend == 'cuda' else 1}", f"--json={folder / 'run.json'}")
     report = json.loads((folder / "run.json").read_text())
     times = report["thread_ms"] if arguments.backend == "cpu" and arguments.threads == 1 else report["iterations_ms"]
@@ -123,7 +123,7 @@ def main():
     parser.add_argument("--profile", required=True)
     parser.add_argument("--backend", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtype", default="bf16")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, help="of the host; 1 by default where the CPU runs the plans, else evo-run's own")
     parser.add_argument("--iterations", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--time-limit", type=float, default=3600)
@@ -131,6 +131,7 @@ def main():
     parser.add_argument("--least-correlation", type=float, default=0.9)
     parser.add_argument("--least-plans", type=int, default=30)
     arguments = parser.parse_args()
+    arguments.threads = arguments.threads or (1 if arguments.backend == "cpu" else None)
     arguments.memory_bytes = json.loads(pathlib.Path(arguments.profile).read_text())["memory_bytes"]
     deadline = time.monotonic() + arguments.time_limit
     pairs, groups, left_out = [], {}, []

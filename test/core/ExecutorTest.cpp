@@ -144,6 +144,7 @@ TEST(Executor, RecordsBehindTheFirstRunAndReplaysLaterOnes) {
     EXPECT_EQ(machine->backend.keys[107].seed, 9u);
     EXPECT_EQ(machine->backend.keys[107].step, 2u);
     EXPECT_EQ(machine->backend.keys[107].block, 2u);
+    EXPECT_EQ((*executor)->recordedLaunches(), machine == &plain ? 0 : 36);
   }
   // All 36 launches in one piece, replayed twice.
   EXPECT_EQ(recorded.backend.recordings, std::vector<size_t>{36});
@@ -197,6 +198,8 @@ TEST(Executor, RecordsInPiecesAndSharesThemWhereThereAreVeryManyLaunches) {
       ASSERT_EQ(done.size(), static_cast<size_t>(each.blocks));
       for (size_t i = 0; i < done.size(); ++i)
         ASSERT_EQ(done[i], static_cast<int64_t>(i) + 1);
+      const int64_t kept = each.blocks == 586 ? 28 : 28 * each.blocks; // of the shared piece alone
+      EXPECT_EQ((*executor)->recordedLaunches(), machine == &plain ? 0 : kept) << each.blocks;
     }
     std::vector<size_t> expected = each.recordings;
     if (each.blocks == 585)
@@ -223,6 +226,7 @@ TEST(Executor, ARecordingThatFindsNoMemoryIsDoneWithout) {
     for (int run = 0; run < 3; ++run)
       EXPECT_OK((*executor)->run(Phase::Forward));
     EXPECT_EQ(machine->backend.launches.size(), 108u); // 3 * 36
+    EXPECT_EQ((*executor)->recordedLaunches(), 0);
   }
   EXPECT_EQ(recorded.backend.replays, 0);
   EXPECT_EQ(std::vector<float>(plain.z(), plain.z() + 105),

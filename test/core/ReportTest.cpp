@@ -74,14 +74,17 @@ TEST(Report, TellsWhatLibrariesHoldBehindTheWarmUpAndWhatGrowsSince) {
   EXPECT_EQ(json["taken_bytes"], nlohmann::json::array());
   EXPECT_TRUE(json["measured_library_bytes"].is_null());
   EXPECT_TRUE(json["growth_bytes"].is_null());
+  EXPECT_EQ(json["recorded_launches"], 0);
   EXPECT_EQ(reportTable(report).find("libraries"), std::string::npos);
 
   // Set up, the warm-up, three iterations: 6000 - 4608 = 1392, and 6100 - 6000 = 100.
   report.takenBytes = {5000, 6000, 6000, 6100, 6050};
+  report.recordedLaunches = 12;
   json = nlohmann::json::parse(reportJson(report));
   EXPECT_EQ(json["taken_bytes"], report.takenBytes);
   EXPECT_EQ(json["measured_library_bytes"], 1392);
   EXPECT_EQ(json["growth_bytes"], 100);
+  EXPECT_EQ(json["recorded_launches"], 12);
   EXPECT_NE(reportTable(report).find("libraries, measured      1.36 KiB (1392)\n"
                                      "grown since the warm-up  100 B\n"),
             std::string::npos)

@@ -30,11 +30,14 @@ TEST(SessionTest, MeasuresMemoryWhenAllIsSetUpAndBehindEachRun) {
   test::FakeBackend backend;
   backend.skipsOthers = true;
   backend.lost = {100, 300, 200, 200};
+  backend.records = true;
   Result<RunReport> run = runPlan(plan, backend, options);
   ASSERT_TRUE(run.ok()) << run.status().message();
   EXPECT_EQ(run->takenBytes, (std::vector<int64_t>{100, 300, 200, 200}));
   EXPECT_EQ(run->measuredPeakBytes, (std::vector<int64_t>{300})); // the most of all
   EXPECT_EQ(run->growthBytes(), 0);
+  ASSERT_EQ(backend.recordings.size(), 1u);
+  EXPECT_EQ(run->recordedLaunches, static_cast<int64_t>(backend.recordings[0]));
 
   test::FakeBackend silent; // a device that cannot tell
   silent.skipsOthers = true;
@@ -43,6 +46,7 @@ TEST(SessionTest, MeasuresMemoryWhenAllIsSetUpAndBehindEachRun) {
   EXPECT_TRUE(run->takenBytes.empty());
   EXPECT_EQ(run->measuredPeakBytes,
             (std::vector<int64_t>{plan.arenaBytes + plan.summary.staticBytes}));
+  EXPECT_EQ(run->recordedLaunches, 0);
 }
 
 TEST(SessionTest, TheLibraryFollowsThePlansTableOfProducts) {

@@ -35,9 +35,8 @@ SPECS = ROOT / "examples" / "specs"
 DEFAULT_SPECS = ("train-128-256:blocks=4", "infer-128-256:blocks=12")
 FEW = 3  # budgets of all types but the first
 GRANULE = 2 << 20
-# What a plan may take beyond a tiny one: LaunchQueue keeps recordings of 16384 launches of the device at most (kMostKept), each of up to 3.8 KB. Plans of 949 to 2019
-# calls, about two launches each, took up to 2.8 KB a call (H200, 2026-11-26).
-MOST_BYTES, CALL_BYTES = 16384 * 4096, 4096
+# What a plan may take beyond a tiny one: LaunchQueue keeps recordings of 16384 launches of the device at most (kMostKept).
+MOST_LAUNCHES, LAUNCH_BYTES = 16384, 4096
 POLL_S = 0.002
 
 sys.path.insert(0, str(ROOT / "test" / "golden"))
@@ -101,25 +100,13 @@ def budgets(least, most, count):
     return [round(least * (most / least) ** (i / (count - 1))) for i in range(count)]
 
 
-def calls_of(plan):
-    """Kernel calls of a plan's programs, the iterations of its loops counted."""
-    def of(steps):
-        return sum(of(step["body"]) * -(-step["extent"] // step["size"]) if "body" in step else "kernel" in step for step in steps)
-    calls = [of(procedure["steps"]) for procedure in plan["procedures"]]
-    return sum(run["block_count"] * sum(calls[call["procedure"]] for call in run["calls"]) for program in plan["programs"] for run in program["runs"])
-
-
-def recording_bytes(calls):
-    return min(MOST_BYTES, CALL_BYTES * calls)
-
-
 def growth_problems(run):
     return [f"expected no growth after the warm-up, got {run['growth_bytes']} bytes; taken {run['taken_bytes']}"] if run["growth_bytes"] != 0 else []
 
 
-def problems_of(run, plan, budget, outside, share, calls):
-    """What a run's report and its plan, of so many calls, say against each other, and against the libraries' share that a tiny plan has."""
-    found, recordings = [], recording_bytes(calls)
+def problems_of(run, plan, budget, outside, share):
+    """What a run's report and its plan say against each other, and against the libraries' share that a tiny plan has."""
+    found, recordings = [], LAUNCH_BYTES * run["recorded_launches"]
     measured, held = run["measured_peak_bytes"][0], run["arena_bytes"] + run["static_bytes"]
     if plan["predicted_peak_bytes"] > budget:
         found.append(f"expected a plan within {budget} bytes, got a predicted peak of {plan['predicted_peak_bytes']}")
@@ -135,6 +122,8 @@ def problems_of(run, plan, budget, outside, share, calls):
     if not share - GRANULE <= max(measured, outside) - held <= share + GRANULE + recordings:
         found.append(f"expected arena and static part, {held} bytes, and libraries of {share} as a tiny plan's, within {GRANULE} bytes and {recordings} more of "
                      f"recordings, got {max(measured, outside)}")
+    if run["recorded_launches"] > MOST_LAUNCHES:
+        found.append(f"expected recordings of at most {MOST_LAUNCHES} launches, got {run['recorded_launches']}")
     if libraries > run["library_bytes"]:
         found.append(f"expected libraries within {run['library_bytes']} bytes, got {libraries}")
     return found + growth_problems(run)
@@ -221,8 +210,7 @@ class Budgets:
         run, first, outside, problem = self.execute("first", train, "--warmup=2", "--iterations=3")
         if problem:
             return [problem], ""
-        calls = calls_of(json.loads((self.folder / "plan.json").read_text()))
-        found = problems_of(run, plan, budget, outside, self.shares.get("train" if train else "infer"), calls)
+        found = problems_of(run, plan, budget, outside, self.shares.get("train" if train else "infer"))
         again, second, _, problem = self.execute("second", train, "--warmup=0", "--iterations=1")
         if problem or first != second:
             found.append(problem or "expected the same bytes of a second run, got others")
@@ -230,7 +218,7 @@ class Budgets:
             found += self.grown_by_steps()
         libraries = run["measured_library_bytes"]
         return found, (f"taken {run['measured_peak_bytes'][0]}, from outside {outside}, arena {run['arena_bytes']}, static {run['static_bytes']}, "
-                       f"libraries {libraries}, {run['median_ms']:.1f} ms")
+                       f"libraries {libraries}, {run['recorded_launches']} launches recorded, {run['median_ms']:.1f} ms")
 
     def all_of(self, name, number):
         """`number` budgets of one specification."""

@@ -137,19 +137,12 @@ class Judgement(unittest.TestCase):
     def problems(self, budget_mib=1000, predicted=1000, outside=690, share=190, **changes):
         """Of a run of 400 + 100 MiB and 190 MiB of libraries, as many as a tiny plan has."""
         run = {"backend": "cuda", "measured_peak_bytes": [690 * self.MIB], "arena_bytes": 400 * self.MIB, "static_bytes": 100 * self.MIB,
-               "measured_library_bytes": 190 * self.MIB, "library_bytes": 500 * self.MIB, "growth_bytes": 0, "taken_bytes": [], **changes}
-        return budget.problems_of(run, {"predicted_peak_bytes": predicted * self.MIB}, budget_mib * self.MIB, outside and outside * self.MIB, share and share * self.MIB, 512)
-
-    def test_calls_of_a_plan(self):
-        # A block calls a procedure of 1 call and a loop of ceil(10 / 4) = 3 iterations of 2 calls; 5 blocks of one program, 1 of another.
-        plan = {"procedures": [{"steps": [{"kernel": "add"}, {"extent": 10, "size": 4, "body": [{"kernel": "copy"}, {"kernel": "add"}]}]}],
-                "programs": [{"runs": [{"block_count": 5, "calls": [{"procedure": 0}]}]}, {"runs": [{"block_count": 1, "calls": [{"procedure": 0}]}]}]}
-        self.assertEqual(budget.calls_of(plan), 6 * 7)
-        self.assertEqual((budget.recording_bytes(100), budget.recording_bytes(10**6)), (409600, 67108864))
+               "measured_library_bytes": 190 * self.MIB, "library_bytes": 500 * self.MIB, "growth_bytes": 0, "taken_bytes": [], "recorded_launches": 512, **changes}
+        return budget.problems_of(run, {"predicted_peak_bytes": predicted * self.MIB}, budget_mib * self.MIB, outside and outside * self.MIB, share and share * self.MIB)
 
     def test_a_good_run(self):
         self.assertEqual(self.problems(), [])
-        # One granule less, one more and 512 calls of 4 KiB, 2 MiB.
+        # One granule less, one more and 512 launches of 4 KiB, 2 MiB.
         self.assertEqual(self.problems(share=192), [])
         self.assertEqual(self.problems(outside=692 + 2), [])
         self.assertEqual(self.problems(backend="cpu", outside=None, share=None, measured_library_bytes=None, measured_peak_bytes=[500 * self.MIB]), [])
@@ -164,6 +157,7 @@ class Judgement(unittest.TestCase):
     def test_bad_runs(self):
         for expected, changes in ((["predicted peak of"], {"budget_mib": 999}), (["evo-run measured", "library measured"], {"budget_mib": 689, "predicted": 689}),
                                   (["more of recordings, got"], {"outside": 693 + 2}), (["more of recordings, got"], {"share": 193}),
+                                  (["more of recordings, got"], {"outside": 692 + 2, "recorded_launches": 511}), (["at most 16384 launches, got 16385"], {"recorded_launches": 16385}),
                                   # An arena of 150 MiB more than the plan says: evo-run calls it libraries.
                                   (["more of recordings, got"], {"arena_bytes": 250 * self.MIB, "measured_library_bytes": 340 * self.MIB}),
                                   (["from within, from outside and of a tiny plan, got 199229440, None and "], {"outside": None}),
