@@ -10,7 +10,6 @@
 #include "runtime/core/LossCurve.h"
 #include "runtime/core/RandomTensors.h"
 #include "runtime/core/TensorFile.h"
-#include "runtime/core/TensorStream.h"
 #include "runtime/core/Training.h"
 #include "runtime/core/Transfer.h"
 #include "runtime/core/Workspace.h"
@@ -18,15 +17,17 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
-#include <map>
 
 namespace evo {
 
 namespace {
 
-/// Of the host, for random inputs.
-constexpr int64_t kMostDrawnBytes = int64_t{4} << 30;
+/// Of the host, for random inputs, which programs write over: to draw them takes longer than many a
+/// step. Where the host is the device the plan says what memory there is, and one run draws once.
+int64_t mostDrawnBytes(const Backend &backend, const RunOptions &options) {
+  const bool isOnce = options.warmup + std::max(options.iterations, options.steps) <= 1;
+  return isOnce || backend.name() == "cpu" ? 0 : int64_t{4} << 30;
+}
 
 Status unsupported(const std::string &message) {
   return Status::error(ErrorCode::Unsupported, message);
@@ -54,7 +55,8 @@ class Session {
 public:
   Session(const plan::Plan &plan, Backend &backend, const RunOptions &options)
       : plan(plan), backend(backend),
-        options(options), upload{options.threads, options.checkFinite} {}
+        options(options), upload{options.threads, options.checkFinite},
+        drawn(mostDrawnBytes(backend, options)) {}
 
   Result<RunReport> run() {
     double start = nowMs();
@@ -85,7 +87,6 @@ private:
   Status allocate();
   Status rehearseOptimizer();
   Status uploadWeights();
-  Result<ElementReader> randomInput(const plan::Tensor &tensor);
   Status restore(const std::vector<BoundInput> &bound, const std::string &file);
   Status runProgram(plan::Phase phase, const RunHooks &hooks);
   Status runPrograms(const RunHooks &hooks, bool last);
@@ -111,8 +112,7 @@ private:
   std::optional<OutputFile> outputFile, gradientFile, stateFile, curveFile, jsonFile, traceFile;
   TensorFormat outputFormat = TensorFormat::Safetensors;
   TensorFormat gradientFormat = TensorFormat::Safetensors;
-  std::map<const plan::Tensor *, std::vector<std::byte>> drawn; ///< random inputs, as stored
-  int64_t drawnBytes = 0;
+  KeptElements drawn; ///< random inputs
   std::unique_ptr<DeviceMemory> arena, staticPart;
   std::unique_ptr<Executor> executor;
   std::optional<Training> training;
@@ -276,31 +276,6 @@ Status Session::uploadWeights() {
   return {};
 }
 
-/// Programs write over their inputs, and to draw numbers takes longer than many steps do: what is
-/// uploaded more than once is drawn once, where the host is to hold no more than kMostDrawnBytes.
-Result<ElementReader> Session::randomInput(const plan::Tensor &tensor) {
-  const ElementReader draw = randomReader(options.randomSeed, tensor.name, {}, tensor.dtype);
-  const int64_t size = plan::elementBytes(tensor.dtype);
-  const int64_t count = elementCount(tensor.shape).value_or(0);
-  auto known = drawn.find(&tensor);
-  if (known == drawn.end()) {
-    const bool isOnce = options.warmup + std::max(options.iterations, options.steps) <= 1;
-    if (isOnce || count > (kMostDrawnBytes - drawnBytes) / size)
-      return draw;
-    std::vector<std::byte> elements(static_cast<size_t>(count * size));
-    EVO_TRY(parallelRanges(options.threads, count, [&](int64_t first, int64_t part) {
-      return draw(first, part, elements.data() + first * size);
-    }));
-    drawnBytes += count * size;
-    known = drawn.emplace(&tensor, std::move(elements)).first;
-  }
-  return ElementReader(
-      [from = known->second.data(), size](int64_t first, int64_t length, std::byte *out) {
-        std::memcpy(out, from + first * size, static_cast<size_t>(length * size));
-        return Status::success();
-      });
-}
-
 Status Session::restore(const std::vector<BoundInput> &bound, const std::string &file) {
   for (const BoundInput &input : bound) {
     const plan::Tensor &tensor = *input.tensor;
@@ -310,7 +285,9 @@ Status Session::restore(const std::vector<BoundInput> &bound, const std::string 
     } else if (isMask(tensor.name)) {
       read = onesReader(tensor.dtype);
     } else {
-      EVO_ASSIGN(read, randomInput(tensor));
+      EVO_ASSIGN(read, drawn.reader(
+                           &tensor, randomReader(options.randomSeed, tensor.name, {}, tensor.dtype),
+                           tensor.dtype, elementCount(tensor.shape).value_or(0), options.threads));
     }
     const std::string &name = input.source ? input.source->name : tensor.name;
     Status status = uploadElements(backend, arena->data() + tensor.offset, tensor.dtype,

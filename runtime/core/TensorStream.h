@@ -2,7 +2,7 @@
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
 // Tensors move between files, generators and devices in pieces of a few MiB, so that no second copy
-// of a large one is ever held.
+// of a large one need be held.
 //===----------------------------------------------------------------------===//
 #pragma once
 

@@ -40,6 +40,27 @@ ElementReader convertingReader(const HostTensor &tensor, plan::DType type) {
   };
 }
 
+Result<ElementReader> KeptElements::reader(const void *key, const ElementReader &read,
+                                           plan::DType type, int64_t count, int threads) {
+  const int64_t size = plan::elementBytes(type);
+  auto found = kept.find(key);
+  if (found == kept.end()) {
+    if (count > mostBytes / size)
+      return read;
+    std::vector<std::byte> elements(static_cast<size_t>(count * size));
+    EVO_TRY(parallelRanges(threads, count, [&](int64_t first, int64_t part) {
+      return read(first, part, elements.data() + first * size);
+    }));
+    mostBytes -= count * size;
+    found = kept.emplace(key, std::move(elements)).first;
+  }
+  return ElementReader(
+      [from = found->second.data(), size](int64_t first, int64_t part, std::byte *out) {
+        std::copy_n(from + first * size, part * size, out);
+        return Status::success();
+      });
+}
+
 Status uploadElements(Backend &backend, std::byte *device, plan::DType type,
                       std::span<const int64_t> shape, std::string_view name,
                       const ElementReader &read, const UploadOptions &options) {

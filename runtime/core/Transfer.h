@@ -6,10 +6,30 @@
 #include "runtime/core/Backend.h"
 #include "runtime/core/HostTensor.h"
 
+#include <map>
+#include <vector>
+
 namespace evo {
 
 /// Gives elements of a host tensor, converted to `type`. The tensor must outlive the reader.
 ElementReader convertingReader(const HostTensor &tensor, plan::DType type);
+
+/// What readers give, kept on the host for the uploads to come.
+class KeptElements {
+public:
+  /// Keeps no more than so many bytes; none: every upload asks its reader again.
+  explicit KeptElements(int64_t mostBytes) : mostBytes(mostBytes) {}
+
+  /// A reader of the same `count` elements of `type`, good for as long as this lives. Where there
+  /// is room for all of them, `read`, called on `threads` threads at once, is asked for each once,
+  /// whenever `key` comes again.
+  Result<ElementReader> reader(const void *key, const ElementReader &read, plan::DType type,
+                               int64_t count, int threads);
+
+private:
+  int64_t mostBytes;
+  std::map<const void *, std::vector<std::byte>> kept; ///< by key
+};
 
 struct UploadOptions {
   int threads = 1;

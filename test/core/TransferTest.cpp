@@ -33,6 +33,43 @@ TEST(Upload, ThreadsDoNotChangeTheResult) {
     EXPECT_EQ(one[static_cast<size_t>(kPieceElements) - 2 + i], static_cast<float>(expected[i]));
 }
 
+TEST(KeptElements, AreReadOnceWhereThereIsRoom) {
+  int64_t asked = 0;
+  ElementReader counting = [&](int64_t first, int64_t count, std::byte *out) {
+    asked += count;
+    for (int64_t i = 0; i < count; ++i)
+      reinterpret_cast<float *>(out)[i] = static_cast<float>(first + i);
+    return Status::success();
+  };
+  KeptElements kept(40); // ten floats
+  auto third = [&](const char *key, int64_t count) {
+    auto reader = kept.reader(key, counting, plan::DType::F32, count, 1);
+    float value = -1;
+    EXPECT_OK((*reader)(2, 1, reinterpret_cast<std::byte *>(&value)));
+    EXPECT_EQ(value, 2.0f);
+    return asked;
+  };
+  const char *m = "m", *z = "z", *y = "y";
+  EXPECT_EQ(third(m, 7), 7); // kept: 28 bytes
+  EXPECT_EQ(third(m, 7), 7);
+  EXPECT_EQ(third(z, 4), 8); // 12 bytes are left, for three: the reader itself, asked for one
+  EXPECT_EQ(third(z, 4), 9);
+  EXPECT_EQ(third(y, 3), 12);
+  EXPECT_EQ(third(y, 3), 12);
+  EXPECT_EQ(third(m, 7), 12); // where it was
+
+  ElementReader failing = [](int64_t, int64_t, std::byte *) {
+    return Status::error(ErrorCode::InvalidInput, "no such element");
+  };
+  KeptElements others(40);
+  Result<ElementReader> none = others.reader(m, failing, plan::DType::F32, 7, 1);
+  ASSERT_FALSE(none.ok());
+  EXPECT_MESSAGE(none.status(), "no such element");
+  asked = 0;
+  ASSERT_TRUE(others.reader(m, counting, plan::DType::F32, 10, 1).ok());
+  EXPECT_EQ(asked, 10); // kept: what failed took no room
+}
+
 TEST(Upload, NamesTheFirstValueThatIsNotFinite) {
   FakeBackend backend;
   std::vector<double> values(60, 1.0);
