@@ -2,12 +2,12 @@
 """How far predicted step times are from measured ones: plans of the examples under several policies, types and sizes, priced by a
 profile and run.
 
-  plan_error.py --evo-opt PROGRAM --evo-run PROGRAM --profile DEVICE.json [--backend cpu|cuda] [--dtype bf16] [--threads 1] [--iterations 5] [--seconds 20]
+  plan_error.py --evo-opt PROGRAM --evo-run PROGRAM --profile DEVICE.json [--backend cpu|cuda] [--dtype bf16] [--threads N] [--iterations 5] [--seconds 20]
                 [--time-limit SECONDS] [--most-error 10] [--least-correlation 0.9] [--least-plans 30]
 
 A step is the median of its iterations, on one thread of a CPU that thread's processor time, so that other programs count little; plans
-predicted to take longer than --seconds are left out. The plans of a GPU are in --dtype, which its profile must have; auto:20 is auto within the smallest budget and a fifth of what
-lies between it and memory for everything. Ends with the mean and the worst error and the rank correlation (Spearman's); the same errors without the factor that all
+predicted to take longer than --seconds are left out. Without --threads the host has one where the CPU runs the plans, and as many as evo-run takes where
+a GPU does. The plans of a GPU are in --dtype, which its profile must have; auto:20 is auto within the smallest budget and a fifth of what lies between it and memory for everything. Ends with the mean and the worst error and the rank correlation (Spearman's); the same errors without the factor that all
 plans have in common: what else the machine does while it calibrates and while it runs plans makes one; by how much the plans that were predicted fastest of their
 specification and sizes were slower than the fastest measured; and the plans that were left out or that the time cut. Exit status 1 where the mean error is above
 --most-error per cent, the rank correlation below --least-correlation, or fewer than --least-plans were run.
@@ -51,6 +51,12 @@ GPU_PLANS = [
 
 class LeftOut(Exception):
     """Why a plan is not run."""
+
+
+def count(text):
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got '{text}'")
+    return int(text)
 
 
 def command(*words):
@@ -123,7 +129,7 @@ def main():
     parser.add_argument("--profile", required=True)
     parser.add_argument("--backend", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtype", default="bf16")
-    parser.add_argument("--threads", type=int, help="of the host; 1 by default where the CPU runs the plans, else evo-run's own")
+    parser.add_argument("--threads", type=count, help="of the host")
     parser.add_argument("--iterations", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--time-limit", type=float, default=3600)

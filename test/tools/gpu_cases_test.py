@@ -50,17 +50,22 @@ json.dump(dict(predicted_ms=plan["predicted_ms"], median_ms=ms, iterations_ms=[m
                running_on="NVIDIA H100 80GB HBM3, kernels 1, 1 thread"), open(flags["json"], "w"))
 """
 
-# Stands in for evo-opt and evo-run under plan_error.py: what is not in fp64 takes 10 ms and 1000 bytes, and runs as predicted.
+# Stands in for evo-opt and evo-run under plan_error.py: what is not in fp64 takes 10 ms and 1000 bytes, and runs as predicted, on one thread of the host where that is the device, on evo-run's own where
+# it is not.
 PRICED = """#!{python}
 import json, sys
 wide = "--dtype=fp64" in sys.argv
-json.dump(dict(summary=dict(predicted_ms={ms} if wide else 10, predicted_peak_bytes={peak} if wide else 1000)), open(sys.argv[sys.argv.index("-o") + 1], "w"))
+report = sys.argv[sys.argv.index("-o") + 1] if "-o" in sys.argv else next(a for a in sys.argv if a.startswith("--json="))[7:]
+json.dump(dict(summary=dict(predicted_ms={ms} if wide else 10, predicted_peak_bytes={peak} if wide else 1000), search=dict(smallest_budget_bytes=500)), open(report, "w"))
 """
 RUN_AS_PRICED = """#!{python}
 import json, sys
 flags = dict(a[2:].split("=", 1) for a in sys.argv[1:] if "=" in a)
 ms = json.load(open(sys.argv[1]))["summary"]["predicted_ms"]
-json.dump(dict(predicted_ms=ms, thread_ms=[ms] * int(flags["iterations"])), open(flags["json"], "w"))
+if flags.get("threads") != ("1" if flags["backend"] == "cpu" else None):
+    sys.exit("expected other threads than " + str(flags.get("threads")))
+of = "thread_ms" if flags["backend"] == "cpu" else "iterations_ms"
+json.dump({{"predicted_ms": ms, of: [ms] * int(flags["iterations"])}}, open(flags["json"], "w"))
 """
 
 # Stands in for torch_baseline.py: the compiled step is the faster one, and counts how often it was called.
@@ -338,6 +343,15 @@ class PlanError(unittest.TestCase):
         status, output, problems = self.drive()
         self.assertEqual((status, problems), (0, ""), output)
         self.assertIn("\n35 plans: mean error 0.0 %", output)
+        status, output, problems = self.drive("--backend=cuda")
+        self.assertEqual((status, problems), (0, ""), output)
+        self.assertIn("\n42 plans: mean error 0.0 %", output)
+
+    def test_threads_are_a_positive_number(self):
+        for wrong in ("0", "-1", "two"):
+            status, _, problems = self.drive(f"--threads={wrong}")
+            self.assertEqual(status, 2)
+            self.assertIn(f"--threads: expected a whole number of at least 1, got '{wrong}'", problems)
 
     def test_plans_that_are_left_out_are_named(self):
         for changes, why in (({"predicted_ms": 20001}, "too slow: predicted 20.0 of 20 s"), ({"peak": 5001}, "too large: 5001 of 5000 bytes")):
