@@ -134,18 +134,19 @@ class Driver(unittest.TestCase):
 class Judgement(unittest.TestCase):
     MIB = 1 << 20
 
-    def problems(self, budget_mib=1000, predicted=1000, outside=690, share=190, **changes):
+    def problems(self, budget_mib=1000, predicted=1000, within=690, outside=690, share=190, **changes):
         """Of a run of 400 + 100 MiB and 190 MiB of libraries, as many as a tiny plan has."""
-        run = {"backend": "cuda", "measured_peak_bytes": [690 * self.MIB], "arena_bytes": 400 * self.MIB, "static_bytes": 100 * self.MIB,
+        run = {"backend": "cuda", "measured_peak_bytes": [within * self.MIB], "arena_bytes": 400 * self.MIB, "static_bytes": 100 * self.MIB,
                "measured_library_bytes": 190 * self.MIB, "library_bytes": 500 * self.MIB, "growth_bytes": 0, "taken_bytes": [], "recorded_launches": 512, **changes}
-        return budget.problems_of(run, {"predicted_peak_bytes": predicted * self.MIB}, budget_mib * self.MIB, outside and outside * self.MIB, share and share * self.MIB)
+        plan = {"predicted_peak_bytes": predicted * self.MIB, "arena_bytes": 400 * self.MIB, "static_bytes": 100 * self.MIB}
+        return budget.problems_of(run, plan, budget_mib * self.MIB, outside and outside * self.MIB, share and share * self.MIB)
 
     def test_a_good_run(self):
         self.assertEqual(self.problems(), [])
         # One granule less, one more and 512 launches of 4 KiB, 2 MiB.
         self.assertEqual(self.problems(share=192), [])
-        self.assertEqual(self.problems(outside=692 + 2), [])
-        self.assertEqual(self.problems(backend="cpu", outside=None, share=None, measured_library_bytes=None, measured_peak_bytes=[500 * self.MIB]), [])
+        self.assertEqual(self.problems(within=692, outside=692 + 2), [])
+        self.assertEqual(self.problems(backend="cpu", outside=None, share=None, measured_library_bytes=None, within=500), [])
 
     def test_refusals_of_what_is_too_large(self):
         said = "evo-run: error: arena: got no memory; the plan needs {} bytes (arena 400, static part 100, libraries 50), of {} that were free before its arena"
@@ -156,10 +157,13 @@ class Judgement(unittest.TestCase):
 
     def test_bad_runs(self):
         for expected, changes in ((["predicted peak of"], {"budget_mib": 999}), (["evo-run measured", "library measured"], {"budget_mib": 689, "predicted": 689}),
-                                  (["more of recordings, got"], {"outside": 693 + 2}), (["more of recordings, got"], {"share": 193}),
-                                  (["more of recordings, got"], {"outside": 692 + 2, "recorded_launches": 511}), (["at most 16384 launches, got 16385"], {"recorded_launches": 16385}),
-                                  # An arena of 150 MiB more than the plan says: evo-run calls it libraries.
-                                  (["more of recordings, got"], {"arena_bytes": 250 * self.MIB, "measured_library_bytes": 340 * self.MIB}),
+                                  (["more of recordings, got"], {"within": 693 + 2, "outside": 693 + 2}), (["more of recordings, got"], {"share": 193}),
+                                  (["more of recordings, got"], {"within": 692 + 2, "outside": 692 + 2, "recorded_launches": 511}), (["at most 16384 launches, got 16385"], {"recorded_launches": 16385}),
+                                  (["measure the same within 2097152 bytes, got 723517440 and 725614593"], {"outside": 692 + 1 / self.MIB}),
+                                  (["static_bytes of 104857600 as predicted, got 104857599"], {"static_bytes": 100 * self.MIB - 1}),
+                                  # An arena of 150 MiB more than is told: evo-run calls it libraries.
+                                  (["arena_bytes of 419430400 as predicted, got 262144000", "more of recordings, got"],
+                                   {"arena_bytes": 250 * self.MIB, "measured_library_bytes": 340 * self.MIB}),
                                   (["from within, from outside and of a tiny plan, got 199229440, None and "], {"outside": None}),
                                   (["got 199229440, 723517440 and None"], {"share": None}), (["expected 524288000 bytes on the cpu"], {"backend": "cpu"}),
                                   (["no growth after the warm-up, got 1 "], {"growth_bytes": 1}),
