@@ -299,9 +299,12 @@ def verdict(row):
     """How the run stands against PyTorch's, and against the goal's time; nothing where there is neither."""
     said, measured, torch = [], row.get("median_ms"), row.get("torch_ms")
     if measured and torch:
-        peak = row.get("torch_gb")
-        more = "" if not row["peer"] else "memory unknown" if peak is None else "more memory" if row["arena_bytes"] + row["static_bytes"] > peak * GB else ""
-        said.append(", ".join((["slower"] if measured >= torch else []) + ([more] if more else [])) or ("faster, no more memory" if row["peer"] else "faster"))
+        faults, peak = ["slower"] if measured >= torch else [], row.get("torch_gb")
+        if row["peer"] and peak is None:
+            faults.append("memory unknown")
+        elif row["peer"] and row["arena_bytes"] + row["static_bytes"] > peak * GB:
+            faults.append("more memory")
+        said.append(", ".join(faults) or ("faster, no more memory" if row["peer"] else "faster"))
     elif measured and row.get("torch_how") == OUT_OF_MEMORY:
         said.append("PyTorch has no memory for it")
     if measured and row.get("goal_ms"):

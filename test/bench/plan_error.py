@@ -7,7 +7,8 @@ profile and run.
 
 A step is the median of its iterations, on one thread of a CPU that thread's processor time, so that other programs count little; plans
 predicted to take longer than --seconds are left out. Without --threads the host has one where the CPU runs the plans, and as many as evo-run takes where
-a GPU does. The plans of a GPU are in --dtype, which its profile must have; auto:20 is auto within the smallest budget and a fifth of what lies between it and memory for everything. Ends with the mean and the worst error and the rank correlation (Spearman's); the same errors without the factor that all
+a GPU does. The plans of a GPU are in --dtype, which its profile must have; auto:20 is auto within the smallest budget and a fifth of what lies between it and memory
+for everything. Ends with the mean and the worst error and the rank correlation (Spearman's); the same errors without the factor that all
 plans have in common: what else the machine does while it calibrates and while it runs plans makes one; by how much the plans that were predicted fastest of their
 specification and sizes were slower than the fastest measured; and the plans that were left out or that the time cut. Exit status 1 where the mean error is above
 --most-error per cent, the rank correlation below --least-correlation, or fewer than --least-plans were run.

@@ -116,8 +116,8 @@ def worse_than_storage(programs, file, folder, dtype, plan, outputs, gradients, 
     reference, got, rounded = (golden.load(path)[0] for path in (file, outputs, beside[0]))
     parts = [(f"output {name}", most_output, {name: reference[f"out.{name}"]}, got, rounded) for name in got]
     if gradients:
-        wanted = {name.removeprefix("grad.in.").removeprefix("grad.param."): tensor for name, tensor in reference.items() if name.startswith("grad.")}
-        parts.append(("all gradients", most_gradient, wanted, golden.load(gradients)[0], golden.load(beside[1])[0]))
+        of_all = {name.removeprefix("grad.in.").removeprefix("grad.param."): tensor for name, tensor in reference.items() if name.startswith("grad.")}
+        parts.append(("all gradients", most_gradient, of_all, golden.load(gradients)[0], golden.load(beside[1])[0]))
     for what, most, wanted, tensors, plain in parts:
         error, least = golden.error_as_one(wanted, tensors), golden.error_as_one(wanted, plain)
         if not error <= most * least:

@@ -162,8 +162,8 @@ def write_cotangents(path, spec):
 class Budgets:
     """All budgets of one type."""
 
-    def __init__(self, options, folder, dtype):
-        self.options, self.folder, self.dtype, self.watch = options, folder, dtype, Watch(options.backend)
+    def __init__(self, options, folder, dtype, watch):
+        self.options, self.folder, self.dtype, self.watch = options, folder, dtype, watch
         self.counts, self.shares = {True: 0, False: 0}, {}
 
     def tell(self, label, problems):
@@ -280,10 +280,10 @@ def main():
     options.profile = options.profile or ROOT / "examples" / "profiles" / ("h100.json" if options.backend == "cuda" else "cpu.json")
     options.dtype = options.dtype or ("bf16,fp16,tf32,fp32" if options.backend == "cuda" else "fp32,bf16,fp16")
     options.deadline = time.monotonic() + options.time_limit
-    counts = collections.Counter()
+    counts, watch = collections.Counter(), Watch(options.backend)
     for number, dtype in enumerate(options.dtype.split(",")):
         with tempfile.TemporaryDirectory() as folder:
-            test = Budgets(options, pathlib.Path(folder), dtype)
+            test = Budgets(options, pathlib.Path(folder), dtype, watch)
             for name in options.spec or DEFAULT_SPECS:
                 test.all_of(name, min(options.budgets, FEW) if number else options.budgets)
             if options.backend == "cuda" and number == 0:

@@ -181,8 +181,8 @@ class Judgement(unittest.TestCase):
 
     def test_the_share_of_a_tiny_plan_is_measured_from_outside(self):
         options = argparse.Namespace(backend="cuda")
-        with tempfile.TemporaryDirectory() as folder, unittest.mock.patch.object(budget, "Watch"):
-            test = budget.Budgets(options, pathlib.Path(folder), "bf16")
+        with tempfile.TemporaryDirectory() as folder:
+            test = budget.Budgets(options, pathlib.Path(folder), "bf16", None)
             run = {"arena_bytes": 30, "static_bytes": 4, "measured_library_bytes": 999}
             with unittest.mock.patch.object(test, "compile", return_value=(0, "")), unittest.mock.patch.object(test, "execute", return_value=(run, [], 100, "")) as ran:
                 self.assertEqual([test.share("train"), test.share("train"), test.share("infer")], [66, 66, 66])  # 100 - 30 - 4
