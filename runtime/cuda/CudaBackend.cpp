@@ -19,7 +19,7 @@ using cuda::Context;
 /// What context, kernels, cuBLASLt and recordings take together at most.
 constexpr int64_t kLibraryBytes = int64_t{624} << 20;
 /// Grows where the speed of kernels changes.
-constexpr int64_t kKernelRevision = 5;
+constexpr int64_t kKernelRevision = 6;
 
 class CudaMemory : public DeviceMemory {
 public:

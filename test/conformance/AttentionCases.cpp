@@ -92,7 +92,7 @@ void commonHeads(CaseBuilder &builder) {
   KernelAttributes attributes;
   attributes.inf = 1e9, attributes.scale = 0.3, attributes.heads = 4;
   for (Kernel kernel : {Kernel::Attention, Kernel::AttentionGrad})
-    for (int64_t width : {8, 16, 24, 32, 40, 48, 56, 64})
+    for (int64_t width : {4, 8, 12, 16, 24, 32, 36, 40, 48, 56, 64})
       for (int64_t groups : {4, 2}) {
         int64_t keys = groups == 4 ? 130 : 63;
         addBiasedAndPlain(builder, builder.make(kernel, attributes,

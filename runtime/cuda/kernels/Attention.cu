@@ -8,9 +8,10 @@
 //
 // A block has 64 queries of a batch and head and up to 64 columns of the output, and goes through
 // the keys with running maxima and sums; wider heads compute their logits again for each 64
-// columns. Half types use tensor cores where heads lie as those take them, Hopper's own ones in
-// AttentionHopper.cu.
+// columns. Where heads lie as copies of 16 bytes take them, fp32 has a kernel of larger tiles in
+// AttentionFloat.cuh, and half types use tensor cores, Hopper's own ones in AttentionHopper.cu.
 //===----------------------------------------------------------------------===//
+#include "runtime/cuda/kernels/AttentionFloat.cuh"
 #include "runtime/cuda/kernels/AttentionHopper.h"
 
 namespace evo::cuda {
@@ -199,6 +200,9 @@ template <class S> Status launchAttention(const Launch &launch) {
       EVO_TRY(launchHopper<S>(launch, call, launched));
       return launched ? Status() : launchMma<S>(launch, call);
     }
+  if constexpr (!kIsHalf<S>)
+    if (tasks > 0 && launchFloat(launch, call))
+      return {};
   if (tasks > 0)
     attentionKernel<S><<<gridOf(tasks), kAttentionThreads, 0, launch.context->stream>>>(call);
   return {};

@@ -18,14 +18,14 @@ inline constexpr float kLog2E = 1.4426950408889634f;
 
 /// kRows rows of a head, padded so that eight rows fall into different banks.
 template <class S, int kWidth, int kRows> struct HeadTile {
-  static constexpr int kPitch = kWidth + 8;
+  static constexpr int kChunk = 16 / sizeof(S), kPitch = kWidth + kChunk;
   S rows[kRows][kPitch];
 
   /// Begins to copy rows [first, first + kRows) of a matrix; zeros beyond its ends.
   __device__ void copy(const S *m, int64_t rowStride, int64_t first, int64_t count, int width) {
-    constexpr int kChunks = kWidth / 8;
+    constexpr int kChunks = kWidth / kChunk;
     for (int e = threadIdx.x; e < kRows * kChunks; e += kMmaThreads) {
-      int row = e / kChunks, col = e % kChunks * 8;
+      int row = e / kChunks, col = e % kChunks * kChunk;
       bool inside = first + row < count && col < width;
       copyAsync(&rows[row][col], inside ? m + (first + row) * rowStride + col : m, inside);
     }
@@ -86,13 +86,13 @@ __device__ inline void addWeightedRows(float (&sum)[kWidth / 8][4],
   }
 }
 
-/// What is added to the logits of keys [first, first + kMmaKeys), in powers of two; -infinity
-/// beyond the last key.
-template <class S>
+/// What is added to the logits of keys [first, first + kKeys), in powers of two; -infinity beyond
+/// the last key.
+template <class S, int kKeys = kMmaKeys>
 __device__ inline void fillTerms(float *terms, const AttentionCall &call, int64_t b, int64_t first,
                                  float largest) {
   int64_t k = first + threadIdx.x;
-  if (threadIdx.x >= kMmaKeys)
+  if (threadIdx.x >= kKeys)
     return;
   float term = 0;
   if (call.mask.data && k < call.keys)
@@ -148,19 +148,22 @@ __device__ inline void makeScores(float (&score)[kMmaKeys / 8][4], const Attenti
 }
 
 /// Whether heads lie as the copies of 16 bytes need it.
-template <class S> bool takesTensorCores(const AttentionCall &call) {
-  if constexpr (!kIsHalf<S>)
-    return false;
-  if (call.width % 8 != 0 || call.width > 64 || call.queries == 0 || call.keys == 0)
+template <class S> bool hasAlignedHeads(const AttentionCall &call) {
+  constexpr int kChunk = 16 / sizeof(S);
+  if (call.width % kChunk != 0 || call.width > 64 || call.queries == 0 || call.keys == 0)
     return false;
   for (const HeadMatrix *m : {&call.query, &call.key, &call.value, &call.o}) {
     if (m->col != 1 || reinterpret_cast<uint64_t>(m->data) % 16 != 0)
       return false;
     for (int64_t stride : {m->batch, m->head, m->row})
-      if (stride % 8 != 0)
+      if (stride % kChunk != 0)
         return false;
   }
   return true;
+}
+
+template <class S> bool takesTensorCores(const AttentionCall &call) {
+  return kIsHalf<S> && hasAlignedHeads<S>(call);
 }
 
 /// Whether two neighbours of the pair bias can be read at once.
