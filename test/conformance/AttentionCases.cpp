@@ -17,16 +17,25 @@ Sizes attentionSizes(int64_t heads, int64_t b, int64_t q, int64_t k, int64_t wid
 }
 
 void maskedAttention(CaseBuilder &builder, Kernel kernel, KernelAttributes attributes) {
+  constexpr double kMost = 3e38; // about the most that a specification may say
   for (Fill fill : {Fill::Mask, Fill::RealMask})
-    for (double inf : {1e9, 5.0}) {
+    for (double inf : {1e9, 5.0, kMost}) {
       attributes.inf = inf;
       KernelCase masked = builder.make(kernel, attributes, attentionSizes(2, 7, 19, 23, 8, 2));
       masked.operands[4].fill = fill;
-      masked.hugeIfMasked = fill == Fill::Mask && inf == 1e9;
+      masked.hugeIfMasked = fill == Fill::Mask && inf >= 1e9;
       if (fill == Fill::RealMask)
         masked.conditioning = 100;
       builder.add(masked);
     }
+  // More keys than a tile has, of which the first 133 are masked.
+  for (double inf : {1e9, kMost}) {
+    attributes.inf = inf;
+    KernelCase late = builder.make(kernel, attributes, attentionSizes(2, 3, 19, 200, 8, 2));
+    late.operands[4].fill = Fill::LateMask;
+    late.hugeIfMasked = late.aligned = true;
+    builder.add(late);
+  }
 }
 
 void attentionSweeps(CaseBuilder &builder) {

@@ -36,6 +36,7 @@ enum class Fill : uint8_t {
   Offset,   ///< N(0, 1) + 1000
   Mask,     ///< 0 or 1, every third row all 0
   RealMask, ///< uniform in [0, 1)
+  LateMask, ///< 1 in the last third of a row, 0 before
   Weight,   ///< N(0, 1 / columns)
   Square,   ///< N(0, 1)^2
   Wild,     ///< N(0, 1), every seventh NaN and some infinite

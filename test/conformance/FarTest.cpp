@@ -23,9 +23,10 @@ using plan::Kernel;
 using plan::KernelAttributes;
 using plan::Precision;
 
-constexpr int64_t kFar = (int64_t{1} << 31) + 8;     // elements
-constexpr int64_t kRoom = int64_t{16} << 20;         // bytes of an operand beside the others
-constexpr int64_t kSpan = 2 * kFar * 2 + 16 * kRoom; // three slices of bf16, of 16 operands
+constexpr int64_t kFar = (int64_t{1} << 31) + 8; // elements
+constexpr int64_t kRoom = int64_t{16} << 20;     // bytes of an operand beside the others
+constexpr int64_t kSpan =
+    2 * kFar * 2 + 16 * kRoom; // three slices of bf16 or two of fp32, of 16 operands
 
 /// A view of a case's operand in the buffer: its slices along the first axis, each dense.
 struct FarView {
@@ -109,12 +110,12 @@ void farRows(CaseBuilder &builder) {
       }
 }
 
-/// Three batches, and heads of a pair bias, that lie far apart.
-void farAttention(CaseBuilder &builder) {
+/// Batches, and heads of a pair bias, that lie far apart.
+void farAttention(CaseBuilder &builder, int64_t batches, const std::vector<int64_t> &headCounts) {
   KernelAttributes attributes;
   attributes.inf = 1e9, attributes.scale = 0.3;
   for (Kernel kernel : {Kernel::Attention, Kernel::AttentionGrad})
-    for (int64_t heads : {2, 3})
+    for (int64_t heads : headCounts)
       for (auto [queries, keys, width] : {std::array<int64_t, 3>{130, 136, 32},
                                           {70, 72, 16},
                                           {65, 65, 8},
@@ -122,9 +123,9 @@ void farAttention(CaseBuilder &builder) {
                                           {20, 30, 5},
                                           {1, 40, 8}}) {
         attributes.heads = heads;
-        builder.add(
-            builder.make(kernel, attributes,
-                         attentionSizes(heads, 3, queries, keys, width, queries == 1 ? 1 : heads)));
+        builder.add(builder.make(
+            kernel, attributes,
+            attentionSizes(heads, batches, queries, keys, width, queries == 1 ? 1 : heads)));
       }
 }
 
@@ -178,16 +179,23 @@ CaseBuilder farCases() {
   CaseBuilder builder;
   farProducts(builder);
   farRows(builder);
-  farAttention(builder);
+  farAttention(builder, 3, {2, 3});
   farStoredAttention(builder);
   farMeansAndGates(builder);
   return builder;
 }
 
+/// Of kernels that devices have for fp32 alone, in two slices, which are twice as long.
+CaseBuilder farCasesOfFloats() {
+  CaseBuilder builder;
+  farAttention(builder, 2, {2});
+  return builder;
+}
+
 void expectFar(const BackendFactory &factory, Backend &backend, const DeviceMemory &memory,
-               KernelCase testCase) {
+               KernelCase testCase, Precision precision) {
   testCase.aligned = true;
-  Placement placement = place(testCase, Precision::Bf16);
+  Placement placement = place(testCase, precision);
   std::vector<DenseTensor> expected = placement.operands;
   runReference(testCase.kernel, testCase.attributes, expected);
   auto after = runFar(backend, memory, testCase, placement);
@@ -209,7 +217,7 @@ TEST(FarTest, HasCasesForEveryKernelOfTheModel) {
 }
 
 TEST(FarTest, SlicesFartherApartThan32BitsCountAgreeWithReference) {
-  CaseBuilder builder = farCases();
+  CaseBuilder halves = farCases(), floats = farCasesOfFloats();
   int ran = 0;
   for (const BackendFactory &factory : conformanceBackends()) {
     if (factory.name != "cuda" && factory.name != "cpu_baseline")
@@ -223,8 +231,10 @@ TEST(FarTest, SlicesFartherApartThan32BitsCountAgreeWithReference) {
                 << memory.status().message() << "\n";
       continue;
     }
-    for (KernelCase &testCase : builder.cases)
-      expectFar(factory, **backend, **memory, testCase);
+    for (KernelCase &testCase : halves.cases)
+      expectFar(factory, **backend, **memory, testCase, Precision::Bf16);
+    for (KernelCase &testCase : floats.cases)
+      expectFar(factory, **backend, **memory, testCase, Precision::Fp32);
     ++ran;
   }
   if (ran == 0)

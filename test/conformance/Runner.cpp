@@ -109,6 +109,8 @@ public:
       return index / columns % 3 == 2 || uniform(engine) < 0.4 ? 0 : 1;
     case Fill::RealMask:
       return uniform(engine);
+    case Fill::LateMask:
+      return 3 * (index % columns) >= 2 * columns ? 1 : 0;
     case Fill::Weight:
       return normal(engine) / std::sqrt(double(columns));
     case Fill::Square: {

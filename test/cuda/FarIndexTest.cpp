@@ -159,6 +159,9 @@ TEST(FarIndexTest, HeadsBeginWhereTheirStridesSay) {
   for (int64_t b : {int64_t{0}, int64_t{1}, kResidues - 1, kTwo31})
     for (int64_t h : {int64_t{0}, int64_t{3}, int64_t{127}})
       EXPECT_TRUE(heads.offsetOf(b, h) == Wide{b} * kFar + Wide{h} * kPairs) << b << " " << h;
+  heads.row = kFar;
+  for (int64_t q : {int64_t{0}, int64_t{1}, kResidues - 1})
+    EXPECT_TRUE(heads.rowOffset(q) == Wide{q} * kFar) << q;
 }
 
 TEST(FarIndexTest, TilesOfRowsAreCountedIn32Bits) {

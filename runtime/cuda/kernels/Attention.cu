@@ -8,8 +8,9 @@
 //
 // A block has 64 queries of a batch and head and up to 64 columns of the output, and goes through
 // the keys with running maxima and sums; wider heads compute their logits again for each 64
-// columns. Where heads lie as copies of 16 bytes take them, fp32 has a kernel of larger tiles in
-// AttentionFloat.cuh, and half types use tensor cores, Hopper's own ones in AttentionHopper.cu.
+// columns. Where heads lie as copies of 16 bytes take them, fp32 has a kernel of larger tiles for
+// heads of up to 32 channels in AttentionFloat.cuh, and half types use tensor cores, Hopper's own
+// ones in AttentionHopper.cu.
 //===----------------------------------------------------------------------===//
 #include "runtime/cuda/kernels/AttentionFloat.cuh"
 #include "runtime/cuda/kernels/AttentionHopper.h"

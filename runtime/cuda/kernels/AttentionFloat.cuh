@@ -1,12 +1,12 @@
 //===- AttentionFloat.cuh - attention in fp32 -------------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// Attention of fp32 and tf32 for heads of 4 to 64 channels that lie together, without tensor cores:
-// products are of fp32. A block of four warps has 128 queries, 32 a warp, and goes through the keys
-// with running maxima and sums; the next keys and values are copied to shared memory while the
-// present ones are multiplied. A thread has eight queries and an eighth of the keys and of the
-// columns, so that a key or value that it reads from shared memory serves eight queries. Weights
-// pass through shared memory within their warp, kWeightKeys at a time.
+// Attention of fp32 and tf32 for heads of 4 to 32 channels that copies of 16 bytes take, without
+// tensor cores: products are of fp32. A block of four warps has 128 queries, 32 a warp, and goes
+// through the keys with running maxima and sums; the next keys and values are copied to shared
+// memory while the present ones are multiplied. A thread has eight queries and an eighth of the
+// keys and of the columns, so that a key or value that it reads from shared memory serves eight
+// queries. Weights pass through shared memory within their warp, kWeightKeys at a time.
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -16,19 +16,20 @@
 namespace evo::cuda {
 
 inline constexpr int kFloatQueries = 128, kWeightKeys = 32;
+inline constexpr int kFloatBlocks = 3; ///< of a multiprocessor: shared memory has room for so many
 
-template <int kWidth, int kKeys> struct FloatSpace {
+template <int kWidth> struct FloatSpace {
   HeadTile<float, kWidth, kFloatQueries> query;
-  HeadTile<float, kWidth, kKeys> keys[2], values[2];
+  HeadTile<float, kWidth, kMmaKeys> keys[2], values[2];
   float weights[kFloatQueries][kWeightKeys + 8]; ///< four rows fall into different banks
-  float terms[2][kKeys], most[kMmaThreads / 32];
+  float terms[2][kMmaKeys], most[kMmaThreads / 32];
 };
 
 /// What a thread has: queries firstQuery() + 4 i, keys eighth() + 8 j, and of every eight runs of
 /// kRun columns the run eighth().
-template <int kWidth, int kKeys> struct FloatRows {
-  using Space = FloatSpace<kWidth, kKeys>;
-  static constexpr int kRows = 8, kScores = kKeys / 8, kCols = kWidth / 8;
+template <int kWidth> struct FloatRows {
+  using Space = FloatSpace<kWidth>;
+  static constexpr int kRows = 8, kScores = kMmaKeys / 8, kCols = kWidth / 8;
   static constexpr int kRun = kCols < 4 ? kCols : 4;
 
   float score[kRows][kScores], o[kRows][kCols], maximum[kRows], sum[kRows];
@@ -80,7 +81,7 @@ template <int kWidth, int kKeys> struct FloatRows {
     }
     if (!call.bias.data)
       return;
-    if (call.bias.col == 1 && k0 + kKeys <= call.keys)
+    if (call.bias.col == 1 && k0 + kMmaKeys <= call.keys)
       addBias<true>(call, h, q0, k0);
     else
       addBias<false>(call, h, q0, k0);
@@ -110,7 +111,7 @@ template <int kWidth, int kKeys> struct FloatRows {
   /// o += weights value.
   __device__ void addValues(Space &space, int now) {
 #pragma unroll
-    for (int part = 0; part < kKeys / kWeightKeys; ++part) {
+    for (int part = 0; part < kMmaKeys / kWeightKeys; ++part) {
       __syncwarp(); // a warp's lanes have read what they are about to replace
       for (int i = 0; i < kRows; ++i)
         for (int j = 0; j < kWeightKeys / 8; ++j)
@@ -147,9 +148,9 @@ template <int kWidth, int kKeys> struct FloatRows {
         continue;
       for (int c = 0; c < kCols; ++c)
         if (column(c) < call.width)
-          out[q * call.o.row + column(c)] = o[i][c] / all;
+          out[call.o.rowOffset(q) + column(c)] = o[i][c] / all;
       if (call.lse.data && eighth() == 0)
-        lse[q * call.lse.row] = maximum[i] / kLog2E + logf(all);
+        lse[call.lse.rowOffset(q)] = maximum[i] / kLog2E + logf(all);
     }
   }
 
@@ -161,7 +162,7 @@ private:
     const float *bias = at<float>(call.bias, 0, h) + first * col;
     for (int i = 0; i < kRows; ++i) {
       int64_t q = smaller(q0 + firstQuery() + 4 * i, call.queries - 1);
-      const float *line = bias + q * call.bias.row;
+      const float *line = bias + call.bias.rowOffset(q);
       for (int j = 0; j < kScores; ++j)
         if (kWhole || first + 8 * j < call.keys)
           score[i][j] = fmaf(line[8 * j * col], kLog2E, score[i][j]);
@@ -181,11 +182,11 @@ private:
   }
 };
 
-template <int kWidth, int kKeys, int kBlocks>
-__global__ void __launch_bounds__(kMmaThreads, kBlocks)
+template <int kWidth>
+__global__ void __launch_bounds__(kMmaThreads, kFloatBlocks)
     floatKernel(const __grid_constant__ AttentionCall call) {
   extern __shared__ __align__(16) std::byte memory[];
-  auto &space = *reinterpret_cast<FloatSpace<kWidth, kKeys> *>(memory);
+  auto &space = *reinterpret_cast<FloatSpace<kWidth> *>(memory);
   int64_t tiles = ceilDiv(call.queries, kFloatQueries), all = call.batches * call.heads * tiles;
   auto width = static_cast<int>(call.width);
   for (int64_t task = blockIdx.x; task < all; task += gridDim.x) {
@@ -202,13 +203,13 @@ __global__ void __launch_bounds__(kMmaThreads, kBlocks)
     fetch(0, 0);
     float largest = largestMask<float, kMmaThreads>(call, b, space.most);
     bool hasQueries = q0 + threadIdx.x / 32 * 32 < call.queries;
-    FloatRows<kWidth, kKeys> rows;
+    FloatRows<kWidth> rows;
     rows.clear();
     int now = 0;
-    for (int64_t k0 = 0; k0 < call.keys; k0 += kKeys, now ^= 1) {
-      fillTerms<float, kKeys>(space.terms[now], call, b, k0, largest);
-      if (k0 + kKeys < call.keys) {
-        fetch(now ^ 1, k0 + kKeys);
+    for (int64_t k0 = 0; k0 < call.keys; k0 += kMmaKeys, now ^= 1) {
+      fillTerms<float>(space.terms[now], call, b, k0, largest);
+      if (k0 + kMmaKeys < call.keys) {
+        fetch(now ^ 1, k0 + kMmaKeys);
         waitForCopies<1>();
       } else {
         waitForCopies<0>();
@@ -227,10 +228,9 @@ __global__ void __launch_bounds__(kMmaThreads, kBlocks)
   }
 }
 
-template <int kWidth, int kKeys, int kBlocks>
-bool launchFloat(const Launch &launch, const AttentionCall &call) {
-  constexpr int kBytes = sizeof(FloatSpace<kWidth, kKeys>);
-  auto *kernel = floatKernel<kWidth, kKeys, kBlocks>;
+template <int kWidth> bool launchFloat(const Launch &launch, const AttentionCall &call) {
+  constexpr int kBytes = sizeof(FloatSpace<kWidth>);
+  auto *kernel = floatKernel<kWidth>;
   if (!admitsShared(kernel, kBytes))
     return false;
   unsigned grid = gridOf(call.batches * call.heads * ceilDiv(call.queries, kFloatQueries));
@@ -240,15 +240,13 @@ bool launchFloat(const Launch &launch, const AttentionCall &call) {
 
 /// Whether it was launched.
 inline bool launchFloat(const Launch &launch, const AttentionCall &call) {
-  if (!hasAlignedHeads<float>(call))
+  if (call.width > 32 || !hasAlignedHeads<float>(call))
     return false;
   if (call.width <= 8)
-    return launchFloat<8, 64, 3>(launch, call);
+    return launchFloat<8>(launch, call);
   if (call.width <= 16)
-    return launchFloat<16, 64, 3>(launch, call);
-  if (call.width <= 32)
-    return launchFloat<32, 64, 3>(launch, call);
-  return launchFloat<64, 32, 2>(launch, call);
+    return launchFloat<16>(launch, call);
+  return launchFloat<32>(launch, call);
 }
 
 } // namespace evo::cuda

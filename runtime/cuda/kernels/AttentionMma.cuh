@@ -1,7 +1,8 @@
 //===- AttentionMma.cuh - attention on tensor cores -------------*- C++ -*-===//
 // Part of Evo, under the Apache License v2.0. See LICENSE.
 //
-// The half types' attention for heads of 8 to 64 channels that lie together. A block of four warps
+// The half types' attention for heads of 8 to 64 channels that lie together, and what that of fp32
+// in AttentionFloat.cuh has of it: tiles of rows, and terms of the mask. A block of four warps
 // has 64 queries, 16 a warp, and goes through the keys 64 at a time: the next keys and values are
 // copied to shared memory while the present ones are multiplied. Weights are rounded to the storage
 // type for the product with the values, as `attention_logits` and `softmax` would store them.
@@ -86,13 +87,13 @@ __device__ inline void addWeightedRows(float (&sum)[kWidth / 8][4],
   }
 }
 
-/// What is added to the logits of keys [first, first + kKeys), in powers of two; -infinity beyond
-/// the last key.
-template <class S, int kKeys = kMmaKeys>
+/// What is added to the logits of keys [first, first + kMmaKeys), in powers of two; -infinity
+/// beyond the last key.
+template <class S>
 __device__ inline void fillTerms(float *terms, const AttentionCall &call, int64_t b, int64_t first,
                                  float largest) {
   int64_t k = first + threadIdx.x;
-  if (threadIdx.x >= kKeys)
+  if (threadIdx.x >= kMmaKeys)
     return;
   float term = 0;
   if (call.mask.data && k < call.keys)

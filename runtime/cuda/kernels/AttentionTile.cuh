@@ -3,8 +3,8 @@
 //
 // Attention of a tile of 64 queries and 64 keys of one batch and head, by 256 threads in fp32, for
 // any strides and head widths. A thread has queries 4 (thread / 16) .. + 3 and keys thread % 16 +
-// 0, 16, 32,
-// 48. Where there is one query a batch (global attention), the heads of a group take its place.
+// 0, 16, 32, 48. Where there is one query a batch (global attention), the heads of a group take its
+// place.
 //===----------------------------------------------------------------------===//
 #pragma once
 
@@ -28,7 +28,8 @@ struct AttentionCall {
     batches = q.shape[0], heads = launch.attributes->heads, queries = q.shape[1];
     keys = k.shape[1], width = q.shape[2] / heads, groups = k.shape[2] / width;
     scale = static_cast<float>(launch.attributes->scale);
-    inf = static_cast<float>(launch.attributes->inf);
+    // Kernels count in powers of two, where more would be infinite.
+    inf = std::min(static_cast<float>(launch.attributes->inf), 0x1p127f);
     folded = queries == 1 && heads > groups;
     query = channels(q), key = keysOf(k), value = keysOf(o[2]), bias = pairBias(o[3]);
     mask = {o[4].data, o[4].strides[0], 0, 0, o[4].strides[1]};

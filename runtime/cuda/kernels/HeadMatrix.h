@@ -22,6 +22,8 @@ struct HeadMatrix {
   EVO_HOST_DEVICE constexpr int64_t offsetOf(int64_t b, int64_t h) const {
     return b * batch + h * head;
   }
+  /// Where a row of it begins, behind that.
+  EVO_HOST_DEVICE constexpr int64_t rowOffset(int64_t r) const { return r * row; }
 };
 
 } // namespace evo::cuda
