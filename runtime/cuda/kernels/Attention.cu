@@ -156,13 +156,7 @@ __global__ void __launch_bounds__(kMmaThreads)
       BiasFragments<S> bias;
       bias.load(call, h, q, k0, alignedBias);
       fillTerms<S>(terms[now], call, b, k0, largest);
-      if (k0 + kMmaKeys < call.keys) {
-        fetch(now ^ 1, k0 + kMmaKeys);
-        waitForCopies<1>();
-      } else {
-        waitForCopies<0>();
-      }
-      __syncthreads();
+      fetchAhead(fetch, now, k0 + kMmaKeys, call.keys);
       float score[kMmaKeys / 8][4];
       multiplyByRows(score, query, keys[now]);
       makeScores(score, call, bias, terms[now]);

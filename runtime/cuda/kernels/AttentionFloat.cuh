@@ -208,13 +208,7 @@ __global__ void __launch_bounds__(kMmaThreads, kFloatBlocks)
     int now = 0;
     for (int64_t k0 = 0; k0 < call.keys; k0 += kMmaKeys, now ^= 1) {
       fillTerms<float>(space.terms[now], call, b, k0, largest);
-      if (k0 + kMmaKeys < call.keys) {
-        fetch(now ^ 1, k0 + kMmaKeys);
-        waitForCopies<1>();
-      } else {
-        waitForCopies<0>();
-      }
-      __syncthreads();
+      fetchAhead(fetch, now, k0 + kMmaKeys, call.keys);
       if (hasQueries) {
         rows.multiplyKeys(space, now);
         rows.addTerms(call, h, q0, k0, space.terms[now]);

@@ -87,6 +87,19 @@ __device__ inline void addWeightedRows(float (&sum)[kWidth / 8][4],
   }
 }
 
+/// Has `fetch` begin the copies of the tile of keys from `next` on, where there are such, and waits
+/// for those of the present tile.
+template <class Fetch>
+__device__ inline void fetchAhead(const Fetch &fetch, int now, int64_t next, int64_t keys) {
+  if (next < keys) {
+    fetch(now ^ 1, next);
+    waitForCopies<1>();
+  } else {
+    waitForCopies<0>();
+  }
+  __syncthreads();
+}
+
 /// What is added to the logits of keys [first, first + kMmaKeys), in powers of two; -infinity
 /// beyond the last key.
 template <class S>
